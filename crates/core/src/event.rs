@@ -1,0 +1,163 @@
+use std::fmt;
+
+use http::Extensions;
+
+use crate::{Failure, Outgoing};
+
+/// What a connection says, in order.
+///
+/// The first event is [`Up`](Event::Up); each `Up` is followed by one [`Down`](Event::Down) before the next; after
+/// the last `Down` the stream ends. There are no error items: the end is `Down` with its cause, then `None`. One
+/// place to learn why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<M> {
+    /// Ready for traffic.
+    Up(Up),
+    /// The peer said this.
+    Message(M),
+    /// The peer acknowledged this message. Only with an acknowledging layer whose protocol has bare
+    /// acknowledgements: where the acknowledgement is a reply, the reply is a [`Message`](Event::Message).
+    Delivered(Outgoing<M>),
+    /// A layer below gave up on this message, and why. Nothing is dropped silently.
+    Dropped(Outgoing<M>, DropReason),
+    /// The connection is gone.
+    Down(Down),
+}
+
+/// A connection is ready for traffic.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Up {
+    /// Which connection of the session this is: 1, 2, 3 … Reconnect counts; without it there is only the first.
+    pub epoch: u64,
+    /// A random name for this one connection, for logs on both sides.
+    pub connection: ConnectionId,
+    /// True when the peer continues where the last connection ended, rather than afresh.
+    pub resumed: bool,
+    /// The names of the layers below, innermost first.
+    pub layers: Vec<&'static str>,
+    /// What the layers below have to hand, by type: what the handshake answered, a
+    /// [`Progress`](crate::Progress) counter, the handles of a session.
+    pub extensions: Extensions,
+}
+
+impl Up {
+    /// The first connection, fresh, under a new random name.
+    pub fn new() -> Self {
+        Self {
+            epoch: 1,
+            connection: ConnectionId::random(),
+            resumed: false,
+            layers: Vec::new(),
+            extensions: Extensions::new(),
+        }
+    }
+
+    /// Names a layer that this event passes on its way up.
+    #[must_use]
+    pub fn through(mut self, layer: &'static str) -> Self {
+        self.layers.push(layer);
+        self
+    }
+}
+
+impl Default for Up {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A connection is gone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Down {
+    /// Which connection of the session it was.
+    pub epoch: u64,
+    /// Why.
+    pub cause: Failure,
+    /// True when a layer below will try to have another one; false when the session ends here.
+    pub will_retry: bool,
+}
+
+impl Down {
+    /// The end of the first connection, with nobody who would try again.
+    pub fn new(cause: Failure) -> Self {
+        Self { epoch: 1, cause, will_retry: false }
+    }
+}
+
+/// Why a layer gave up on a message.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Whoever waited for it gave up before it was sent.
+    #[error("cancelled before it was sent")]
+    Cancelled,
+    /// Its deadline passed before it could be sent.
+    #[error("not sent before its deadline")]
+    Expired,
+    /// It was sent, the connection went down, and nobody knows whether the peer acted on it.
+    #[error("sent, but the connection went down: outcome unknown")]
+    Interrupted,
+    /// There was no room for it.
+    #[error("not sent: no room in the queue")]
+    Overflow,
+    /// There was no connection to send it on, and it was not worth keeping.
+    #[error("not sent: there was no connection")]
+    Disconnected,
+    /// The session ended before it was sent.
+    #[error("not sent: the session ended")]
+    Closed,
+    /// It is larger than this side may send.
+    #[error("not sent: {size} bytes are more than the limit of {limit} for one message; raise the limit or split it")]
+    TooLarge {
+        /// The message's size, in bytes.
+        size: usize,
+        /// The most that may be sent, in bytes.
+        limit: usize,
+    },
+    /// A layer refused it, for the reason given.
+    #[error("not sent: {0}")]
+    Refused(&'static str),
+}
+
+impl DropReason {
+    /// The name used in logs and metric labels.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
+            Self::Overflow => "overflow",
+            Self::Disconnected => "disconnected",
+            Self::Closed => "closed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// A random name for one connection. Displayed as 16 hexadecimal digits.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// A name from the system's secure generator.
+    pub fn random() -> Self {
+        // A name must be had even where the system has no entropy to give; it guards nothing.
+        Self(getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)))
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

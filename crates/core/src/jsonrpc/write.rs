@@ -1,0 +1,93 @@
+use bytes::BufMut;
+use serde_json::value::RawValue;
+
+use super::RpcError;
+
+/// Writes a request, or with no id a notification. `params` is JSON text as it stands.
+pub fn write_call(out: &mut impl BufMut, id: Option<u64>, method: &str, params: Option<&[u8]>) {
+    out.put_slice(br#"{"jsonrpc":"2.0","#);
+    if let Some(id) = id {
+        out.put_slice(br#""id":"#);
+        put_decimal(out, id);
+        out.put_slice(b",");
+    }
+    out.put_slice(br#""method":"#);
+    put_string(out, method);
+    if let Some(params) = params {
+        out.put_slice(br#","params":"#);
+        out.put_slice(params);
+    }
+    out.put_slice(b"}");
+}
+
+/// Writes the answer to a peer's request, under the id that it used.
+pub fn write_answer(out: &mut impl BufMut, id: &RawValue, answer: Result<&RawValue, &RpcError>) {
+    out.put_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.put_slice(id.get().as_bytes());
+    match answer {
+        Ok(result) => {
+            out.put_slice(br#","result":"#);
+            out.put_slice(result.get().as_bytes());
+        }
+        Err(error) => {
+            out.put_slice(br#","error":{"code":"#);
+            out.put_slice(error.code.to_string().as_bytes());
+            out.put_slice(br#","message":"#);
+            put_string(out, &error.message);
+            if let Some(data) = &error.data {
+                out.put_slice(br#","data":"#);
+                out.put_slice(data.get().as_bytes());
+            }
+            out.put_slice(b"}");
+        }
+    }
+    out.put_slice(b"}");
+}
+
+fn put_decimal(out: &mut impl BufMut, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[at..]);
+}
+
+fn put_string(out: &mut impl BufMut, text: &str) {
+    let plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+    if plain {
+        out.put_slice(b"\"");
+        out.put_slice(text.as_bytes());
+        out.put_slice(b"\"");
+    } else {
+        out.put_slice(serde_json::Value::from(text).to_string().as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::{Call, Kind, scan}, *};
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(id in 0..1u64 << 53, method in ".*", result in any::<i64>()) {
+            let mut text = Vec::new();
+            write_call(&mut text, Some(id), &method, Some(b"[1]"));
+            prop_assert_eq!(scan(&text).unwrap(), Kind::Call);
+            let call = Call::parse(&text).unwrap();
+            prop_assert_eq!((call.id.unwrap().get(), &*call.method), (&*id.to_string(), &*method));
+            let result = RawValue::from_string(result.to_string()).unwrap();
+            let mut answer = Vec::new();
+            write_answer(&mut answer, call.id.unwrap(), Ok(&result));
+            let expected = if id < 10_u64.pow(16) { Kind::Result(id) } else { Kind::Stray };
+            prop_assert_eq!(scan(&answer).unwrap(), expected);
+        }
+    }
+}

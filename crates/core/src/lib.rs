@@ -1,0 +1,156 @@
+//! The contract of tower-ws: what a connection is, what its events mean, and which laws every layer keeps.
+//!
+//! A layer of tower-ws is a [`tower_layer::Layer`] over a service whose *response is a connection*: it maps the
+//! connection that comes up to a wrapped one. A [`Connection`] is a `Sink` of [`Outgoing`] messages and a `Stream` of
+//! [`Event`]s. Both directions pass through one struct with `&mut self`: no lock, no second task.
+//!
+//! This crate names no WebSocket library and opens no socket. It has
+//!
+//! - the contract: [`Connection`], [`Outgoing`], [`Event`], [`Ticket`];
+//! - why things fail and what to do about it: [`Failure`], [`Disposition`];
+//! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
+//! - [`ExchangeLayer`], which runs a dialogue on each fresh connection before it is handed up;
+//! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
+//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`].
+//!
+//! # A layer of your own
+//!
+//! ```
+//! use std::{pin::Pin, task::{Context, Poll}};
+//!
+//! use futures_core::Stream;
+//! use futures_sink::Sink;
+//! use pin_project::pin_project;
+//! use tower_layer::Layer;
+//! use tower_service::Service;
+//! use tower_ws_core::{BoxError, Connection, Event, MapConnection, Outgoing, Wrap, forward_sink};
+//!
+//! /// Counts what comes in.
+//! #[derive(Clone)]
+//! struct CountLayer;
+//!
+//! impl<S> Layer<S> for CountLayer {
+//!     type Service = Count<S>;
+//!     fn layer(&self, inner: S) -> Count<S> {
+//!         Count { inner }
+//!     }
+//! }
+//!
+//! #[derive(Clone)]
+//! struct Count<S> {
+//!     inner: S,
+//! }
+//!
+//! impl<S: Service<T>, T> Service<T> for Count<S> where S::Response: Connection {
+//!     type Response = Counted<S::Response>;
+//!     type Error = S::Error;
+//!     type Future = MapConnection<S::Future, CountLayer>;
+//!
+//!     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+//!         self.inner.poll_ready(cx)
+//!     }
+//!     fn call(&mut self, target: T) -> Self::Future {
+//!         MapConnection::new(self.inner.call(target), CountLayer)
+//!     }
+//! }
+//!
+//! impl<C> Wrap<C> for CountLayer {
+//!     type Connection = Counted<C>;
+//!     fn wrap(self, inner: C) -> Counted<C> {
+//!         Counted { inner, messages: 0 }
+//!     }
+//! }
+//!
+//! #[pin_project]
+//! struct Counted<C> {
+//!     #[pin]
+//!     inner: C,
+//!     messages: u64,
+//! }
+//!
+//! impl<C: Connection> Stream for Counted<C> {
+//!     type Item = C::Item;
+//!     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
+//!         let this = self.project();
+//!         this.inner.poll_next(cx).map(|event| match event {
+//!             Some(Event::Up(up)) => Some(Event::Up(up.through("count"))),
+//!             Some(Event::Message(message)) => {
+//!                 *this.messages += 1;
+//!                 Some(Event::Message(message))
+//!             }
+//!             event => event,
+//!         })
+//!     }
+//! }
+//!
+//! impl<C: Connection> Sink<Outgoing<C::Message>> for Counted<C> {
+//!     type Error = BoxError;
+//!     forward_sink!(inner);
+//! }
+//! # async fn proof(socket: tokio_tungstenite::WebSocketStream<tokio::io::DuplexStream>) {
+//! # tower_ws_core::assert_connection(&Counted { inner: tower_ws_core::Lift::new(socket), messages: 0 });
+//! # }
+//! ```
+//!
+//! The conformance suite of `tower-ws-test` puts a layer like this through the laws.
+//!
+//! # The laws
+//!
+//! 1. The first event is [`Up`]. Each `Up` is followed by one [`Down`] before the next `Up`; after the last, `None`. At
+//!    the end of a session whoever holds messages gives each back as [`Dropped`](Event::Dropped), then the last
+//!    `Down` passes.
+//! 2. Reading drives everything: pongs, acknowledgements, timers, the redial. The sink never dials.
+//! 3. Park before you poll. A layer that can replace the connection below stores the caller's waker before it polls
+//!    that connection, and wakes it at every transition. Whoever writes may be another task than whoever reads.
+//! 4. After a redial the sink is not ready until that epoch's `Up` has been read: what is to be sent again goes ahead
+//!    of anything new.
+//! 5. `start_send` follows a ready `poll_ready`, with one exception: a message in the [control lane](Lane::Control)
+//!    may be handed over at any time, at most [16](Lane::CONTROL_ROOM) at once. Each layer passes it on ahead of what it
+//!    holds; without a connection it comes back as `Dropped`. A flush always flushes below, also when the layer's own
+//!    messages cannot move.
+//! 6. `poll_close` writes and flushes the farewell and starts a deadline. It never reads: whoever reads goes on to
+//!    `None`, and no unread message is lost. Dropping a connection aborts it.
+//! 7. Conservation. Every message that a sink accepts ends exactly once: written, [`Delivered`](Event::Delivered),
+//!    `Dropped` with a reason, or handed back when the session ends. A sink's only error is [`Closed`]; why, `Down`
+//!    says. [Tickets](Ticket) move only forward.
+//! 8. A service that is ready goes with the call; a clone of it is not ready.
+//! 9. Wrapping is transparent where the layer has nothing to say, and order is kept in each lane.
+//! 10. Cancelling is safe at every await.
+//! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A test holds all three.
+
+mod clock;
+mod connection;
+mod deadline;
+mod disposition;
+mod event;
+mod excerpt;
+mod exchange;
+mod failure;
+mod halves;
+pub mod jsonrpc;
+mod lift;
+mod map;
+mod outgoing;
+mod progress;
+mod ticket;
+mod wire;
+
+/// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in a chain.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub use self::{
+    clock::{Clock, SystemClock},
+    connection::{BoxConnection, Closed, Connection, DynConnection, assert_connection, boxed},
+    deadline::Deadlines,
+    disposition::Disposition,
+    event::{ConnectionId, Down, DropReason, Event, Up},
+    excerpt::Excerpt,
+    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Talk},
+    failure::{Close, Failure, FailureKind, RetryAfter, find},
+    lift::Lift,
+    map::{MapConnection, Wrap},
+    outgoing::{Lane, Outgoing, Replay},
+    progress::Progress,
+    ticket::{Phase, Ticket},
+    wire::{Inbound, Plain, Wire},
+};

@@ -1,0 +1,211 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Where one message is: a small state shared by whoever waits for the message and the layers it passes.
+///
+/// A ticket moves only forward, by epoch and then by [phase](Phase). Each step has one owner:
+///
+/// | step | who takes it |
+/// |---|---|
+/// | [`enter`](Ticket::enter) | reconnect, when it passes the message to the connection of an epoch |
+/// | [`mark_sent`](Ticket::mark_sent) | the lift, right before the codec gets the message |
+/// | [`mark_held`](Ticket::mark_held) | a layer that keeps a sent message to send it again |
+/// | [`settle`](Ticket::settle) | the one who waits, when the outcome is known |
+/// | [`cancel`](Ticket::cancel) | the one who waits, when the outcome no longer matters |
+///
+/// So a caller who gives up takes the message out of whatever queue it stands in, and a failed call can say
+/// truthfully whether the peer may have seen it ([`may_have_been_seen`](Ticket::may_have_been_seen)).
+///
+/// One allocation, one atomic. Clones share the state.
+#[derive(Clone)]
+pub struct Ticket(Arc<AtomicU64>);
+
+/// The layout: phase in the two low bits, two flags, the epoch in the rest.
+const PHASE: u64 = 0b11;
+const WAITING: u64 = 0;
+const SENT: u64 = 1;
+const HELD: u64 = 2;
+const SETTLED: u64 = 3;
+const CANCELLED: u64 = 1 << 2;
+const SEEN: u64 = 1 << 3;
+const EPOCH_SHIFT: u32 = 8;
+
+impl Ticket {
+    /// A ticket of a message that has not been written.
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(WAITING)))
+    }
+
+    /// Makes this ticket as good as new, without an allocation if nobody else holds a clone of it.
+    pub fn renew(&mut self) {
+        match Arc::get_mut(&mut self.0) {
+            Some(state) => *state.get_mut() = WAITING,
+            None => *self = Self::new(),
+        }
+    }
+
+    /// Where the message is now.
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.0.load(Ordering::Acquire))
+    }
+
+    /// True when bytes of the message may have reached the peer, in this epoch or an earlier one.
+    pub fn may_have_been_seen(&self) -> bool {
+        self.0.load(Ordering::Acquire) & SEEN != 0
+    }
+
+    /// True when nobody waits any more. A layer that still holds the message drops it.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
+    pub fn enter(&self, epoch: u64) {
+        self.step(|state| {
+            let forward = state >> EPOCH_SHIFT < epoch && state & PHASE != SETTLED;
+            forward.then_some(epoch << EPOCH_SHIFT | state & (CANCELLED | SEEN) | WAITING)
+        });
+    }
+
+    /// The codec is about to get the message. False if it was cancelled or settled: then it must not be written.
+    #[must_use]
+    pub fn mark_sent(&self) -> bool {
+        self.step(|state| {
+            let open = state & CANCELLED == 0 && state & PHASE == WAITING;
+            // Without a reconnect layer nobody numbers the epochs: there is one, the first.
+            let epoch = (state >> EPOCH_SHIFT).max(1);
+            open.then_some(epoch << EPOCH_SHIFT | SEEN | SENT)
+        })
+    }
+
+    /// The connection is gone and a layer keeps the message to send it again. False if it was never sent, was
+    /// cancelled or is settled: then it must not be sent again.
+    #[must_use]
+    pub fn mark_held(&self) -> bool {
+        self.step(|state| {
+            let open = state & CANCELLED == 0 && state & PHASE == SENT;
+            open.then_some(state & !PHASE | HELD)
+        })
+    }
+
+    /// The outcome is known. Final.
+    pub fn settle(&self) {
+        self.step(|state| Some(state | SETTLED));
+    }
+
+    /// Nobody waits any more. Returns where the message was at that moment: if [`Phase::Waiting`], it will not be
+    /// written in this epoch or any other.
+    pub fn cancel(&self) -> Phase {
+        Phase::of(self.0.fetch_or(CANCELLED, Ordering::AcqRel))
+    }
+
+    fn step(&self, next: impl Fn(u64) -> Option<u64>) -> bool {
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
+            .is_ok()
+    }
+}
+
+impl Default for Ticket {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("phase", &self.phase())
+            .field("cancelled", &self.is_cancelled())
+            .finish()
+    }
+}
+
+/// How far a message has come. This list is complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Nothing of it has been written in the present epoch.
+    Waiting,
+    /// The codec of this epoch's connection has it: the peer may have seen it.
+    Sent(u64),
+    /// It was sent, the connection is gone, and a layer keeps it to send it again.
+    Held,
+    /// The outcome is known.
+    Settled,
+}
+
+impl Phase {
+    fn of(state: u64) -> Self {
+        match state & PHASE {
+            WAITING => Self::Waiting,
+            SENT => Self::Sent(state >> EPOCH_SHIFT),
+            HELD => Self::Held,
+            _ => Self::Settled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cancelled_message_is_never_written() {
+        let ticket = Ticket::new();
+        assert_eq!(ticket.cancel(), Phase::Waiting);
+        assert!(!ticket.mark_sent());
+        assert!(!ticket.may_have_been_seen());
+    }
+
+    #[test]
+    fn a_resend_counts_as_waiting_but_stays_seen() {
+        let ticket = Ticket::new();
+        ticket.enter(1);
+        assert!(ticket.mark_sent());
+        assert!(ticket.mark_held());
+        ticket.enter(2);
+        assert_eq!(ticket.phase(), Phase::Waiting);
+        assert!(ticket.may_have_been_seen());
+        assert!(ticket.mark_sent());
+        assert_eq!(ticket.phase(), Phase::Sent(2));
+    }
+
+    #[test]
+    fn renewing_spares_a_shared_state() {
+        let mut ticket = Ticket::new();
+        let other = ticket.clone();
+        other.settle();
+        ticket.renew();
+        assert_eq!((ticket.phase(), other.phase()), (Phase::Waiting, Phase::Settled));
+    }
+
+    proptest! {
+        #[test]
+        fn only_forward(steps in prop::collection::vec((0..5u8, 1..5u64), 0..60)) {
+            let ticket = Ticket::new();
+            let rank = |t: &Ticket| {
+                let state = t.0.load(Ordering::Relaxed);
+                if state & PHASE == SETTLED { u64::MAX } else { state >> EPOCH_SHIFT << 2 | state & PHASE }
+            };
+            let mut before = rank(&ticket);
+            for (step, epoch) in steps {
+                match step {
+                    0 => ticket.enter(epoch),
+                    1 => drop(ticket.mark_sent()),
+                    2 => drop(ticket.mark_held()),
+                    3 => ticket.settle(),
+                    _ => drop(ticket.cancel()),
+                }
+                prop_assert!(rank(&ticket) >= before);
+                before = rank(&ticket);
+            }
+        }
+    }
+}

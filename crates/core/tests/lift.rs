@@ -1,0 +1,325 @@
+//! `Lift` over a real WebSocket implementation in memory, and over sockets that misbehave.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_util::{SinkExt, Sink, Stream, StreamExt};
+use tokio::time::{Instant, timeout};
+use tower_ws_core::*;
+
+/// A socket that a test holds in its hands.
+#[derive(Clone, Default)]
+struct Puppet(Arc<Mutex<Strings>>);
+
+#[derive(Default)]
+struct Strings {
+    inbound: VecDeque<Option<Result<u32, BoxError>>>,
+    written: Vec<u32>,
+    flushed: usize,
+    blocked: bool,
+    fail_writes: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Puppet {
+    fn pull(&self, f: impl FnOnce(&mut Strings)) {
+        let mut strings = self.0.lock().unwrap();
+        f(&mut strings);
+        strings.wakers.drain(..).for_each(Waker::wake);
+    }
+    fn written(&self) -> Vec<u32> {
+        self.0.lock().unwrap().written.clone()
+    }
+    fn poll_write(&self, cx: &Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut strings = self.0.lock().unwrap();
+        if strings.fail_writes {
+            return Poll::Ready(Err("broken pipe".into()));
+        }
+        if strings.blocked {
+            strings.wakers.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Puppet {
+    type Item = Result<u32, BoxError>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut strings = self.0.lock().unwrap();
+        match strings.inbound.pop_front() {
+            Some(item) => Poll::Ready(item),
+            None => {
+                strings.wakers.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Sink<u32> for Puppet {
+    type Error = BoxError;
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_write(cx)
+    }
+    fn start_send(self: Pin<&mut Self>, item: u32) -> Result<(), BoxError> {
+        self.pull(|s| s.written.push(item));
+        Ok(())
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let polled = self.poll_write(cx);
+        if polled.is_ready() {
+            self.0.lock().unwrap().flushed = self.written().len();
+        }
+        polled
+    }
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_write(cx)
+    }
+}
+
+/// Numbers over 1,000 go in pieces of 1,000; those over 1,000,000 are refused; below 10 they may go between.
+#[derive(Debug)]
+struct Numbers;
+
+impl Wire<u32> for Numbers {
+    fn admit(&self, message: &u32) -> Result<(), DropReason> {
+        match *message {
+            0..=1_000_000 => Ok(()),
+            size => Err(DropReason::TooLarge { size: size as usize, limit: 1_000_000 }),
+        }
+    }
+    fn split(&self, message: &mut u32) -> Option<u32> {
+        (*message > 1_000).then(|| {
+            *message -= 1_000;
+            1_000
+        })
+    }
+    fn interleaves(&self, message: &u32) -> bool {
+        *message < 10
+    }
+    fn inbound(&self, message: u32) -> Inbound<u32> {
+        match message {
+            1000..5000 => Inbound::Close(Close { code: message as u16, reason: String::new() }),
+            message => Inbound::Message(message),
+        }
+    }
+    fn farewell(&self) -> Option<u32> {
+        Some(999)
+    }
+}
+
+type Subject = Lift<Puppet, u32, Numbers>;
+
+async fn up(puppet: &Puppet) -> Subject {
+    let mut lift = Lift::with_wire(puppet.clone(), Numbers);
+    assert!(matches!(lift.next().await, Some(Event::Up(_))));
+    lift
+}
+
+async fn next(lift: &mut Subject) -> Option<Event<u32>> {
+    timeout(Duration::from_secs(600), lift.next()).await.expect("an event")
+}
+
+fn poll_once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_comes_back_and_nothing_of_it_is_written() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    let cancelled = Ticket::new();
+    cancelled.cancel();
+    lift.feed(Outgoing::new(2_000_000)).await.unwrap();
+    lift.feed(Outgoing::new(20).deadline(Instant::now())).await.unwrap();
+    lift.feed(Outgoing::new(21).ticket(cancelled)).await.unwrap();
+    for (expected, why) in [
+        (2_000_000, DropReason::TooLarge { size: 2_000_000, limit: 1_000_000 }),
+        (20, DropReason::Expired),
+        (21, DropReason::Cancelled),
+    ] {
+        let Some(Event::Dropped(item, reason)) = next(&mut lift).await else { panic!() };
+        assert_eq!((item.message, reason), (expected, why));
+    }
+    assert!(puppet.written().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_goes_between_the_pieces_of_a_large_message_and_text_does_not() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    lift.feed(Outgoing::new(3_500)).await.unwrap();
+    lift.start_send_unpin(Outgoing::new(5).control()).unwrap();
+    lift.start_send_unpin(Outgoing::new(50).control()).unwrap();
+    lift.flush().await.unwrap();
+    assert_eq!(puppet.written(), [1_000, 5, 1_000, 1_000, 500, 50]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_needs_no_readiness_and_has_a_bound() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| s.blocked = true);
+    for n in 0..=Lane::CONTROL_ROOM as u32 {
+        lift.start_send_unpin(Outgoing::new(n).control()).unwrap();
+    }
+    let Some(Event::Dropped(item, DropReason::Overflow)) = next(&mut lift).await else { panic!() };
+    assert_eq!(item.message, Lane::CONTROL_ROOM as u32);
+    // Reading alone moves them once the socket takes them.
+    assert!(poll_once(|cx| lift.poll_next_unpin(cx)).is_pending());
+    puppet.pull(|s| s.blocked = false);
+    assert!(poll_once(|cx| lift.poll_next_unpin(cx)).is_pending());
+    assert_eq!(puppet.written().len(), Lane::CONTROL_ROOM);
+    assert_eq!(puppet.0.lock().unwrap().flushed, Lane::CONTROL_ROOM);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_and_a_reader_on_two_tasks_do_not_silence_each_other() {
+    let puppet = Puppet::default();
+    let lift = up(&puppet).await;
+    puppet.pull(|s| s.blocked = true);
+    let (mut sink, mut stream) = lift.split();
+    let writer = tokio::spawn(async move { sink.send(Outgoing::new(42)).await.map(|()| sink) });
+    tokio::task::yield_now().await;
+    let reader = tokio::spawn(async move {
+        let event = stream.next().await;
+        (event, stream)
+    });
+    tokio::task::yield_now().await;
+    puppet.pull(|s| s.blocked = false);
+    let _sink = timeout(Duration::from_secs(600), writer).await.expect("the writer is woken").unwrap();
+    puppet.pull(|s| s.inbound.push_back(Some(Ok(7))));
+    let (event, _) = timeout(Duration::from_secs(600), reader).await.expect("the reader is woken").unwrap();
+    assert!(matches!(event, Some(Event::Message(7))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_gives_up_does_not_silence_the_reader() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| s.blocked = true);
+    lift.start_send_unpin(Outgoing::new(1).control()).unwrap();
+    let reader = {
+        let mut lift = lift;
+        tokio::spawn(async move {
+            assert!(timeout(Duration::from_secs(1), lift.flush()).await.is_err());
+            lift.next().await
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    puppet.pull(|s| s.blocked = false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(puppet.written(), [1]);
+    reader.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stops_reading_is_left_at_the_write_deadline() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| s.blocked = true);
+    let start = Instant::now();
+    assert!(poll_once(|cx| lift.poll_ready_unpin(cx)).is_pending());
+    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    assert_eq!((down.cause.kind(), start.elapsed()), (FailureKind::Timeout, Deadlines::WRITE));
+    assert!(next(&mut lift).await.is_none());
+    assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Err(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_deadline_reaches_a_reader_who_was_there_first() {
+    let puppet = Puppet::default();
+    let (mut sink, mut stream) = up(&puppet).await.split();
+    let reader = tokio::spawn(async move { stream.next().await });
+    tokio::task::yield_now().await;
+    puppet.pull(|s| s.blocked = true);
+    let writer = tokio::spawn(async move { sink.send(Outgoing::new(1)).await });
+    let event = timeout(Duration::from_secs(60), reader).await.expect("the reader is woken").unwrap();
+    assert!(matches!(event, Some(Event::Down(_))));
+    let sent = timeout(Duration::from_secs(60), writer).await.expect("the writer is woken").unwrap();
+    assert!(find::<Closed>(&*sent.unwrap_err()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_link_is_left_only_if_asked_and_only_when_it_is_quiet() {
+    let puppet = Puppet::default();
+    let limit = Duration::from_secs(30);
+    let mut lift = Lift::with_wire(puppet.clone(), Numbers)
+        .deadlines(Deadlines::default().idle(Some(limit)), None);
+    next(&mut lift).await;
+    let start = Instant::now();
+    assert!(timeout(limit / 2, lift.next()).await.is_err());
+    puppet.pull(|s| s.inbound.push_back(Some(Ok(7))));
+    next(&mut lift).await;
+    // Nobody reads for a long time: no evidence.
+    tokio::time::sleep(limit * 3).await;
+    puppet.pull(|s| s.inbound.push_back(Some(Ok(8))));
+    assert!(matches!(next(&mut lift).await, Some(Event::Message(8))));
+    let heard = start.elapsed();
+    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    assert_eq!((down.cause.kind(), start.elapsed()), (FailureKind::Timeout, heard + limit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_loses_nothing_unread_and_has_a_deadline() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| s.inbound.extend([Some(Ok(1)), Some(Ok(2))]));
+    lift.send(Outgoing::new(30)).await.unwrap();
+    lift.close().await.unwrap();
+    assert_eq!(puppet.written(), [30, 999]);
+    assert!(matches!(next(&mut lift).await, Some(Event::Message(1))));
+    assert!(matches!(next(&mut lift).await, Some(Event::Message(2))));
+    let start = Instant::now();
+    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    assert_eq!(down.cause.disposition(), Disposition::Final);
+    assert_eq!(start.elapsed(), Deadlines::CLOSE);
+    assert!(next(&mut lift).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_in_time_while_the_peer_takes_nothing() {
+    let puppet = Puppet::default();
+    let (mut sink, mut stream) = up(&puppet).await.split();
+    let reader = tokio::spawn(async move { stream.next().await });
+    tokio::task::yield_now().await;
+    puppet.pull(|s| s.blocked = true);
+    let start = Instant::now();
+    let closer = tokio::spawn(async move { sink.close().await });
+    let event = timeout(Duration::from_secs(60), reader).await.expect("the reader is woken").unwrap();
+    assert!(matches!(event, Some(Event::Down(_))));
+    assert_eq!(start.elapsed(), Deadlines::CLOSE);
+    timeout(Duration::from_secs(60), closer).await.expect("the closer is woken").unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peers_close_code_is_the_cause_even_when_a_write_failed_first() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| {
+        s.fail_writes = true;
+        s.inbound.extend([Some(Ok(5)), Some(Ok(1008)), None]);
+    });
+    assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Err(_))));
+    assert!(matches!(next(&mut lift).await, Some(Event::Message(5))));
+    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    assert_eq!(down.cause.close().unwrap().code, 1008);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_for_a_connection_that_has_just_died_comes_back() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Ok(()))));
+    puppet.pull(|s| s.inbound.push_back(None));
+    let ticket = Ticket::new();
+    assert!(matches!(next(&mut lift).await, Some(Event::Down(_))));
+    assert!(lift.start_send_unpin(Outgoing::new(1).ticket(ticket.clone())).is_err());
+    assert_eq!(ticket.phase(), Phase::Waiting);
+}
