@@ -50,7 +50,6 @@ pub fn assert_connection<C: Connection>(connection: &C) {
 /// [`Down`](crate::Event::Down) says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the connection is closed; its last `Down` event says why")]
-#[non_exhaustive]
 pub struct Closed;
 
 /// Implements `Sink<Outgoing<_>>` for a pinned wrapper by passing everything to the field named.

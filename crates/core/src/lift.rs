@@ -302,17 +302,23 @@ where
                 return Poll::Ready(Ok(()));
             };
             let polled = match farewell {
-                Farewell::Due => match this.wire.farewell() {
-                    Some(message) => {
-                        *farewell = Farewell::Said;
-                        socket.as_mut().start_send(message)
+                Farewell::Due => {
+                    let said = match this.wire.farewell() {
+                        Some(message) => {
+                            *farewell = Farewell::Said;
+                            socket.as_mut().start_send(message)
+                        }
+                        None => {
+                            *farewell = Farewell::Socket;
+                            Ok(())
+                        }
+                    };
+                    if said.is_ok() {
+                        continue;
                     }
-                    None => {
-                        *farewell = Farewell::Socket;
-                        Ok(())
-                    }
-                },
-                Farewell::Said => ready!(socket.poll_flush(cx)).map(|()| *farewell = Farewell::Said),
+                    said
+                }
+                Farewell::Said => ready!(socket.poll_flush(cx)),
                 Farewell::Socket => ready!(socket.poll_close(cx)),
             };
             return Poll::Ready(polled.map_err(|_| Closed));

@@ -23,7 +23,12 @@ use std::{
 ///
 /// One allocation, one atomic. Clones share the state.
 #[derive(Clone)]
-pub struct Ticket(Arc<AtomicU64>);
+pub struct Ticket(Arc<State>);
+
+struct State {
+    state: AtomicU64,
+    tag: u64,
+}
 
 /// The layout: phase in the two low bits, two flags, the epoch in the rest.
 const PHASE: u64 = 0b11;
@@ -38,30 +43,40 @@ const EPOCH_SHIFT: u32 = 8;
 impl Ticket {
     /// A ticket of a message that has not been written.
     pub fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(WAITING)))
+        Self::tagged(0)
     }
 
-    /// Makes this ticket as good as new, without an allocation if nobody else holds a clone of it.
-    pub fn renew(&mut self) {
+    /// The same, with a number by which the one who waits knows it again.
+    pub fn tagged(tag: u64) -> Self {
+        Self(Arc::new(State { state: AtomicU64::new(WAITING), tag }))
+    }
+
+    /// The number given to [`tagged`](Self::tagged); 0 for a new ticket.
+    pub fn tag(&self) -> u64 {
+        self.0.tag
+    }
+
+    /// Makes this ticket as good as [a new one](Self::tagged), without an allocation if nobody else holds a clone of it.
+    pub fn renew(&mut self, tag: u64) {
         match Arc::get_mut(&mut self.0) {
-            Some(state) => *state.get_mut() = WAITING,
-            None => *self = Self::new(),
+            Some(state) => *state = State { state: AtomicU64::new(WAITING), tag },
+            None => *self = Self::tagged(tag),
         }
     }
 
     /// Where the message is now.
     pub fn phase(&self) -> Phase {
-        Phase::of(self.0.load(Ordering::Acquire))
+        Phase::of(self.0.state.load(Ordering::Acquire))
     }
 
     /// True when bytes of the message may have reached the peer, in this epoch or an earlier one.
     pub fn may_have_been_seen(&self) -> bool {
-        self.0.load(Ordering::Acquire) & SEEN != 0
+        self.0.state.load(Ordering::Acquire) & SEEN != 0
     }
 
     /// True when nobody waits any more. A layer that still holds the message drops it.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire) & CANCELLED != 0
+        self.0.state.load(Ordering::Acquire) & CANCELLED != 0
     }
 
     /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
@@ -101,11 +116,12 @@ impl Ticket {
     /// Nobody waits any more. Returns where the message was at that moment: if [`Phase::Waiting`], it will not be
     /// written in this epoch or any other.
     pub fn cancel(&self) -> Phase {
-        Phase::of(self.0.fetch_or(CANCELLED, Ordering::AcqRel))
+        Phase::of(self.0.state.fetch_or(CANCELLED, Ordering::AcqRel))
     }
 
     fn step(&self, next: impl Fn(u64) -> Option<u64>) -> bool {
         self.0
+            .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
             .is_ok()
     }
@@ -182,8 +198,9 @@ mod tests {
         let mut ticket = Ticket::new();
         let other = ticket.clone();
         other.settle();
-        ticket.renew();
+        ticket.renew(3);
         assert_eq!((ticket.phase(), other.phase()), (Phase::Waiting, Phase::Settled));
+        assert_eq!((ticket.tag(), other.tag()), (3, 0));
     }
 
     proptest! {
@@ -191,7 +208,7 @@ mod tests {
         fn only_forward(steps in prop::collection::vec((0..5u8, 1..5u64), 0..60)) {
             let ticket = Ticket::new();
             let rank = |t: &Ticket| {
-                let state = t.0.load(Ordering::Relaxed);
+                let state = t.0.state.load(Ordering::Relaxed);
                 if state & PHASE == SETTLED { u64::MAX } else { state >> EPOCH_SHIFT << 2 | state & PHASE }
             };
             let mut before = rank(&ticket);

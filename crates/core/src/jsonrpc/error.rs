@@ -61,8 +61,8 @@ pub enum Malformed {
     Utf8,
 }
 
-impl Malformed {
-    pub(super) fn json(error: serde_json::Error) -> Self {
+impl From<serde_json::Error> for Malformed {
+    fn from(error: serde_json::Error) -> Self {
         Self::Json(JsonPlace(error))
     }
 }

@@ -26,7 +26,7 @@ impl<'a> Call<'a> {
     ///
     /// [`Malformed`] if it is none.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
-        serde_json::from_slice(text).map_err(Malformed::json)
+        Ok(serde_json::from_slice(text)?)
     }
 }
 
@@ -49,7 +49,7 @@ pub fn parse_answer<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<Result<T, 
         Kind::Error(_) => serde_json::from_slice(text).map(|Refusal { error }| Err(error)),
         Kind::Call | Kind::Stray => return Err(Malformed::Shape),
     }
-    .map_err(Malformed::json)
+    .map_err(Malformed::from)
 }
 
 #[cfg(test)]

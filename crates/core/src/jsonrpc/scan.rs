@@ -28,7 +28,7 @@ pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Malformed::Batch);
     }
-    let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(Malformed::json)?;
+    let envelope: Envelope<'_> = serde_json::from_slice(text)?;
     if envelope.jsonrpc != "2.0" {
         return Err(Malformed::Version);
     }
