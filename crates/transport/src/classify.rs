@@ -1,0 +1,150 @@
+use std::{error::Error, io};
+
+use tower_ws_core::{BoxError, Failure, FailureKind};
+
+/// Classifies what went wrong on the way to `target`.
+///
+/// Layers below may have classified it already (the resolver, a guard, a proxy); TLS hides two errors deep in
+/// [`io::Error`]s, which do not show what they hold as their source.
+pub(crate) fn connect(error: BoxError, target: &str) -> Failure {
+    if let Some(failure) = seek::<Failure>(&*error) {
+        return failure.clone();
+    }
+    #[cfg(feature = "tls")]
+    if let Some(failure) = tls(&*error) {
+        return failure.with_source(error);
+    }
+    // The innermost says most: those around it are of the kind `Other`.
+    let Some(io) = chain(&*error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .last()
+    else {
+        return Failure::of(error);
+    };
+    let (kind, what) = match io.kind() {
+        io::ErrorKind::ConnectionRefused => (FailureKind::Network, "refused the connection"),
+        io::ErrorKind::ConnectionReset => (FailureKind::Network, "reset the connection"),
+        io::ErrorKind::UnexpectedEof => (
+            FailureKind::Network,
+            "ended the connection in the middle of the handshake",
+        ),
+        io::ErrorKind::TimedOut => (FailureKind::Timeout, "did not answer in time"),
+        _ => (FailureKind::Network, "could not be reached"),
+    };
+    Failure::new(kind, format!("{target} {what}")).with_source(error)
+}
+
+/// An error and what caused it, also what an [`io::Error`] holds.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(held) => Some(held),
+            None => error.source(),
+        }
+    })
+}
+
+fn seek<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+#[cfg(feature = "tls")]
+fn tls(error: &(dyn Error + 'static)) -> Option<Failure> {
+    use rustls::{CertificateError as Bad, Error as Tls};
+
+    if seek::<rustls::pki_types::InvalidDnsNameError>(error).is_some() {
+        let message = "the host is not a name or address that a certificate could be for";
+        return Some(Failure::new(FailureKind::Tls, message));
+    }
+    let message = match seek::<Tls>(error)? {
+        Tls::InvalidCertificate(bad) => match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } => "the server's certificate has expired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet: is this machine's clock right?"
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "the server's certificate is for another host: dial it by a name in the certificate"
+            }
+            Bad::UnknownIssuer => {
+                "the server's certificate comes from an unknown issuer: trust that authority if it is your own"
+            }
+            Bad::Revoked => "the server's certificate has been revoked",
+            _ => "the server's certificate is not valid",
+        },
+        Tls::InvalidMessage(_) => {
+            "what the server answered is not tls: does it speak `ws` on this port?"
+        }
+        Tls::AlertReceived(_) => "the server broke off the tls handshake with an alert",
+        Tls::PeerIncompatible(_) => {
+            "the server has no tls version or cipher in common with this side"
+        }
+        Tls::NoApplicationProtocol => "the server speaks no http/1.1",
+        _ => "the tls handshake failed",
+    };
+    Some(Failure::new(FailureKind::Tls, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classification_is_found_inside_io_errors() {
+        let failure = Failure::new(FailureKind::Policy, "forbidden");
+        let error = io::Error::other(io::Error::other(failure));
+        assert_eq!(
+            connect(error.into(), "ws://a:80").kind(),
+            FailureKind::Policy
+        );
+    }
+
+    #[test]
+    fn the_rest_is_network_or_unknown() {
+        for (kind, expected, says) in [
+            (
+                io::ErrorKind::ConnectionRefused,
+                FailureKind::Network,
+                "ws://a:80 refused",
+            ),
+            (
+                io::ErrorKind::UnexpectedEof,
+                FailureKind::Network,
+                "ws://a:80 ended",
+            ),
+            (io::ErrorKind::TimedOut, FailureKind::Timeout, "in time"),
+        ] {
+            let error = io::Error::other(io::Error::from(kind));
+            let failure = connect(error.into(), "ws://a:80");
+            assert_eq!(failure.kind(), expected);
+            assert!(failure.to_string().contains(says), "{failure}");
+        }
+        assert_eq!(
+            connect("who knows".into(), "ws://a:80").kind(),
+            FailureKind::Local
+        );
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_errors_say_what_is_wrong() {
+        use rustls::{CertificateError, Error as Tls};
+
+        for (bad, says) in [
+            (CertificateError::Expired, "expired"),
+            (CertificateError::NotValidYet, "clock"),
+            (CertificateError::NotValidForName, "another host"),
+            (CertificateError::UnknownIssuer, "unknown issuer"),
+        ] {
+            let error = io::Error::other(io::Error::new(
+                io::ErrorKind::InvalidData,
+                Tls::InvalidCertificate(bad),
+            ));
+            let failure = connect(error.into(), "wss://a:443");
+            assert_eq!(failure.kind(), FailureKind::Tls);
+            assert!(failure.to_string().contains(says), "{failure}");
+        }
+    }
+}

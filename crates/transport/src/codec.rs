@@ -1,0 +1,34 @@
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tower_ws_core::jsonrpc::{Codec, Decoded, Malformed};
+
+/// One JSON-RPC text per message: a text frame of a WebSocket, a line of [`lines`](crate::lines).
+///
+/// Binary frames are refused: JSON-RPC is text. Pings and pongs are the transport's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonText;
+
+impl Codec<Message> for JsonText {
+    fn encode(&self, json: Bytes) -> Result<Message, Malformed> {
+        let text = Utf8Bytes::try_from(json).map_err(|_| Malformed::Utf8)?;
+        Ok(Message::Text(text))
+    }
+
+    fn decode(&self, message: Message) -> Decoded {
+        match message {
+            Message::Text(text) => Decoded::Json(text.into()),
+            Message::Binary(_) => Decoded::Refused("a binary frame where JSON text was expected"),
+            _ => Decoded::Control,
+        }
+    }
+}
+
+impl Codec<String> for JsonText {
+    fn encode(&self, json: Bytes) -> Result<String, Malformed> {
+        String::from_utf8(json.into()).map_err(|_| Malformed::Utf8)
+    }
+
+    fn decode(&self, message: String) -> Decoded {
+        Decoded::Json(message.into())
+    }
+}

@@ -1,0 +1,150 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper_util::client::legacy::connect::{
+    HttpConnector,
+    dns::{GaiResolver, Name},
+};
+use pin_project::pin_project;
+use tower_service::Service;
+use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
+
+/// How long IPv6 may take before IPv4 is tried beside it: 250 ms, the recommendation of
+/// [RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5).
+const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
+
+/// How long all addresses of one family may take together: half of the default for a whole dial. hyper-util gives each
+/// its share, so one that swallows packets does not use up the time of the others.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// After so much silence the system asks whether the peer's machine is still there: less than what common NATs forget
+/// connections after.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connector for plain TCP: `ws` only.
+///
+/// Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above), keep-alive after
+/// 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak plaintext.
+pub fn tcp_connector() -> HttpConnector<Resolver> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+    connector.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector
+}
+
+#[cfg(feature = "tls")]
+pub use self::tls::{Connector, connector, connector_with};
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::sync::Arc;
+
+    use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use rustls::{ClientConfig, crypto::ring};
+
+    use super::{Resolver, tcp_connector};
+
+    /// TCP, and TLS for `wss`.
+    pub type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
+    /// The default connector: [`tcp_connector`](super::tcp_connector), and for `wss` rustls with ring, TLS 1.2 and 1.3,
+    /// Mozilla's roots and ALPN `http/1.1`.
+    ///
+    /// Clones share the TLS configuration, and so the sessions: a redial resumes.
+    pub fn connector() -> Connector {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            // The only way to fail is a provider without a cipher for these versions; ring has them.
+            .expect("ring has ciphers for all safe versions")
+            .with_webpki_roots()
+            .with_no_client_auth();
+        connector_with(config)
+    }
+
+    /// [`connector`] with another TLS configuration: private roots, a client certificate.
+    ///
+    /// ALPN becomes `http/1.1` if the configuration names no protocol.
+    pub fn connector_with(mut config: ClientConfig) -> Connector {
+        if config.alpn_protocols.is_empty() {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        let mut tcp = tcp_connector();
+        // From here on `https` is not its business, but that of the layer around it.
+        tcp.enforce_http(false);
+        HttpsConnector::from((tcp, config))
+    }
+}
+
+/// A resolver whose errors are classified as [`FailureKind::Dns`]; by default around the system's.
+#[derive(Clone, Debug)]
+pub struct Resolver<R = GaiResolver> {
+    inner: R,
+}
+
+impl<R> Resolver<R> {
+    /// Classifies the errors of `inner`.
+    pub fn new(inner: R) -> Self {
+        Self { inner }
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new(GaiResolver::new())
+    }
+}
+
+impl<R> Service<Name> for Resolver<R>
+where
+    R: Service<Name, Error: Into<BoxError>>,
+{
+    type Response = R::Response;
+    type Error = Failure;
+    type Future = Resolving<R::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx).map_err(|error| {
+            Failure::new(FailureKind::Dns, "the resolver is not available").with_source(error)
+        })
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let text = name.as_str().to_owned();
+        Resolving {
+            inner: self.inner.call(name),
+            name: text,
+        }
+    }
+}
+
+/// The future of [`Resolver`].
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Resolving<F> {
+    #[pin]
+    inner: F,
+    name: String,
+}
+
+impl<F, A, E> Future for Resolving<F>
+where
+    F: Future<Output = Result<A, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<A, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(ready!(this.inner.poll(cx)).map_err(|error| {
+            let message = format!("could not resolve the name {}", Excerpt::new(this.name));
+            Failure::new(FailureKind::Dns, message).with_source(error)
+        }))
+    }
+}

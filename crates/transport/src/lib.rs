@@ -1,0 +1,121 @@
+//! Transports as tower layers: from a byte stream to a [`Connection`](tower_ws_core::Connection).
+//!
+//! ```text
+//!   LiftLayer       http::Request<()> -> Connection: Up and Down, deadlines, control lane, large messages in pieces
+//!     (tower-http's request layers fit here)
+//!   UpgradeLayer    http::Request<()> -> http::Response<WebSocket>: the handshake, framing by tungstenite
+//!   connector       Uri -> byte stream: TCP, TLS, proxies, anything in the manner of hyper-util
+//! ```
+//!
+//! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
+//! hyper's `Read` and `Write` will do. For peers that do not speak WebSocket there is [`lines`].
+//!
+//! # Example
+//!
+//! The defaults:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws_core::BoxError> {
+//! use futures_util::{SinkExt, StreamExt};
+//! use http::Request;
+//! use tower::{Layer, ServiceExt};
+//! use tower_ws_core::Event;
+//! use tower_ws_transport::{Message, TransportLayer, tcp_connector};
+//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let url = server.url();
+//!
+//! let transport = TransportLayer::new().layer(tcp_connector());
+//! let mut connection = transport.oneshot(Request::get(url).body(())?).await?;
+//!
+//! assert!(matches!(connection.next().await, Some(Event::Up(_))));
+//! connection.send(Message::text("hello").into()).await?;
+//! let Some(Event::Message(echo)) = connection.next().await else { panic!() };
+//! assert_eq!(echo.to_text()?, "hello");
+//! # Ok(()) }
+//! ```
+//!
+//! Configured, in parts, with a stock tower-http layer in between:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws_core::BoxError> {
+//! use std::time::Duration;
+//! use futures_util::StreamExt;
+//! use http::{HeaderValue, Request, header::USER_AGENT};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_http::set_header::SetRequestHeaderLayer;
+//! use tower_ws_core::{Deadlines, Event};
+//! use tower_ws_transport::{Handshake, LiftLayer, Limits, UpgradeLayer, tcp_connector};
+//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let url = server.url();
+//!
+//! let limits = Limits::default().message_in(1 << 20);
+//! let transport = ServiceBuilder::new()
+//!     .layer(LiftLayer::new().limits(limits).deadlines(Deadlines::default().close(Duration::from_secs(1))))
+//!     .layer(SetRequestHeaderLayer::overriding(USER_AGENT, HeaderValue::from_static("example/1")))
+//!     .layer(UpgradeLayer::new().limits(limits).subprotocols(["mcp"]).timeout(Duration::from_secs(5)))
+//!     .service(tcp_connector());
+//!
+//! let mut connection = transport.oneshot(Request::get(url).body(())?).await?;
+//! let Some(Event::Up(up)) = connection.next().await else { panic!() };
+//! let handshake = up.extensions.get::<Handshake>().ok_or("no handshake")?;
+//! assert_eq!(handshake.subprotocol(), Some("mcp"));
+//! # Ok(()) }
+//! ```
+//!
+//! # What it does not do
+//!
+//! - It does not redial, queue, or probe: layers of their own do.
+//! - It follows no redirect, and keeps no cookies.
+//! - It offers no extension; there is no compression.
+//! - It does not forbid `ws` to distant hosts, nor private addresses: a guard is a layer around the connector or its
+//!   resolver. A connector of one's own that does no TLS gets `https` for `wss` as well, and must refuse it.
+//! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
+//! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
+//!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
+//!   [`Limits::fragment`] and [`Limits::write_buffer`].
+//!
+//! # Features
+//!
+//! `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring.
+
+mod classify;
+mod codec;
+mod connector;
+mod handshake;
+mod io;
+mod lift;
+mod limits;
+pub mod lines;
+pub mod memory;
+mod transport;
+mod upgrade;
+mod websocket;
+mod wire;
+
+use std::fmt;
+
+pub use tokio_tungstenite::tungstenite::{Error, Message};
+
+#[cfg(feature = "tls")]
+pub use self::connector::{Connector, connector, connector_with};
+pub use self::{
+    codec::JsonText,
+    connector::{Resolver, Resolving, tcp_connector},
+    handshake::Handshake,
+    io::Counted,
+    lift::{LiftLayer, Lifted, ToConnection},
+    limits::Limits,
+    transport::{Transport, TransportLayer, WebSocketConnection},
+    upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
+    websocket::WebSocket,
+    wire::WebSocketWire,
+};
+
+/// Headers as they may be shown: by name only.
+struct Names<'a>(&'a http::HeaderMap);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,117 @@
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use http::Response;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tower_layer::Layer;
+use tower_service::Service;
+use tower_ws_core::{Deadlines, Lift, MapConnection, Progress, Up, Wrap};
+
+use crate::{Handshake, Limits, WebSocketWire};
+
+/// Layers [`Lifted`] over a service that opens WebSockets.
+///
+/// See the [crate docs](crate) for an example.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LiftLayer {
+    limits: Limits,
+    deadlines: Deadlines,
+}
+
+/// Makes [connections](tower_ws_core::Connection) of the WebSockets that another service opens.
+///
+/// That service may be [`Upgrade`](crate::Upgrade) or any other whose answers hold a sink and a stream of tungstenite's
+/// messages; if it puts a [`Progress`] into their extensions, the write deadline counts bytes. All extensions go up with
+/// [`Up`], and [`Handshake`] with them.
+///
+/// Closing the sink says 1000. For another code or a reason send [`Message::Close`] first, then close the sink: that is
+/// what tells the layers above that the end is wanted. Raw frames and codes that must not be sent come back as
+/// [`Dropped`](tower_ws_core::Event::Dropped).
+#[derive(Clone, Debug)]
+pub struct Lifted<S> {
+    inner: S,
+    to_connection: ToConnection,
+}
+
+/// How [`Lifted`] makes a connection of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ToConnection {
+    wire: WebSocketWire,
+    deadlines: Deadlines,
+}
+
+// === impl LiftLayer ===
+
+impl LiftLayer {
+    /// The defaults of [`Limits`] and [`Deadlines`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the limits on outgoing messages. Those on what comes in are the codec's: give them to
+    /// [`UpgradeLayer`](crate::UpgradeLayer) as well.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long a connection waits for its peer.
+    #[must_use]
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+}
+
+impl<S> Layer<S> for LiftLayer {
+    type Service = Lifted<S>;
+
+    fn layer(&self, inner: S) -> Lifted<S> {
+        Lifted {
+            inner,
+            to_connection: ToConnection {
+                wire: WebSocketWire::new(&self.limits),
+                deadlines: self.deadlines,
+            },
+        }
+    }
+}
+
+// === impl Lifted ===
+
+impl<S, T, W> Service<T> for Lifted<S>
+where
+    S: Service<T, Response = Response<W>>,
+    W: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error>,
+{
+    type Response = Lift<W, Message, WebSocketWire>;
+    type Error = S::Error;
+    type Future = MapConnection<S::Future, ToConnection>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        MapConnection::new(self.inner.call(target), self.to_connection)
+    }
+}
+
+// === impl ToConnection ===
+
+impl<W> Wrap<Response<W>> for ToConnection {
+    type Connection = Lift<W, Message, WebSocketWire>;
+
+    fn wrap(self, answer: Response<W>) -> Self::Connection {
+        let (head, socket) = answer.into_parts();
+        let progress = head.extensions.get::<Progress>().cloned();
+        let mut up = Up::new().through("transport");
+        up.extensions = head.extensions;
+        up.extensions.insert(Handshake::new(head.headers));
+        Lift::with_wire(socket, self.wire)
+            .deadlines(self.deadlines, progress)
+            .up(up)
+    }
+}

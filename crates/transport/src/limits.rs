@@ -1,0 +1,142 @@
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// How much of anything one connection holds. Every buffer has a bound; all sizes are in bytes.
+///
+/// ```
+/// use tower_ws_transport::Limits;
+///
+/// let limits = Limits::default().message_in(64 << 20).frame_in(64 << 20);
+/// assert_eq!(limits.message_out, 16 << 20);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest message that may come in. Default 16 MiB: generous for JSON, bearable as a memory bound. A larger
+    /// one ends the connection with close code 1009.
+    pub message_in: usize,
+    /// The largest message that may go out. Default 16 MiB. A larger one comes back as
+    /// [`Dropped`](tower_ws_core::Event::Dropped), and the connection stays.
+    pub message_out: usize,
+    /// The largest single frame that may come in. Default 16 MiB: most peers send a message as one frame. Memory for
+    /// a frame is taken when its header arrives, so this bounds what a header alone can cost.
+    pub frame_in: usize,
+    /// How much may wait to be written. Default 1 MiB.
+    pub write_buffer: usize,
+    /// How much is read at once. Default 16 KiB. The codec clears this much memory on every poll of the socket, also on
+    /// those that find nothing: 128 KiB make small messages markedly slower, and each connection holds this much while
+    /// idle. Raise it for few connections with large messages.
+    pub read_buffer: usize,
+    /// The size of the frames that a large message is cut into. Default 64 KiB, so that a ping never waits behind more
+    /// than that. Kept between 4 KiB and a quarter of [`write_buffer`](Self::write_buffer).
+    pub fragment: usize,
+}
+
+impl Limits {
+    /// The default of [`message_in`](Self::message_in), [`message_out`](Self::message_out) and
+    /// [`frame_in`](Self::frame_in).
+    pub const MESSAGE: usize = 16 << 20;
+    /// The default of [`write_buffer`](Self::write_buffer).
+    pub const WRITE_BUFFER: usize = 1 << 20;
+    /// The default of [`read_buffer`](Self::read_buffer).
+    pub const READ_BUFFER: usize = 16 << 10;
+    /// The default of [`fragment`](Self::fragment).
+    pub const FRAGMENT: usize = 64 << 10;
+
+    /// Sets [`message_in`](Self::message_in).
+    #[must_use]
+    pub fn message_in(mut self, bytes: usize) -> Self {
+        self.message_in = bytes;
+        self
+    }
+
+    /// Sets [`message_out`](Self::message_out).
+    #[must_use]
+    pub fn message_out(mut self, bytes: usize) -> Self {
+        self.message_out = bytes;
+        self
+    }
+
+    /// Sets [`frame_in`](Self::frame_in).
+    #[must_use]
+    pub fn frame_in(mut self, bytes: usize) -> Self {
+        self.frame_in = bytes;
+        self
+    }
+
+    /// Sets [`write_buffer`](Self::write_buffer).
+    #[must_use]
+    pub fn write_buffer(mut self, bytes: usize) -> Self {
+        self.write_buffer = bytes;
+        self
+    }
+
+    /// Sets [`read_buffer`](Self::read_buffer).
+    #[must_use]
+    pub fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = bytes;
+        self
+    }
+
+    /// Sets [`fragment`](Self::fragment).
+    #[must_use]
+    pub fn fragment(mut self, bytes: usize) -> Self {
+        self.fragment = bytes;
+        self
+    }
+
+    /// The fragment size in force.
+    pub(crate) fn piece(&self) -> usize {
+        self.fragment.min(self.write_buffer / 4).max(LEAST_PIECE)
+    }
+
+    pub(crate) fn config(&self) -> WebSocketConfig {
+        let piece = self.piece();
+        WebSocketConfig::default()
+            .read_buffer_size(self.read_buffer.max(LEAST_READ))
+            // Small messages gather up to one piece, then the system gets them.
+            .write_buffer_size(piece)
+            // Room for what has gathered, one more piece, and control frames: the codec refuses what does not fit.
+            .max_write_buffer_size(self.write_buffer.max(4 * piece))
+            .max_message_size(Some(self.message_in))
+            .max_frame_size(Some(self.frame_in))
+    }
+}
+
+const LEAST_PIECE: usize = 4 << 10;
+const LEAST_READ: usize = 1 << 10;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_in: Self::MESSAGE,
+            message_out: Self::MESSAGE,
+            frame_in: Self::MESSAGE,
+            write_buffer: Self::WRITE_BUFFER,
+            read_buffer: Self::READ_BUFFER,
+            fragment: Self::FRAGMENT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_for_the_codec_can_work_with() {
+        for size in [0, 1, 5000, Limits::MESSAGE, usize::MAX / 8, usize::MAX] {
+            let limits = Limits::default()
+                .fragment(size)
+                .write_buffer(size)
+                .read_buffer(0);
+            let (piece, config) = (limits.piece(), limits.config());
+            assert!(piece >= LEAST_PIECE);
+            assert!(
+                config.max_write_buffer_size > config.write_buffer_size,
+                "{size}"
+            );
+            assert!(config.max_write_buffer_size / 4 >= piece, "{size}");
+        }
+        assert_eq!(Limits::default().piece(), Limits::FRAGMENT);
+    }
+}

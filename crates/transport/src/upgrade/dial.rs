@@ -1,0 +1,71 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{Response, StatusCode};
+use hyper::rt;
+use tokio::time::{Instant, timeout_at};
+use tower_ws_core::{BoxError, Failure, FailureKind, Progress};
+
+use super::{
+    Refusal, Settings, UpgradeError, answer::Expected, error, http1::Http1, request::Prepared,
+};
+use crate::WebSocket;
+
+/// One dial: connect, ask, check the answer, take the byte stream back.
+pub(super) async fn dial<F, IO, E>(
+    connecting: F,
+    prepared: Prepared,
+    settings: Arc<Settings>,
+    deadline: Instant,
+) -> Result<Response<WebSocket<IO>>, UpgradeError>
+where
+    F: Future<Output = Result<IO, E>>,
+    IO: rt::Read + rt::Write + Unpin + Send + 'static,
+    E: Into<BoxError>,
+{
+    let (limit, target) = (settings.timeout, &prepared.target);
+    let io = timeout_at(deadline, connecting)
+        .await
+        .map_err(|_| late("no connection to", target, limit))?
+        .map_err(|error| UpgradeError::connect(error.into(), target))?;
+
+    let (mut http, answer) = Http1::send(io, prepared.request)
+        .await
+        .map_err(|error| error::exchange(error, target))?;
+    let answer = timeout_at(deadline, http.drive(answer))
+        .await
+        .map_err(|_| late("no complete answer to the upgrade from", target, limit))?
+        .map_err(|error| error::exchange(error, target))?;
+
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let (head, body) = answer.into_parts();
+        let body = http.read_some(body, deadline).await;
+        return Err(UpgradeError::Refused(Box::new(Refusal::new(
+            head.status,
+            head.headers,
+            body,
+        ))));
+    }
+    let expected = Expected::new(&prepared.key, prepared.offered, settings.mode);
+    expected
+        .check(answer.version(), answer.headers())
+        .map_err(UpgradeError::Answer)?;
+
+    let (io, early) = timeout_at(deadline, http.into_io())
+        .await
+        .map_err(|_| late("no complete answer to the upgrade from", target, limit))?
+        .map_err(|error| error::exchange(error, target))?;
+    let progress = Progress::new();
+    let socket = WebSocket::new(io, early, &settings.limits, progress.clone()).await;
+    let mut answer = answer.map(|_| socket);
+    // What hyper has left in them is a handle to an upgrade, which has been done.
+    answer.extensions_mut().clear();
+    answer.extensions_mut().insert(progress);
+    Ok(answer)
+}
+
+fn late(what: &str, target: &str, limit: Duration) -> UpgradeError {
+    UpgradeError::Timeout(Failure::new(
+        FailureKind::Timeout,
+        format!("{what} {target} within {limit:?}"),
+    ))
+}

@@ -1,0 +1,106 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use hyper::rt;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::ProtocolError,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
+};
+use tower_ws_core::Progress;
+
+use crate::{Limits, io::Counted};
+
+/// An upgraded WebSocket: a sink and a stream of [`Message`]s.
+///
+/// Framing, masking, fragments and the answers to pings and close frames are tungstenite's. Answers leave while somebody
+/// reads; pings and pongs come up as messages all the same. What it lacks (deadlines, a control lane, `Up` and `Down`)
+/// [`LiftLayer`](crate::LiftLayer) adds. Dropping it aborts the connection.
+pub struct WebSocket<IO> {
+    inner: WebSocketStream<Counted<TokioIo<IO>>>,
+}
+
+impl<IO> WebSocket<IO>
+where
+    IO: rt::Read + rt::Write + Unpin,
+{
+    /// `early` is what came in behind the handshake's answer.
+    pub(crate) async fn new(io: IO, early: Bytes, limits: &Limits, progress: Progress) -> Self {
+        let io = Counted::new(TokioIo::new(io), early, progress);
+        // Not `from_partially_read`: it would pin the read buffer to the size of what was read.
+        let inner = WebSocketStream::from_raw_socket(io, Role::Client, Some(limits.config())).await;
+        Self { inner }
+    }
+}
+
+impl<IO> Stream for WebSocket<IO>
+where
+    IO: rt::Read + rt::Write + Unpin,
+{
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(Pin::new(&mut self.inner).poll_next(cx));
+        if let Some(Ok(Message::Close(Some(close)))) = &next
+            && is_stand_in(close)
+        {
+            // The codec has its protest ready; whether it gets through changes nothing.
+            let _ = Pin::new(&mut self.inner).poll_flush(cx);
+            return Poll::Ready(Some(Err(Error::Protocol(
+                ProtocolError::InvalidCloseSequence,
+            ))));
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl<IO> Sink<Message> for WebSocket<IO>
+where
+    IO: rt::Read + rt::Write + Unpin,
+{
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let closing = message.is_close();
+        match Pin::new(&mut self.inner).start_send(message) {
+            // It has been said, by this side or in answer to the peer.
+            Err(Error::Protocol(ProtocolError::SendAfterClosing)) if closing => Ok(()),
+            done => done,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// The codec's own `Debug` shows its buffers, and what is in those is nobody's business.
+impl<IO> fmt::Debug for WebSocket<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").finish_non_exhaustive()
+    }
+}
+
+/// The codec replaces a close code that must not be on the wire (999, 1005, 1006, 1015, …) by 1002 with these words. A
+/// peer that complains about us with the very same words is taken for one that sent such a code.
+fn is_stand_in(close: &CloseFrame) -> bool {
+    close.code == CloseCode::Protocol && close.reason.as_str() == "Protocol violation"
+}

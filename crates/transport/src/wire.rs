@@ -1,0 +1,276 @@
+use std::{borrow::Cow, io};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::{CapacityError, ProtocolError},
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
+};
+use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Inbound, Wire, find};
+
+use crate::Limits;
+
+/// What WebSocket messages mean to [`Lift`](tower_ws_core::Lift).
+#[derive(Clone, Copy, Debug)]
+pub struct WebSocketWire {
+    message: usize,
+    piece: usize,
+}
+
+/// The most a control frame may carry (RFC 6455, section 5.5), and a close frame besides its code.
+const CONTROL: usize = 125;
+const REASON: usize = CONTROL - 2;
+
+impl WebSocketWire {
+    /// With the limits on outgoing messages.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            message: limits.message_out,
+            piece: limits.piece(),
+        }
+    }
+}
+
+impl Wire<Message> for WebSocketWire {
+    fn admit(&self, message: &Message) -> Result<(), DropReason> {
+        let (size, limit) = match message {
+            Message::Text(text) => (text.len(), self.message),
+            Message::Binary(bytes) => (bytes.len(), self.message),
+            Message::Ping(bytes) | Message::Pong(bytes) => (bytes.len(), CONTROL),
+            Message::Close(Some(close)) if !close.code.is_allowed() => {
+                return Err(DropReason::Refused("this close code must not be sent"));
+            }
+            Message::Close(close) => (close.as_ref().map_or(0, |close| close.reason.len()), REASON),
+            // It could end up between two pieces of another message.
+            Message::Frame(_) => {
+                return Err(DropReason::Refused(
+                    "raw frames cannot be sent; send a message",
+                ));
+            }
+        };
+        if size > limit {
+            return Err(DropReason::TooLarge { size, limit });
+        }
+        Ok(())
+    }
+
+    /// Frames of the fragment size: the first names the type, the others continue it, the last is final (RFC 6455,
+    /// section 5.4). Nothing is copied.
+    fn split(&self, message: &mut Message) -> Option<Message> {
+        let (opcode, len) = match message {
+            Message::Text(text) => (Data::Text, text.len()),
+            Message::Binary(bytes) => (Data::Binary, bytes.len()),
+            // Only what is left of a message that has been split: others are not admitted.
+            Message::Frame(frame) => (Data::Continue, frame.payload().len()),
+            _ => return None,
+        };
+        if len <= self.piece {
+            return None;
+        }
+        let mut rest = std::mem::replace(message, Message::Ping(Bytes::new())).into_data();
+        let piece = rest.split_to(self.piece);
+        *message = Message::Frame(Frame::message(rest, OpCode::Data(Data::Continue), true));
+        Some(Message::Frame(Frame::message(
+            piece,
+            OpCode::Data(opcode),
+            false,
+        )))
+    }
+
+    /// Pings and pongs. A close frame would, too, but it would leave the other message unfinished for ever.
+    fn interleaves(&self, message: &Message) -> bool {
+        matches!(message, Message::Ping(_) | Message::Pong(_))
+    }
+
+    fn inbound(&self, message: Message) -> Inbound<Message> {
+        match message {
+            Message::Close(Some(close)) => Inbound::Close(Close {
+                code: close.code.into(),
+                reason: close.reason.as_str().to_owned(),
+            }),
+            Message::Close(None) => Inbound::Close(Close {
+                code: CloseCode::Status.into(),
+                reason: String::new(),
+            }),
+            message => Inbound::Message(message),
+        }
+    }
+
+    fn farewell(&self) -> Option<Message> {
+        Some(close(CloseCode::Normal, ""))
+    }
+
+    fn protest(&self, failure: &Failure) -> Option<Message> {
+        match find::<Error>(failure)? {
+            Error::Capacity(_) => Some(close(CloseCode::Size, "message too large")),
+            Error::Utf8(_) => Some(close(CloseCode::Invalid, "invalid utf-8")),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Protocol(_) => Some(close(CloseCode::Protocol, "protocol error")),
+            _ => None,
+        }
+    }
+
+    fn failure(&self, error: BoxError) -> Failure {
+        match error.downcast::<Error>() {
+            Ok(error) => classify(*error),
+            Err(error) => Failure::of(error),
+        }
+    }
+
+    fn ended(&self) -> Failure {
+        unclosed()
+    }
+}
+
+fn classify(error: Error) -> Failure {
+    let (kind, message): (_, Cow<'static, str>) = match &error {
+        Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof => return unclosed().with_source(error),
+        Error::Io(_) => return Failure::of(error),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return unclosed().with_source(error),
+        Error::ConnectionClosed | Error::AlreadyClosed => return unclosed(),
+        Error::Protocol(ProtocolError::SendAfterClosing) => {
+            (FailureKind::Local, "this side has sent its close frame already".into())
+        }
+        Error::Protocol(ProtocolError::InvalidCloseSequence) => (
+            FailureKind::Protocol,
+            "the peer closed with a frame that the protocol forbids (RFC 6455, section 7.4)".into(),
+        ),
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => (
+            FailureKind::Policy,
+            format!("the peer sent a message of {size} bytes or more; the limit is {max_size}: raise it or ask for less").into(),
+        ),
+        Error::Utf8(_) => (FailureKind::Protocol, "the peer sent text that is not utf-8".into()),
+        // It holds the message, which belongs into no log.
+        Error::WriteBufferFull(_) => return Failure::new(FailureKind::Local, "the write buffer is full"),
+        _ => (FailureKind::Protocol, "the peer broke the websocket protocol".into()),
+    };
+    Failure::new(kind, message).with_source(error)
+}
+
+/// 1006, as it were: no close frame, no error.
+fn unclosed() -> Failure {
+    Failure::new(
+        FailureKind::Network,
+        "the peer ended the connection without a close frame",
+    )
+}
+
+fn close(code: CloseCode, reason: &'static str) -> Message {
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: reason.into(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wire(limits: Limits) -> WebSocketWire {
+        WebSocketWire::new(&limits)
+    }
+
+    #[test]
+    fn too_large_names_both_numbers() {
+        let wire = wire(Limits::default().message_out(10));
+        assert!(wire.admit(&Message::text("x".repeat(10))).is_ok());
+        let refused = wire.admit(&Message::text("x".repeat(11)));
+        assert_eq!(
+            refused,
+            Err(DropReason::TooLarge {
+                size: 11,
+                limit: 10
+            })
+        );
+        let refused = wire.admit(&Message::Ping(vec![0; 126].into()));
+        assert_eq!(
+            refused,
+            Err(DropReason::TooLarge {
+                size: 126,
+                limit: 125
+            })
+        );
+    }
+
+    #[test]
+    fn what_would_break_the_protocol_is_refused() {
+        let wire = wire(Limits::default());
+        for code in [999, 1005, 1006, 1015] {
+            assert!(wire.admit(&close(code.into(), "")).is_err(), "{code}");
+        }
+        for code in [1000, 1001, 3000, 4999] {
+            assert!(wire.admit(&close(code.into(), "")).is_ok(), "{code}");
+        }
+        assert!(
+            wire.admit(&Message::Frame(Frame::ping(Bytes::new())))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn failures_are_classified_and_protested_against() {
+        let wire = wire(Limits::default());
+        let of = |error: Error| {
+            let failure = wire.failure(error.into());
+            let code = wire.protest(&failure).map(|message| match message {
+                Message::Close(Some(close)) => u16::from(close.code),
+                other => panic!("{other}"),
+            });
+            (failure.kind(), code)
+        };
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(of(Error::Io(reset)), (FailureKind::Network, None));
+        let fin = ProtocolError::ResetWithoutClosingHandshake;
+        assert_eq!(of(fin.into()), (FailureKind::Network, None));
+        assert_eq!(
+            of(ProtocolError::NonZeroReservedBits.into()),
+            (FailureKind::Protocol, Some(1002))
+        );
+        assert_eq!(
+            of(Error::Utf8(String::new())),
+            (FailureKind::Protocol, Some(1007))
+        );
+        let large = CapacityError::MessageTooLong {
+            size: 2,
+            max_size: 1,
+        };
+        assert_eq!(of(large.into()), (FailureKind::Policy, Some(1009)));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_the_message(len in 0..60_000usize, piece in 0..20_000usize, text: bool) {
+            let wire = wire(Limits::default().fragment(piece));
+            let payload = "a".repeat(len);
+            let mut message = if text { Message::text(payload.clone()) } else { Message::binary(payload.clone()) };
+            let mut frames = Vec::new();
+            while let Some(Message::Frame(frame)) = wire.split(&mut message) {
+                prop_assert!(!frame.header().is_final);
+                prop_assert_eq!(frame.payload().len(), wire.piece);
+                frames.push(frame);
+            }
+            if frames.is_empty() {
+                prop_assert!(len <= wire.piece);
+                prop_assert_eq!(message.into_data(), payload.as_bytes());
+            } else {
+                let Message::Frame(last) = message else { panic!("a last frame") };
+                prop_assert!(last.header().is_final);
+                prop_assert!((1..=wire.piece).contains(&last.payload().len()));
+                frames.push(last);
+                let opcodes: Vec<_> = frames.iter().map(|frame| frame.header().opcode).collect();
+                prop_assert_eq!(opcodes[0], OpCode::Data(if text { Data::Text } else { Data::Binary }));
+                prop_assert!(opcodes[1..].iter().all(|opcode| *opcode == OpCode::Data(Data::Continue)));
+                let joined: Vec<u8> = frames.iter().flat_map(|frame| frame.payload().to_vec()).collect();
+                prop_assert_eq!(joined, payload.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Connections whose peers misbehave.
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use support::{bounded, cause, connected, connected_with, to_the_end};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tower_ws_core::{Deadlines, Disposition, DropReason, Event, FailureKind, Progress};
+use tower_ws_test::{Cut, Script, Server};
+use tower_ws_transport::{Limits, Message, TransportLayer};
+
+fn deadlines() -> Deadlines {
+    let short = Duration::from_millis(400);
+    Deadlines::default().write(Some(short)).close(short)
+}
+
+#[tokio::test]
+async fn closing_in_order() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let mut connection = connected(&server.url()).await;
+    connection
+        .send(Message::text("last words").into())
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let (messages, down) = to_the_end(connection).await;
+    // What the peer said before it answered the closing is not lost.
+    assert_eq!(messages, [Message::text("last words")]);
+    assert_eq!(down.cause.kind(), FailureKind::Local);
+    bounded(server.wait_live(0)).await;
+}
+
+#[tokio::test]
+async fn closing_with_a_code_of_ones_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let peer = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut ws = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        let said = ws.next().await;
+        while ws.next().await.is_some() {}
+        said
+    });
+    let mut connection = connected(&url).await;
+    let close = CloseFrame {
+        code: 4000.into(),
+        reason: "done".into(),
+    };
+    connection
+        .send(Message::Close(Some(close.clone())).into())
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let (_, down) = to_the_end(connection).await;
+    assert_eq!(down.cause.kind(), FailureKind::Local);
+    assert_eq!(
+        bounded(peer).await.unwrap().unwrap().unwrap(),
+        Message::Close(Some(close))
+    );
+}
+
+#[tokio::test]
+async fn close_codes_that_are_legal() {
+    for (code, disposition) in [
+        (1000, Some(Disposition::Backoff)),
+        (1001, Some(Disposition::Backoff)),
+        (1002, Some(Disposition::Final)),
+        (1012, None),
+        (1013, None),
+        (4401, Some(Disposition::RefreshCredentials)),
+    ] {
+        let server = Server::start(Script::close(code, "why\nnot"))
+            .await
+            .unwrap();
+        let failure = cause(&server.url()).await;
+        assert_eq!(failure.kind(), FailureKind::Closed, "{code}");
+        let close = failure.close().unwrap();
+        assert_eq!((close.code, close.reason.as_str()), (code, "why\nnot"));
+        assert!(!failure.to_string().contains('\n'));
+        if let Some(disposition) = disposition {
+            assert_eq!(failure.disposition(), disposition, "{code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn close_codes_that_are_not() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+        let server = Server::start(Script::close(code, "")).await.unwrap();
+        let failure = cause(&server.url()).await;
+        assert_eq!(failure.kind(), FailureKind::Protocol, "{code}: {failure}");
+        assert!(failure.close().is_none(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_frame_without_a_code_is_1005() {
+    let server = Server::start(Script::Raw(Bytes::from_static(&[0x88, 0])))
+        .await
+        .unwrap();
+    let failure = cause(&server.url()).await;
+    assert_eq!(failure.close().unwrap().code, 1005);
+}
+
+#[tokio::test]
+async fn an_end_without_a_close_frame() {
+    for (script, says) in [
+        (Script::fin(), "without a close frame"),
+        (Script::CutMidFrame(Cut::Fin), "without a close frame"),
+        (Script::rst(), "reset"),
+        (Script::CutMidFrame(Cut::Rst), "reset"),
+    ] {
+        let server = Server::start(script.clone()).await.unwrap();
+        let failure = cause(&server.url()).await;
+        assert_eq!(failure.kind(), FailureKind::Network, "{script:?}");
+        assert!(failure.to_string().contains(says), "{script:?}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn frames_that_break_the_protocol() {
+    for script in [
+        Script::InvalidUtf8,
+        Script::MaskedFrame,
+        Script::Rsv1,
+        Script::BadOpcode,
+    ] {
+        let server = Server::start(script.clone()).await.unwrap();
+        let failure = cause(&server.url()).await;
+        assert_eq!(failure.kind(), FailureKind::Protocol, "{script:?}");
+        assert_eq!(failure.disposition(), Disposition::Backoff);
+    }
+}
+
+#[tokio::test]
+async fn the_peer_is_told_what_it_did_wrong() {
+    for (bytes, code) in [
+        (&b"\x83\x00"[..], 1002),
+        (b"\xc1\x00", 1002),
+        (b"\x81\x02\xc3\x28", 1007),
+        (b"\x88\x02\x03\xe7", 1002),
+        (b"\x82\x7e\x04\x01", 1009),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let peer = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut tcp = tokio_tungstenite::accept_async(tcp)
+                .await
+                .unwrap()
+                .into_inner();
+            tcp.write_all(bytes).await.unwrap();
+            let mut frame = Vec::new();
+            tcp.read_to_end(&mut frame).await.unwrap();
+            frame
+        });
+        let layer = TransportLayer::new().limits(Limits::default().message_in(1024).frame_in(1024));
+        let (connection, _) = connected_with(layer, &url).await;
+        let (_, down) = to_the_end(connection).await;
+        assert!(
+            matches!(
+                down.cause.kind(),
+                FailureKind::Protocol | FailureKind::Policy
+            ),
+            "{bytes:x?}"
+        );
+        let frame = bounded(peer).await.unwrap();
+        assert_eq!(frame[0], 0x88, "a close frame");
+        let (mask, masked) = (&frame[2..6], &frame[6..8]);
+        let sent = u16::from_be_bytes([masked[0] ^ mask[0], masked[1] ^ mask[1]]);
+        assert_eq!(sent, code, "{bytes:x?}");
+    }
+}
+
+#[tokio::test]
+async fn too_large_on_the_way_in() {
+    let limits = Limits::default().message_in(1 << 20).frame_in(1 << 20);
+    for script in [
+        Script::OversizeFrame { claims: 1 << 40 },
+        Script::FragmentBomb,
+    ] {
+        let server = Server::start(script.clone()).await.unwrap();
+        let (connection, up) =
+            connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (messages, down) = to_the_end(connection).await;
+        assert!(messages.is_empty());
+        assert_eq!(
+            down.cause.kind(),
+            FailureKind::Policy,
+            "{script:?}: {}",
+            down.cause
+        );
+        assert!(down.cause.to_string().contains("1048576"), "{}", down.cause);
+        let read = up.extensions.get::<Progress>().unwrap().read();
+        assert!(read < 2 << 20, "{read} bytes were read");
+    }
+}
+
+#[tokio::test]
+async fn too_large_on_the_way_out() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let layer = TransportLayer::new().limits(Limits::default().message_out(1000));
+    let (mut connection, _) = connected_with(layer, &server.url()).await;
+    connection
+        .send(Message::text("x".repeat(1001)).into())
+        .await
+        .unwrap();
+    match bounded(connection.next()).await {
+        Some(Event::Dropped(
+            _,
+            DropReason::TooLarge {
+                size: 1001,
+                limit: 1000,
+            },
+        )) => {}
+        other => panic!("{other:?}"),
+    }
+    // The connection is none the worse for it.
+    connection
+        .send(Message::text("x".repeat(1000)).into())
+        .await
+        .unwrap();
+    assert!(matches!(
+        bounded(connection.next()).await,
+        Some(Event::Message(_))
+    ));
+}
+
+#[tokio::test]
+async fn empty_fragments_and_unasked_pongs_do_no_harm() {
+    let server = Server::start(Script::EmptyFragments(200_000))
+        .await
+        .unwrap();
+    let mut connection = connected(&server.url()).await;
+    match bounded(connection.next()).await {
+        Some(Event::Message(message)) => assert_eq!(message, Message::text("end")),
+        other => panic!("{other:?}"),
+    }
+    let server = Server::start(Script::UnsolicitedPong).await.unwrap();
+    let mut connection = connected(&server.url()).await;
+    assert!(matches!(
+        bounded(connection.next()).await,
+        Some(Event::Message(Message::Pong(_)))
+    ));
+    connection
+        .send(Message::text("still here").into())
+        .await
+        .unwrap();
+    assert!(matches!(
+        bounded(connection.next()).await,
+        Some(Event::Message(Message::Text(_)))
+    ));
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_does_not_hold_up_messages() {
+    let server = Server::start(Script::PingFlood(20_000)).await.unwrap();
+    let mut connection = connected(&server.url()).await;
+    connection
+        .send(Message::text("through").into())
+        .await
+        .unwrap();
+    let mut pings = 0;
+    loop {
+        match bounded(connection.next()).await {
+            Some(Event::Message(Message::Ping(_))) => pings += 1,
+            Some(Event::Message(message)) => break assert_eq!(message, Message::text("through")),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pings, 20_000);
+}
+
+#[tokio::test]
+async fn a_peer_that_stops_reading() {
+    let server = Server::start(Script::StopReading).await.unwrap();
+    let layer = TransportLayer::new().deadlines(deadlines());
+    let (connection, up) = connected_with(layer, &server.url()).await;
+    let progress = up.extensions.get::<Progress>().unwrap().clone();
+    let (mut sink, mut stream) = connection.split();
+    let writer = tokio::spawn(async move {
+        let message = Message::binary(vec![0; 256 << 10]);
+        let mut sent = 0_u32;
+        while sink.send(message.clone().into()).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    let failure = loop {
+        match bounded(stream.next()).await {
+            Some(Event::Down(down)) => break down.cause,
+            Some(Event::Dropped(..)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(failure.kind(), FailureKind::Timeout, "{failure}");
+    let sent = bounded(writer).await.unwrap();
+    // Backpressure, not memory: what was taken is what the kernel took, and one message in the works.
+    let taken = u64::from(sent) * (256 << 10);
+    assert!(
+        taken <= progress.written() + (2 << 20),
+        "{taken} {}",
+        progress.written()
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_and_does_not_end() {
+    let script = Script::CloseNoFin {
+        code: 1001,
+        reason: "bye".into(),
+    };
+    let server = Server::start(script).await.unwrap();
+    let layer = TransportLayer::new().deadlines(deadlines());
+    let began = Instant::now();
+    let (connection, _) = connected_with(layer, &server.url()).await;
+    let (_, down) = to_the_end(connection).await;
+    assert_eq!(down.cause.close().unwrap().code, 1001);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_peer_that_ignores_our_close_frame() {
+    let server = Server::start(Script::Silent).await.unwrap();
+    let layer = TransportLayer::new().deadlines(deadlines());
+    let (mut connection, _) = connected_with(layer, &server.url()).await;
+    connection.close().await.unwrap();
+    let (_, down) = to_the_end(connection).await;
+    assert_eq!(down.cause.kind(), FailureKind::Local);
+}
+
+#[tokio::test]
+async fn what_comes_after_a_close_frame_is_dropped() {
+    let server = Server::start(Script::DataAfterClose).await.unwrap();
+    let (messages, down) = to_the_end(connected(&server.url()).await).await;
+    assert!(messages.is_empty(), "{messages:?}");
+    assert_eq!(down.cause.close().unwrap().code, 1000);
+}
+
+#[tokio::test]
+async fn silence_with_an_idle_deadline() {
+    let server = Server::start(Script::Silent).await.unwrap();
+    let idle = deadlines().idle(Some(Duration::from_millis(300)));
+    let (connection, _) =
+        connected_with(TransportLayer::new().deadlines(idle), &server.url()).await;
+    let (_, down) = to_the_end(connection).await;
+    assert_eq!(down.cause.kind(), FailureKind::Timeout);
+    assert!(down.cause.to_string().contains("300ms"), "{}", down.cause);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_and_a_reader_in_two_tasks() {
+    const COUNT: usize = 5000;
+    let server = Server::start(Script::Echo).await.unwrap();
+    let (mut sink, mut stream) = connected(&server.url()).await.split();
+    let writer = tokio::spawn(async move {
+        for n in 0..COUNT {
+            sink.send(Message::text(n.to_string()).into())
+                .await
+                .unwrap();
+        }
+        sink.close().await.unwrap();
+    });
+    let mut next = 0;
+    loop {
+        match bounded(stream.next()).await {
+            Some(Event::Message(Message::Text(text))) => {
+                assert_eq!(text.as_str(), next.to_string());
+                next += 1;
+            }
+            Some(Event::Message(Message::Close(_))) => {}
+            Some(Event::Down(down)) => break assert_eq!(down.cause.kind(), FailureKind::Local),
+            other => panic!("{other:?}"),
+        }
+    }
+    bounded(writer).await.unwrap();
+    assert_eq!(next, COUNT);
+}

@@ -1,0 +1,102 @@
+//! What the suites share.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each suite is a crate of its own and uses a part"
+)]
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::Request;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tower::{Layer, ServiceExt};
+use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
+use tower_ws_transport::{
+    Message, Resolver, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection,
+};
+
+pub type Conn = WebSocketConnection<TokioIo<TcpStream>>;
+
+/// Far more than anything here takes.
+pub async fn bounded<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(30), future)
+        .await
+        .expect("in time")
+}
+
+pub fn get(url: &str) -> Request<()> {
+    Request::get(url).body(()).unwrap()
+}
+
+pub fn tcp() -> HttpConnector<Resolver> {
+    tower_ws_transport::tcp_connector()
+}
+
+pub async fn dial(layer: TransportLayer, url: &str) -> Result<Conn, UpgradeError> {
+    bounded(layer.layer(tcp()).oneshot(get(url))).await
+}
+
+/// Dials with the defaults, and reads `Up`.
+pub async fn connected(url: &str) -> Conn {
+    connected_with(TransportLayer::new(), url).await.0
+}
+
+pub async fn connected_with(layer: TransportLayer, url: &str) -> (Conn, Up) {
+    let mut connection = dial(layer, url).await.unwrap();
+    match connection.next().await {
+        Some(Event::Up(up)) => (connection, up),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The error of a dial that must fail.
+pub async fn refused(layer: UpgradeLayer, url: &str) -> UpgradeError {
+    let upgrade: Upgrade<_> = layer.layer(tcp());
+    bounded(upgrade.oneshot(get(url)))
+        .await
+        .map(drop)
+        .unwrap_err()
+}
+
+/// Reads to the end: the messages, and the one `Down`, after which there must be nothing.
+pub async fn to_the_end<C>(mut connection: C) -> (Vec<Message>, Down)
+where
+    C: Connection<Message = Message> + Unpin,
+{
+    let mut messages = Vec::new();
+    loop {
+        match bounded(connection.next()).await {
+            Some(Event::Message(message)) => messages.push(message),
+            Some(Event::Down(down)) => {
+                assert!(connection.next().await.is_none());
+                return (messages, down);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Why the connection went down by itself.
+pub async fn cause(url: &str) -> Failure {
+    to_the_end(connected(url).await).await.1.cause
+}
+
+pub fn kinds(failure: &Failure) -> (FailureKind, Option<u16>) {
+    (failure.kind(), failure.status())
+}
+
+/// All that could end up in a log.
+pub fn shown(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("{error:?}");
+    let mut next = Some(error);
+    while let Some(error) = next {
+        text += &format!(" / {error}");
+        next = error.source();
+    }
+    text
+}
