@@ -1,0 +1,6 @@
+mod conservation;
+mod layer;
+mod redial;
+mod session;
+mod traffic;
+mod transparent;
