@@ -1,0 +1,212 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::PollSemaphore;
+use tower_service::Service;
+use tower_ws_core::jsonrpc::{Kind, scan};
+
+use crate::{CallError, Reply, Request, shared::Shared};
+
+/// A handle on a session: a cloneable [`Service`] from [`Request`] to [`Reply`].
+///
+/// It is ready when there is room for one more call; a clone has to get ready itself. Calls go out in the order in
+/// which [`call`](Service::call) is called, and wait while the connection is down. Dropping a call's future takes it
+/// back if it was not sent, and tells the peer if it was and the protocol [can](crate::ClientLayer::on_cancel).
+///
+/// When the last client is dropped the session ends in order: what is under way may finish for a
+/// [while](crate::ClientLayer::close_grace), then the connection is closed.
+pub struct Client {
+    shared: Arc<Shared>,
+    room: PollSemaphore,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.client_made();
+        Self { room: PollSemaphore::new(shared.room.clone()), shared, permit: None }
+    }
+
+    /// Calls a method and parses the result. Waits for room first.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; its [`may_have_been_seen`](CallError::may_have_been_seen) says whether trying again is safe.
+    pub async fn request<P, R>(&self, method: &'static str, params: &P) -> Result<R, CallError>
+    where
+        P: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        let request = Request::new(method).params(params).map_err(CallError::Params)?;
+        self.send(request).await?.result()
+    }
+
+    /// Makes a call. Waits for room first.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn send(&self, request: Request) -> Result<Reply, CallError> {
+        let permit = self.permit().await?;
+        self.start(request, permit).await
+    }
+
+    /// Tells the peer something. Waits for room, not for the notification to be written: should it never be, an
+    /// [`Undelivered`](crate::Incoming::Undelivered) says so.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Refused`], or [`CallError::Closed`] once the session has ended.
+    pub async fn notify(&self, request: Request) -> Result<(), CallError> {
+        self.check(&request)?;
+        let permit = self.permit().await?;
+        self.shared.notify(request, permit)
+    }
+
+    /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace` is over, closes the
+    /// connection, and hands back what was left. Dropping this future does not undo it.
+    ///
+    /// Bounded by `grace` and the connection's own closing deadline.
+    pub async fn close(&self, grace: Duration) -> Leftovers {
+        self.shared.drain(grace);
+        self.shared.ended().await
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        let permit = self.shared.room.clone().acquire_owned().await;
+        permit.map_err(|_| self.shared.closed())
+    }
+
+    fn start(&self, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
+        let accepted = self
+            .check(&request)
+            .and_then(|()| self.shared.call(request, permit));
+        CallFuture(match accepted {
+            Ok(id) => Call::Waiting { shared: self.shared.clone(), id },
+            Err(error) => Call::Failed(error),
+        })
+    }
+
+    fn check(&self, request: &Request) -> Result<(), CallError> {
+        match &self.shared.config.check {
+            Some(check) => check.check(request).map_err(CallError::Refused),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        // Room is taken by one handle: the clone has to ask for its own.
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.client_dropped();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service<Request> for Client {
+    type Response = Reply;
+    type Error = CallError;
+    type Future = CallFuture;
+
+    /// # Errors
+    ///
+    /// [`CallError::Closed`] once the session is ending or has ended. While the connection is merely down there is
+    /// no error: calls wait.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        if self.permit.is_none() {
+            match ready!(self.room.poll_acquire(cx)) {
+                Some(permit) => self.permit = Some(permit),
+                None => return Poll::Ready(Err(self.shared.closed())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// # Panics
+    ///
+    /// If it was not ready.
+    fn call(&mut self, request: Request) -> CallFuture {
+        let permit = self.permit.take().expect("`poll_ready` must be ready before `call`");
+        self.start(request, permit)
+    }
+}
+
+/// A call under way.
+///
+/// Dropping it is safe at any time: a request that was not sent never will be; of one that was sent, the peer is told
+/// if the protocol can. A late answer is ignored.
+#[must_use = "futures do nothing unless polled"]
+pub struct CallFuture(Call);
+
+enum Call {
+    Waiting { shared: Arc<Shared>, id: u64 },
+    Failed(CallError),
+    Done,
+}
+
+impl Future for CallFuture {
+    type Output = Result<Reply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match &self.0 {
+            Call::Waiting { shared, id } => ready!(shared.poll_outcome(*id, cx)),
+            _ => match std::mem::replace(&mut self.0, Call::Done) {
+                Call::Failed(error) => Err(error),
+                _ => panic!("polled after it was ready, which futures forbid"),
+            },
+        };
+        self.0 = Call::Done;
+        let text = outcome?;
+        // Telling a result from an error is left to the caller's task; the driver only routes.
+        Poll::Ready(match scan(&text) {
+            Ok(Kind::Error(_)) => Err(Reply::refusal(&text)),
+            _ => Ok(Reply::new(text)),
+        })
+    }
+}
+
+impl Drop for CallFuture {
+    fn drop(&mut self) {
+        if let Call::Waiting { shared, id } = &self.0 {
+            shared.abandon(*id);
+        }
+    }
+}
+
+impl fmt::Debug for CallFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallFuture")
+    }
+}
+
+/// What was left when a session ended.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Leftovers {
+    /// Accepted, and not a byte of it sent: sending it again elsewhere is safe. In order.
+    pub unsent: Vec<Request>,
+    /// How many calls were sent and not answered; each failed as
+    /// [`Interrupted`](CallError::Interrupted).
+    pub unanswered: usize,
+}

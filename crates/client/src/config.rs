@@ -1,0 +1,75 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_ws_core::BoxError;
+
+use crate::{Lag, Request};
+
+/// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) max_calls: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) inbound: usize,
+    pub(crate) lag: Lag,
+    pub(crate) close_grace: Duration,
+    pub(crate) answer_pings: bool,
+    pub(crate) check: Option<Arc<dyn Check>>,
+    pub(crate) cancel: Option<Arc<dyn Cancel>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_calls: 1024,
+            timeout: Duration::from_secs(60),
+            inbound: 256,
+            lag: Lag::DropOldest,
+            close_grace: Duration::from_secs(5),
+            answer_pings: true,
+            check: None,
+            cancel: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("max_calls", &self.max_calls)
+            .field("timeout", &self.timeout)
+            .field("inbound", &self.inbound)
+            .field("lag", &self.lag)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Looks at each request and notification before it is accepted. Closures implement it.
+pub trait Check: Send + Sync {
+    /// May this go out?
+    ///
+    /// # Errors
+    ///
+    /// The reason why not: the call fails with [`CallError::Refused`](crate::CallError::Refused), and nothing is sent.
+    fn check(&self, request: &Request) -> Result<(), BoxError>;
+}
+
+impl<F> Check for F
+where
+    F: Fn(&Request) -> Result<(), BoxError> + Send + Sync,
+{
+    fn check(&self, request: &Request) -> Result<(), BoxError> {
+        self(request)
+    }
+}
+
+/// How the peer is told that nobody waits for an answer any more. Closures implement it.
+pub trait Cancel: Send + Sync {
+    /// The notification that cancels the request with this id.
+    fn notice(&self, id: u64) -> Request;
+}
+
+impl<F: Fn(u64) -> Request + Send + Sync> Cancel for F {
+    fn notice(&self, id: u64) -> Request {
+        self(id)
+    }
+}

@@ -1,0 +1,376 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_ws_core::{
+    Connection, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
+    jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
+};
+
+use crate::{
+    CallError, Incoming, Notification, Request, ServerRequest,
+    mailbox::{Mailbox, Put},
+    shared::{Body, Entry, Shared, Stage},
+};
+
+/// Drives a connection: reads always, feeds what is ready, flushes once. Nothing moves unless it is polled.
+///
+/// It resolves when the session has ended. Dropping it aborts the connection and settles every call.
+#[pin_project(PinnedDrop)]
+#[must_use = "nothing moves unless the driver is polled: spawn it"]
+pub struct Driver<C, K> {
+    #[pin]
+    connection: C,
+    codec: K,
+    shared: Arc<Shared>,
+    mailbox: Mailbox,
+    /// Control messages taken from the shared queue, not yet with the connection.
+    urgent: VecDeque<Entry>,
+    /// The others.
+    batch: VecDeque<Entry>,
+    /// Where messages are written; each is split off.
+    arena: BytesMut,
+    /// Handed to the connection and not flushed. It survives a flush that has to wait.
+    dirty: bool,
+    /// Control messages handed over since the last flush.
+    control_given: usize,
+    epoch: u64,
+    cause: Option<Failure>,
+    closing: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// How many messages are read before what came of them is written, and how many of those rounds one poll may take:
+/// enough for one flush to carry much, few enough to leave other tasks their turn.
+const READS: usize = 256;
+const ROUNDS: usize = 4;
+/// How many entries are taken from the shared queue at once.
+const BATCH: usize = 64;
+/// How much room is made for messages to be written in.
+const ARENA: usize = 4 * 1024;
+/// What the envelope of a call takes at most, beside its method and parameters.
+const ENVELOPE: usize = 96;
+
+enum Reading {
+    /// The bound was reached before the end of what there is.
+    More,
+    Ended,
+}
+
+impl<C, K> Driver<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    pub(crate) fn new(connection: C, codec: K, shared: Arc<Shared>, mailbox: Mailbox) -> Self {
+        Self {
+            connection,
+            codec,
+            shared,
+            mailbox,
+            urgent: VecDeque::new(),
+            batch: VecDeque::new(),
+            arena: BytesMut::new(),
+            dirty: false,
+            control_given: 0,
+            epoch: 0,
+            cause: None,
+            closing: false,
+            sleep: None,
+        }
+    }
+
+    /// Deals with one event.
+    pub(crate) fn accept(mut self: Pin<&mut Self>, event: Event<C::Message>) {
+        match event {
+            Event::Message(message) => match self.codec.decode(message) {
+                Decoded::Json(text) => self.read(text),
+                Decoded::Refused(why) => tracing::warn!(why, "a message of the peer's was ignored"),
+                _ => {}
+            },
+            Event::Up(up) => {
+                *self.as_mut().project().epoch = up.epoch;
+                self.put(Incoming::Up(up));
+            }
+            Event::Down(down) => {
+                let this = self.as_mut().project();
+                *this.dirty = false;
+                *this.control_given = 0;
+                *this.cause = Some(down.cause.clone());
+                // Of the last connection's calls the end takes care.
+                if down.will_retry {
+                    this.shared.settle_where(|ticket| {
+                        let lost = matches!(ticket.phase(), Phase::Sent(epoch) if epoch <= down.epoch);
+                        lost.then(|| CallError::Interrupted(Some(down.cause.clone())))
+                    });
+                }
+                self.put(Incoming::Down(down));
+            }
+            Event::Dropped(outgoing, reason) => self.dropped(outgoing, reason),
+            // With JSON-RPC the answer is the acknowledgement; a bare one says nothing new.
+            _ => {}
+        }
+    }
+
+    fn read(self: Pin<&mut Self>, text: Bytes) {
+        match scan(&text) {
+            Ok(Kind::Result(id) | Kind::Error(id)) => {
+                if !self.shared.settle(id, Ok(text)) {
+                    tracing::debug!(id, "an answer that nobody waits for was ignored");
+                }
+            }
+            Ok(Kind::Call) => self.called(text),
+            Ok(Kind::Stray) => tracing::warn!("an answer to no request of ours was ignored"),
+            Err(error) => tracing::warn!(%error, "a message of the peer's was ignored"),
+        }
+    }
+
+    /// The peer asks or tells something.
+    fn called(self: Pin<&mut Self>, text: Bytes) {
+        let call = match Call::parse(&text) {
+            Ok(call) => call,
+            Err(error) => return tracing::warn!(%error, "a message of the peer's was ignored"),
+        };
+        let said = Notification::new(text.clone(), &call);
+        match call.id {
+            None => self.put(Incoming::Notification(said)),
+            Some(id) if call.method == "ping" && self.shared.config.answer_pings => {
+                let mut answer = BytesMut::new();
+                write_answer(&mut answer, id, Ok("{}"));
+                let body = Body::Answer(self.epoch, answer.freeze());
+                self.shared.lock().push_control(body);
+            }
+            Some(id) => {
+                let shared = Arc::downgrade(&self.shared);
+                let request = ServerRequest::new(said, id, self.epoch, shared);
+                self.put(Incoming::Request(request));
+            }
+        }
+    }
+
+    fn put(self: Pin<&mut Self>, item: Incoming) {
+        match self.mailbox.put(item) {
+            Put::Kept => {}
+            Put::Unread(Incoming::Request(request)) => {
+                request.reject(&RpcError::new(RpcError::METHOD_NOT_FOUND, "nobody answers requests here"));
+            }
+            Put::Evicted(Incoming::Request(request)) => {
+                request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));
+            }
+            Put::Unread(_) | Put::Evicted(_) => {}
+            Put::Overrun => {
+                let this = self.project();
+                let text = "the application did not read what came in fast enough, and asked to end then";
+                tracing::error!("{text}");
+                this.cause.get_or_insert_with(|| Failure::new(FailureKind::Policy, text));
+                *this.closing = true;
+            }
+        }
+    }
+
+    /// A layer below gave up on a message.
+    fn dropped(self: Pin<&mut Self>, outgoing: Outgoing<C::Message>, reason: DropReason) {
+        if outgoing.lane == Lane::Control {
+            // It was worth sending then or not at all.
+            return tracing::debug!(%reason, "a control message was dropped");
+        }
+        let seen = outgoing.ticket.as_ref().is_some_and(Ticket::may_have_been_seen);
+        if let Some(ticket) = &outgoing.ticket {
+            self.shared.settle(
+                ticket.tag(),
+                Err(match seen {
+                    true => CallError::Interrupted(self.cause.clone()),
+                    false => CallError::NotSent(reason.clone()),
+                }),
+            );
+        }
+        let request = match self.codec.decode(outgoing.message) {
+            Decoded::Json(text) => Call::parse(&text).ok().map(Request::from_call),
+            _ => None,
+        };
+        if self.closing && !seen {
+            self.shared.lock().keep_leftover(request);
+        } else if outgoing.ticket.is_none() {
+            self.put(Incoming::Undelivered { request, reason });
+        }
+    }
+
+    /// Reads what there is, up to a bound.
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reading> {
+        for _ in 0..READS {
+            if !self.closing {
+                ready!(self.mailbox.poll_room(cx));
+            }
+            match ready!(self.as_mut().project().connection.poll_next(cx)) {
+                Some(event) => self.as_mut().accept(event),
+                None => return Poll::Ready(Reading::Ended),
+            }
+        }
+        Poll::Ready(Reading::More)
+    }
+
+    /// Hands over what the connection takes: control first, then in order.
+    fn feed(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        loop {
+            let this = self.as_mut().project();
+            this.shared.lock().refill(this.urgent, this.batch, BATCH);
+            while self.control_given < Lane::CONTROL_ROOM
+                && let Some(entry) = self.as_mut().project().urgent.pop_front()
+            {
+                *self.as_mut().project().control_given += 1;
+                self.as_mut().give(entry, Lane::Control);
+            }
+            if self.batch.is_empty() {
+                return;
+            }
+            while let Some(entry) = self.as_mut().project().batch.pop_front() {
+                if !matches!(self.as_mut().project().connection.poll_ready(cx), Poll::Ready(Ok(()))) {
+                    self.as_mut().project().batch.push_front(entry);
+                    return;
+                }
+                self.as_mut().give(entry, Lane::Normal);
+            }
+        }
+    }
+
+    fn give(self: Pin<&mut Self>, entry: Entry, lane: Lane) {
+        let this = self.project();
+        if entry.ticket.as_ref().is_some_and(Ticket::is_cancelled) {
+            return;
+        }
+        let (text, replay) = match entry.body {
+            Body::Answer(epoch, _) if epoch != *this.epoch => return,
+            Body::Answer(_, text) => (text, Replay::Unsafe),
+            Body::Call(id, request) => {
+                let params = request.params.as_deref();
+                this.arena
+                    .reserve(ARENA.max(request.method.len() + params.map_or(0, <[u8]>::len) + ENVELOPE));
+                write_call(this.arena, id, &request.method, params);
+                (this.arena.split().freeze(), request.replay)
+            }
+        };
+        let message = match this.codec.encode(text) {
+            Ok(message) => message,
+            Err(malformed) => {
+                if let Some(ticket) = entry.ticket {
+                    this.shared.settle(ticket.tag(), Err(malformed.into()));
+                }
+                return;
+            }
+        };
+        let mut outgoing = Outgoing::new(message).replay(replay);
+        outgoing.lane = lane;
+        outgoing.deadline = entry.deadline;
+        outgoing.ticket = entry.ticket;
+        // It fails only once the connection has ended; then its end is about to be read, and settles everything.
+        if this.connection.start_send(outgoing).is_ok() {
+            *this.dirty = true;
+        }
+    }
+
+    fn flush(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        if *this.dirty && this.connection.poll_flush(cx).is_ready() {
+            *this.dirty = false;
+            *this.control_given = 0;
+        }
+    }
+
+    /// Settles calls whose time is up, and ends a session that has drained. `Ready`: look again.
+    fn poll_clock(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.as_mut().project();
+        let state = this.shared.lock();
+        let mut next = state.table.earliest();
+        if let (Stage::Draining(until), false) = (&state.stage, *this.closing) {
+            let idle = state.is_idle() && this.batch.is_empty() && this.urgent.is_empty() && !*this.dirty;
+            if idle || until.is_some_and(|until| until <= Instant::now()) {
+                *this.closing = true;
+                return Poll::Ready(());
+            }
+            next = [next, *until].into_iter().flatten().min();
+        }
+        drop(state);
+        let Some(next) = next else {
+            return Poll::Pending;
+        };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        // A timer that fires too early costs a look; moving it with each call costs each call.
+        if sleep.deadline() > next || sleep.is_elapsed() {
+            sleep.as_mut().reset(next);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        this.shared.expire(Instant::now());
+        Poll::Ready(())
+    }
+
+    /// The session is over, however it came about.
+    fn end(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.shared.end(this.cause.take(), this.batch.drain(..));
+        this.mailbox.end();
+    }
+}
+
+impl<C, K> Future for Driver<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let reading = self.as_mut().poll_read(cx);
+            if let Poll::Ready(Reading::Ended) = reading {
+                self.as_mut().end();
+                return Poll::Ready(());
+            }
+            if self.closing {
+                // Its outcome is read from the stream.
+                let _ = self.as_mut().project().connection.poll_close(cx);
+            } else {
+                self.as_mut().feed(cx);
+                self.as_mut().flush(cx);
+            }
+            if self.as_mut().poll_clock(cx).is_ready() || reading.is_ready() {
+                continue;
+            }
+            let this = self.project();
+            let mut state = this.shared.lock();
+            state.park_driver(cx);
+            return Poll::Pending;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[pinned_drop]
+impl<C, K> PinnedDrop for Driver<C, K> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        let cause = this
+            .cause
+            .take()
+            .unwrap_or_else(|| Failure::new(FailureKind::Local, "the driver of the session was dropped"));
+        this.shared.end(Some(cause), this.batch.drain(..));
+        this.mailbox.end();
+    }
+}
+
+impl<C, K> fmt::Debug for Driver<C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("epoch", &self.epoch)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures_core::Stream;
+use tower_ws_core::{Down, DropReason, Up};
+
+use crate::{Notification, Request, ServerRequest};
+
+/// What comes in beside the replies: a stream, bounded, that ends with the session.
+///
+/// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`] asks for just that).
+/// Dropping it discards what comes from then on; the peer's requests are answered with an error.
+#[derive(Debug)]
+pub struct Inbound {
+    mailbox: Mailbox,
+}
+
+/// One thing that came in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// A connection is ready. The first item of each session.
+    Up(Up),
+    /// The connection is gone; whether there will be another, it says.
+    Down(Down),
+    /// The peer tells something.
+    Notification(Notification),
+    /// The peer asks something, and wants an answer.
+    Request(ServerRequest),
+    /// A notification or an answer of ours was given up on.
+    Undelivered {
+        /// What it was; `None` for an answer to a request of the peer's.
+        request: Option<Request>,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Here something is missing, because it came in faster than it was read.
+    Gap {
+        /// How many items.
+        missed: u64,
+    },
+}
+
+/// What happens when [`Inbound`] is full.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Lag {
+    /// The oldest push is dropped, and a [`Gap`](Incoming::Gap) says so. A request of the peer's that finds no room is
+    /// answered with an error.
+    #[default]
+    DropOldest,
+    /// Nothing more is read from the peer until there is room: backpressure down to its socket. Replies, pongs and
+    /// the detection of a dead link wait too. For applications that read all the time and may lose nothing.
+    Wait,
+    /// The session ends.
+    Close,
+}
+
+impl Stream for Inbound {
+    type Item = Incoming;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let mut state = self.mailbox.lock();
+        if state.missed > 0 {
+            let missed = std::mem::take(&mut state.missed);
+            return Poll::Ready(Some(Incoming::Gap { missed }));
+        }
+        let Some(item) = state.queue.pop_front() else {
+            if state.ended {
+                return Poll::Ready(None);
+            }
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let waker = state.writer.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Poll::Ready(Some(item))
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        let mut state = self.mailbox.lock();
+        state.unread = true;
+        let left = std::mem::take(&mut state.queue);
+        let waker = state.writer.take();
+        drop(state);
+        // Requests among them answer themselves as they are dropped.
+        drop(left);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The driver's end of [`Inbound`].
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    state: Arc<Mutex<State>>,
+    room: usize,
+    lag: Lag,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Incoming>,
+    missed: u64,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Nobody reads any more.
+    unread: bool,
+    /// Nothing comes any more.
+    ended: bool,
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub(crate) enum Put {
+    Kept,
+    /// Nobody reads.
+    Unread(Incoming),
+    /// There was no room, so it (or the oldest push) has to go.
+    Evicted(Incoming),
+    /// There was no room, and the session is to end.
+    Overrun,
+}
+
+impl Mailbox {
+    pub(crate) fn new(room: usize, lag: Lag) -> (Self, Inbound) {
+        let mailbox = Self { state: Arc::default(), room: room.max(1), lag };
+        (mailbox.clone(), Inbound { mailbox })
+    }
+
+    /// Ready when there is room, or when the lag policy makes room.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.lag != Lag::Wait {
+            return Poll::Ready(());
+        }
+        let mut state = self.lock();
+        if state.unread || state.queue.len() < self.room {
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn put(&self, item: Incoming) -> Put {
+        let mut state = self.lock();
+        if state.unread {
+            return Put::Unread(item);
+        }
+        let mut put = Put::Kept;
+        // With `Wait` this happens only while the session closes: whoever closes reads on.
+        if state.queue.len() >= self.room {
+            if self.lag == Lag::Close && item.is_push() {
+                return Put::Overrun;
+            }
+            if matches!(item, Incoming::Request(_)) {
+                return Put::Evicted(item);
+            }
+            // The lifecycle is the last to go.
+            let oldest = state.queue.iter().position(Incoming::is_push).unwrap_or(0);
+            state.missed += 1;
+            if let Some(oldest) = state.queue.remove(oldest) {
+                put = Put::Evicted(oldest);
+            }
+        }
+        state.queue.push_back(item);
+        let waker = state.reader.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        put
+    }
+
+    /// Nothing comes any more.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let waker = state.reader.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Incoming {
+    fn is_push(&self) -> bool {
+        matches!(self, Self::Notification(_) | Self::Request(_) | Self::Undelivered { .. })
+    }
+}

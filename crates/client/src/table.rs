@@ -1,0 +1,312 @@
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tower_ws_core::{Phase, Ticket, jsonrpc::Ids};
+
+use crate::CallError;
+
+/// The calls that wait for an answer. No I/O, no clock of its own.
+///
+/// A slot stands behind each id: slot = id modulo the number of slots. An id whose slot is taken is skipped, never
+/// reused, so a late answer finds nobody rather than somebody else.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    ids: Ids,
+    live: usize,
+    unsettled: usize,
+    /// No deadline is earlier than this one. It may be out of date, never too late.
+    earliest: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// 0: free.
+    id: u64,
+    ticket: Ticket,
+    limit: Duration,
+    deadline: Option<Instant>,
+    waker: Option<Waker>,
+    outcome: Option<Outcome>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How a call ended.
+pub(crate) type Outcome = Result<Bytes, CallError>;
+
+/// Those to wake, once no lock is held.
+pub(crate) type Wakers = Vec<Waker>;
+
+impl Table {
+    const SLOTS: usize = 8;
+
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { slots: Vec::new(), ids, live: 0, unsettled: 0, earliest: None }
+    }
+
+    /// Opens a slot for a call. The permit is given back when the slot is free again.
+    pub(crate) fn open(&mut self, now: Instant, limit: Duration, permit: Option<OwnedSemaphorePermit>) -> Opened {
+        if self.live * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let id = loop {
+            let id = self.ids.next_id();
+            if self.slots[self.index(id)].id == 0 {
+                break id;
+            }
+        };
+        // A limit too long for the clock is no limit.
+        let deadline = now.checked_add(limit);
+        let earlier = match (deadline, self.earliest) {
+            (Some(deadline), Some(earliest)) => deadline < earliest,
+            (deadline, _) => deadline.is_some(),
+        };
+        if earlier {
+            self.earliest = deadline;
+        }
+        self.live += 1;
+        self.unsettled += 1;
+        let index = self.index(id);
+        let slot = &mut self.slots[index];
+        slot.ticket.renew(id);
+        slot.id = id;
+        slot.limit = limit;
+        slot.deadline = deadline;
+        slot._permit = permit;
+        Opened { id, ticket: slot.ticket.clone(), deadline, earlier }
+    }
+
+    /// Looks for the outcome; takes it and frees the slot if it is there.
+    pub(crate) fn poll(&mut self, id: u64, cx: &Context<'_>) -> Poll<Outcome> {
+        let Some(slot) = self.slot(id) else {
+            return Poll::Ready(Err(CallError::Closed(None)));
+        };
+        match slot.outcome.take() {
+            Some(outcome) => {
+                slot.free();
+                self.live -= 1;
+                Poll::Ready(outcome)
+            }
+            None => {
+                match &mut slot.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The caller gave up: frees the slot. Returns where the message was, if it was still open.
+    pub(crate) fn abandon(&mut self, id: u64) -> Option<Phase> {
+        let slot = self.slot(id)?;
+        let open = slot.outcome.is_none();
+        let phase = slot.ticket.cancel();
+        slot.free();
+        self.live -= 1;
+        self.unsettled -= usize::from(open);
+        open.then_some(phase)
+    }
+
+    /// The call has ended. Nobody may wait any more: then the outcome is let go.
+    pub(crate) fn settle(&mut self, id: u64, outcome: Outcome) -> Option<Waker> {
+        let slot = self.slot(id).filter(|slot| slot.outcome.is_none())?;
+        let waker = slot.settle(outcome);
+        self.unsettled -= 1;
+        waker
+    }
+
+    /// Settles each open call for which `judge` has an outcome.
+    pub(crate) fn settle_where(&mut self, mut judge: impl FnMut(&Ticket) -> Option<CallError>) -> Wakers {
+        let mut wakers = Wakers::new();
+        for slot in &mut self.slots {
+            if slot.is_open()
+                && let Some(error) = judge(&slot.ticket)
+            {
+                wakers.extend(slot.settle(Err(error)));
+                self.unsettled -= 1;
+            }
+        }
+        wakers
+    }
+
+    /// Settles the calls whose time is up, and returns their ids and where their messages were.
+    pub(crate) fn expire(&mut self, now: Instant) -> (Vec<(u64, Phase)>, Wakers) {
+        let (mut expired, mut wakers) = (Vec::new(), Wakers::new());
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return (expired, wakers);
+        }
+        self.earliest = None;
+        for slot in &mut self.slots {
+            let (true, Some(deadline)) = (slot.is_open(), slot.deadline) else {
+                continue;
+            };
+            if deadline <= now {
+                let phase = slot.ticket.cancel();
+                expired.push((slot.id, phase));
+                let sent = slot.ticket.may_have_been_seen();
+                wakers.extend(slot.settle(Err(CallError::TimedOut { limit: slot.limit, sent })));
+                self.unsettled -= 1;
+            } else if self.earliest.is_none_or(|earliest| deadline < earliest) {
+                self.earliest = Some(deadline);
+            }
+        }
+        (expired, wakers)
+    }
+
+    /// When to call [`expire`](Self::expire) next.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// How many calls wait for an outcome.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
+    /// True if the call still waits for an outcome.
+    pub(crate) fn is_open(&mut self, id: u64) -> bool {
+        self.slot(id).is_some_and(|slot| slot.is_open())
+    }
+
+    fn index(&self, id: u64) -> usize {
+        // The number of slots is a power of two.
+        id as usize & (self.slots.len() - 1)
+    }
+
+    fn slot(&mut self, id: u64) -> Option<&mut Slot> {
+        if self.slots.is_empty() || id == 0 {
+            return None;
+        }
+        let index = self.index(id);
+        Some(&mut self.slots[index]).filter(|slot| slot.id == id)
+    }
+
+    /// Twice the slots. Ids that differ modulo the old number differ modulo the new one.
+    fn grow(&mut self) {
+        let old = std::mem::take(&mut self.slots);
+        self.slots.resize_with((old.len() * 2).max(Self::SLOTS), Slot::default);
+        for slot in old.into_iter().filter(|slot| slot.id != 0) {
+            let index = self.index(slot.id);
+            self.slots[index] = slot;
+        }
+    }
+}
+
+/// A slot that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: u64,
+    pub(crate) ticket: Ticket,
+    pub(crate) deadline: Option<Instant>,
+    /// True when this deadline is now the earliest.
+    pub(crate) earlier: bool,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn is_open(&self) -> bool {
+        self.id != 0 && self.outcome.is_none()
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Option<Waker> {
+        self.ticket.settle();
+        self.outcome = Some(outcome);
+        self.waker.take()
+    }
+
+    fn free(&mut self) {
+        self.id = 0;
+        self.outcome = None;
+        self.waker = None;
+        self._permit = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn poll(table: &mut Table, id: u64) -> Poll<Outcome> {
+        table.poll(id, &Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_late_answer_finds_nobody() {
+        let mut table = Table::new(Ids::new());
+        let now = Instant::now();
+        let first = table.open(now, LIMIT, None).id;
+        assert_eq!(table.abandon(first), Some(Phase::Waiting));
+        let others: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None).id).collect();
+        assert!(table.settle(first, Ok(Bytes::new())).is_none());
+        for id in others {
+            assert!(poll(&mut table, id).is_pending());
+        }
+    }
+
+    #[test]
+    fn a_deadline_says_whether_the_message_was_sent() {
+        let mut table = Table::new(Ids::new());
+        let now = Instant::now();
+        let waiting = table.open(now, LIMIT, None);
+        let sent = table.open(now, LIMIT, None);
+        assert!(sent.ticket.mark_sent());
+        let later = table.open(now, LIMIT * 2, None);
+        assert_eq!(table.earliest(), Some(now + LIMIT));
+        let (expired, _) = table.expire(now + LIMIT);
+        assert_eq!(expired, [(waiting.id, Phase::Waiting), (sent.id, Phase::Sent(1))]);
+        for (id, expected) in [(waiting.id, false), (sent.id, true)] {
+            let Poll::Ready(Err(CallError::TimedOut { sent, .. })) = poll(&mut table, id) else { panic!() };
+            assert_eq!(sent, expected);
+        }
+        assert!(!waiting.ticket.mark_sent(), "a timed out message is never written");
+        assert!(poll(&mut table, later.id).is_pending());
+        assert_eq!(table.earliest(), Some(now + LIMIT * 2));
+    }
+
+    proptest! {
+        #[test]
+        fn ids_rise_and_every_call_has_one_end(steps in prop::collection::vec((0..4u8, any::<u16>()), 1..400)) {
+            let mut table = Table::new(Ids::new());
+            let now = Instant::now();
+            let (mut last, mut open, mut settled) = (0, BTreeSet::new(), BTreeSet::new());
+            for (step, pick) in steps {
+                let any = |set: &BTreeSet<u64>| set.iter().nth(usize::from(pick) % set.len().max(1)).copied();
+                match step {
+                    0 | 1 => {
+                        let id = table.open(now, LIMIT, None).id;
+                        prop_assert!(id > last);
+                        last = id;
+                        open.insert(id);
+                    }
+                    2 => if let Some(id) = any(&open) {
+                        table.settle(id, Ok(Bytes::from(id.to_string())));
+                        open.remove(&id);
+                        settled.insert(id);
+                    },
+                    _ => if let Some(id) = any(&settled) {
+                        settled.remove(&id);
+                        let Poll::Ready(Ok(text)) = poll(&mut table, id) else { panic!() };
+                        prop_assert_eq!(text, id.to_string());
+                    } else if let Some(id) = any(&open) {
+                        open.remove(&id);
+                        prop_assert!(table.abandon(id).is_some());
+                    },
+                }
+                prop_assert_eq!(table.unsettled(), open.len());
+                prop_assert_eq!(table.live, open.len() + settled.len());
+            }
+        }
+    }
+}
