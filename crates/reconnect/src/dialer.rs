@@ -1,0 +1,254 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+use tower_ws_core::{BoxError, Clock, Failure, FailureKind};
+
+use crate::{
+    Decision, Policy, ReconnectError,
+    layer::Settings,
+    outage::{Outage, later},
+    session::Session,
+};
+
+/// Gets connections: backs off, readies the service, dials. It is a session without its connection.
+///
+/// The call in progress is pinned, so it lives with whoever holds this, and is passed in.
+pub(crate) struct Dialer<S, T, P> {
+    service: S,
+    target: T,
+    policy: P,
+    rng: fastrand::Rng,
+    clock: Arc<dyn Clock>,
+    outage: Outage,
+    session: Session,
+    fail_fast: bool,
+    /// As last seen at the hub.
+    offline: bool,
+    step: Step,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+enum Step {
+    /// The service came readied.
+    Readied,
+    /// Nothing is dialled before this moment.
+    BackingOff { until: Instant, cause: Failure },
+    /// An attempt has begun: the service is readied, then called.
+    Dialling,
+}
+
+impl<S, T, P> Dialer<S, T, P> {
+    pub(crate) fn new(readied: S, target: T, policy: P, settings: &Settings) -> Self {
+        Self {
+            service: readied,
+            target,
+            policy,
+            rng: settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            clock: settings.clock.clone(),
+            outage: Outage::new(Instant::now(), settings.healthy_after, settings.min_spacing),
+            session: Session::begin(settings.hub.clone()),
+            fail_fast: settings.fail_fast,
+            offline: false,
+            step: Step::Readied,
+            sleep: None,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.session.epoch()
+    }
+
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Leaves word for commands. False if there is one to be looked at first.
+    pub(crate) fn park(&self, cx: &Context<'_>) -> bool {
+        self.session.park(cx, self.offline)
+    }
+
+    /// While connected: why the connection is to be left, if a command says so.
+    pub(crate) fn asked_to_leave(&mut self) -> Option<&'static str> {
+        let reconnect = self.session.take_reconnect();
+        let offline = self.session.is_offline();
+        let was_offline = std::mem::replace(&mut self.offline, offline);
+        match (offline && !was_offline, reconnect) {
+            (true, _) => Some("closed by this side to go offline, on request"),
+            (_, true) => Some("closed by this side to connect anew, on request"),
+            _ => None,
+        }
+    }
+
+    /// The connection was left on request.
+    pub(crate) fn left(&mut self, cause: &Failure, uptime: Duration) {
+        self.outage.lost(Instant::now(), uptime);
+        self.back_off(Duration::ZERO, cause);
+    }
+
+    /// How the session fared, when it gave up before it had a connection.
+    pub(crate) fn gave_up(&self, cause: Failure) -> ReconnectError {
+        ReconnectError::GaveUp {
+            attempts: self.outage.attempts(),
+            elapsed: self.outage.elapsed(Instant::now()),
+            cause,
+        }
+    }
+
+    /// Plans the next attempt, no sooner than the spacing allows. Returns the delay.
+    fn back_off(&mut self, delay: Duration, cause: &Failure) -> Duration {
+        let now = Instant::now();
+        let until = later(now, delay).max(self.outage.earliest().unwrap_or(now));
+        if self.offline {
+            self.session.offline();
+        } else {
+            self.session.backing_off(self.outage.next_attempt(), until, cause);
+        }
+        self.step = Step::BackingOff {
+            until,
+            cause: cause.clone(),
+        };
+        until - now
+    }
+
+    fn poll_sleep(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if until <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl<S, T, P: Policy> Dialer<S, T, P> {
+    /// The connection was lost. False when the policy gives up.
+    pub(crate) fn lost(&mut self, cause: &Failure, uptime: Duration) -> bool {
+        self.outage.lost(Instant::now(), uptime);
+        self.consult(cause, Some(uptime))
+    }
+
+    /// The dial failed. False when the policy gives up.
+    pub(crate) fn failed(&mut self, cause: &Failure) -> bool {
+        self.outage.failed();
+        self.consult(cause, None)
+    }
+
+    fn consult(&mut self, cause: &Failure, uptime: Option<Duration>) -> bool {
+        let asked = cause.retry_after().map(|asked| asked.delay(self.clock.now()));
+        let history = self.outage.history(Instant::now(), uptime, asked, self.rng.f64());
+        let decision = match self.fail_fast && self.session.epoch() == 0 {
+            true => Decision::GiveUp,
+            false => self.policy.decide(cause, &history),
+        };
+        match decision {
+            Decision::GiveUp => {
+                self.session.failed(cause);
+                false
+            }
+            Decision::RetryAfter(delay) => {
+                let delay = self.back_off(delay, cause);
+                self.outage.retry(cause.clone(), delay);
+                true
+            }
+        }
+    }
+}
+
+impl<S, T, P> Dialer<S, T, P>
+where
+    S: Service<T, Error: Into<BoxError>>,
+    T: Clone,
+    P: Policy,
+{
+    /// Resolves to a connection, or to the cause when the policy gives up. [Park](Self::park) when it is pending.
+    pub(crate) fn poll_dial(
+        &mut self,
+        mut call: Pin<&mut Option<S::Future>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, Failure>> {
+        self.obey(call.as_mut());
+        loop {
+            if self.offline {
+                return Poll::Pending;
+            }
+            let failure = if let Some(dialling) = call.as_mut().as_pin_mut() {
+                let polled = ready!(dialling.poll(cx));
+                call.set(None);
+                match polled {
+                    Ok(connection) => return Poll::Ready(Ok(connection)),
+                    Err(error) => Failure::of(error),
+                }
+            } else {
+                match self.step {
+                    Step::Readied => {
+                        self.begin();
+                        self.dial(call.as_mut());
+                        continue;
+                    }
+                    Step::BackingOff { until, .. } => {
+                        ready!(self.poll_sleep(until, cx));
+                        self.begin();
+                        continue;
+                    }
+                    Step::Dialling => match ready!(self.service.poll_ready(cx)) {
+                        Ok(()) => {
+                            self.dial(call.as_mut());
+                            continue;
+                        }
+                        Err(error) => Failure::of(error),
+                    },
+                }
+            };
+            if !self.failed(&failure) {
+                return Poll::Ready(Err(failure));
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.outage.begin(Instant::now());
+        self.session.connecting(self.outage.next_attempt());
+        self.step = Step::Dialling;
+    }
+
+    fn dial(&mut self, mut call: Pin<&mut Option<S::Future>>) {
+        self.outage.dial(Instant::now());
+        call.set(Some(self.service.call(self.target.clone())));
+    }
+
+    /// Does what the handles ask for.
+    fn obey(&mut self, mut call: Pin<&mut Option<S::Future>>) {
+        let reconnect = self.session.take_reconnect();
+        let offline = self.session.is_offline();
+        let was_offline = std::mem::replace(&mut self.offline, offline);
+        match (&self.step, was_offline, offline) {
+            (Step::Dialling, false, true) => {
+                call.set(None);
+                let cause = Failure::new(FailureKind::Local, "the dial was cancelled to go offline, on request");
+                self.back_off(Duration::ZERO, &cause);
+            }
+            (_, false, true) => self.session.offline(),
+            (Step::BackingOff { cause, .. }, true, false) => {
+                let cause = cause.clone();
+                self.back_off(Duration::ZERO, &cause);
+            }
+            (Step::BackingOff { until, cause }, false, false) if reconnect => {
+                let now = Instant::now();
+                if self.outage.earliest().unwrap_or(now).max(now) < *until {
+                    let cause = cause.clone();
+                    self.back_off(Duration::ZERO, &cause);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
+use tower_ws_core::Failure;
+
+use crate::session::Hub;
+
+/// Watches one session and tells it when to dial. Cheap to clone, works from any thread.
+///
+/// [`ReconnectLayer::pair`](crate::ReconnectLayer::pair) gives one out before there is a session; the session's own
+/// is in the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a session alive, and commands to a
+/// session that has ended do nothing.
+///
+/// It is for dashboards, tests and the word from outside that the network changed. The order of things is told by the
+/// connection's events alone.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Hub>);
+
+impl Handle {
+    /// The present state, and each one that follows: those in between may be skipped. After the session has ended the
+    /// state stays at [`Closed`](State::Closed) or [`Failed`](State::Failed), unless the same
+    /// [`pair`](crate::ReconnectLayer::pair) begins another session.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.0.state()
+    }
+
+    /// Every transition from now on. Who falls [`Handle::LAG`] behind loses the oldest, and is told so by
+    /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged).
+    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.0.transitions()
+    }
+
+    /// How many transitions are kept for who is slow to receive them: 64, some ten outages.
+    pub const LAG: usize = 64;
+
+    /// Dials as soon as the [spacing](crate::ReconnectLayer::min_spacing) of attempts allows. Calls coalesce.
+    ///
+    /// While backing off, it cuts the delay short. While connected, it closes the connection in order (which takes
+    /// until the peer answers, or the transport's close deadline) and dials anew: for a network that has changed
+    /// under a connection which does not notice. While a dial is in progress, or offline, it does nothing.
+    pub fn reconnect_now(&self) {
+        self.0.ask_to_reconnect();
+    }
+
+    /// Stops dialling, until [`go_online`](Self::go_online). An open connection is closed in order, a dial in
+    /// progress is cancelled, the session lives on.
+    pub fn go_offline(&self) {
+        self.0.set_offline(true);
+    }
+
+    /// Dials again, as soon as the spacing of attempts allows.
+    pub fn go_online(&self) {
+        self.0.set_offline(false);
+    }
+
+    /// How many control messages were discarded without an event: handed over while there was no connection, by
+    /// somebody who does not read, with nobody waiting for them. See [the
+    /// connection](crate::ReconnectConnection#what-happens-to-messages-while-there-is-no-connection).
+    pub fn discarded(&self) -> u64 {
+        self.0.discarded()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&*self.0.state().borrow()).finish()
+    }
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum State {
+    /// No session has begun.
+    #[default]
+    Disconnected,
+    /// A dial is in progress.
+    Connecting {
+        /// Which attempt of this outage it is, from 1.
+        attempt: u32,
+    },
+    /// Up.
+    Connected {
+        /// Which connection of the session it is, from 1.
+        epoch: u64,
+    },
+    /// Down, and waiting to dial.
+    BackingOff {
+        /// Which attempt of this outage comes next, from 1.
+        attempt: u32,
+        /// When it begins.
+        until: Instant,
+        /// What went wrong.
+        cause: Failure,
+    },
+    /// Down, and not dialling until [`Handle::go_online`].
+    Offline,
+    /// The session ended on request, or was dropped.
+    Closed,
+    /// The session ended because the policy gave up.
+    Failed {
+        /// What it gave up on.
+        cause: Failure,
+    },
+}
+
+impl State {
+    /// The name used in logs and metric labels.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting { .. } => "connecting",
+            Self::Connected { .. } => "connected",
+            Self::BackingOff { .. } => "backing_off",
+            Self::Offline => "offline",
+            Self::Closed => "closed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// A session went from one state to another.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Transition {
+    /// The new state.
+    pub state: State,
+    /// The last connection that came up; 0 if none has.
+    pub epoch: u64,
+    /// Which attempt of this outage is in progress or comes next, from 1.
+    pub attempt: u32,
+    /// What went wrong, if something did.
+    pub cause: Option<Failure>,
+    /// How long until the next attempt, if one is planned.
+    pub delay: Option<Duration>,
+}

@@ -1,0 +1,135 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+use tower_ws_core::{Clock, SystemClock};
+
+use crate::{Backoff, Handle, Policy, Reconnect, session::Hub};
+
+/// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate docs](crate).
+#[derive(Clone, Debug, Default)]
+pub struct ReconnectLayer<P = Backoff> {
+    policy: P,
+    settings: Settings,
+}
+
+/// What a session is begun with, beside its policy.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) fail_fast: bool,
+    pub(crate) min_spacing: Duration,
+    pub(crate) healthy_after: Duration,
+    pub(crate) seed: Option<u64>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hub: Option<Arc<Hub>>,
+}
+
+impl ReconnectLayer {
+    /// Reconnects by the default policy, [`Backoff`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with a [`Handle`] to watch and to command the session.
+    ///
+    /// The handle is that of one session at a time: one that begins while the handle is free takes it, and one that
+    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    pub fn pair() -> (Self, Handle) {
+        let hub = Hub::new();
+        let mut layer = Self::default();
+        layer.settings.hub = Some(hub.clone());
+        (layer, Handle(hub))
+    }
+}
+
+impl<P> ReconnectLayer<P> {
+    /// The default of [`min_spacing`](Self::min_spacing): 1 s.
+    pub const MIN_SPACING: Duration = Duration::from_secs(1);
+    /// The default of [`healthy_after`](Self::healthy_after): 5 s.
+    pub const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+
+    /// Replaces the policy. A [`Backoff`] with other numbers, a closure, or a type of your own.
+    #[must_use]
+    pub fn policy<Q: Policy>(self, policy: Q) -> ReconnectLayer<Q> {
+        ReconnectLayer {
+            policy,
+            settings: self.settings,
+        }
+    }
+
+    /// Makes one attempt only at the first connection, and fails if that does. Default: the policy decides, so that
+    /// a client may be started before its server.
+    #[must_use]
+    pub fn fail_fast(mut self) -> Self {
+        self.settings.fail_fast = true;
+        self
+    }
+
+    /// Sets the least time from the beginning of one attempt to the next. Default 1 s.
+    ///
+    /// Less than 10 ms counts as 10 ms. It holds on every path: backoff, `Retry-After`, a policy of your own,
+    /// [`Handle::reconnect_now`]. Besides, no more than five attempts begin within ten times this, so that whatever
+    /// asks without pause is held to half the rate.
+    #[must_use]
+    pub fn min_spacing(mut self, spacing: Duration) -> Self {
+        // Without any, a dial that fails at once and a policy that wants no delay would never yield.
+        self.settings.min_spacing = spacing.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Sets how long a connection must have been up to end an outage, and to start the backoff afresh. Default 5 s.
+    /// It must also have been up for as long as the delay before it.
+    #[must_use]
+    pub fn healthy_after(mut self, uptime: Duration) -> Self {
+        self.settings.healthy_after = uptime;
+        self
+    }
+
+    /// Sets the wall clock that `Retry-After` dates are compared with. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes the jitter repeatable: all sessions draw the same numbers. For tests; by default each session draws
+    /// its own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+}
+
+impl<S, P: Clone> Layer<S> for ReconnectLayer<P> {
+    type Service = Reconnect<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Reconnect::new(inner, self.policy.clone(), self.settings.clone())
+    }
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fail_fast: false,
+            min_spacing: ReconnectLayer::<Backoff>::MIN_SPACING,
+            healthy_after: ReconnectLayer::<Backoff>::HEALTHY_AFTER,
+            seed: None,
+            clock: Arc::new(SystemClock),
+            hub: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("fail_fast", &self.fail_fast)
+            .field("min_spacing", &self.min_spacing)
+            .field("healthy_after", &self.healthy_after)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! A tower layer under which connections come and go while the session lives on.
+//!
+//! [`ReconnectLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection). Its
+//! own response, a [`ReconnectConnection`], is a connection too, but one that dials anew below itself whenever the
+//! present one is lost. Those above see [`Down`](tower_ws_core::Down), then [`Up`](tower_ws_core::Up) with the next
+//! epoch.
+//!
+//! # When to use it
+//!
+//! Whenever a session should outlive a deployment of its server, a lost network, or an idle timeout of a proxy.
+//! Without it the first `Down` is the last.
+//!
+//! # Example
+//!
+//! ```
+//! # use std::{convert::Infallible, sync::{Arc, Mutex}};
+//! # use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+//! # use tokio::io::DuplexStream;
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_ws_core::BoxError> {
+//! # let servers = Arc::new(Mutex::new(Vec::<DuplexStream>::new()));
+//! # let far_ends = servers.clone();
+//! # let dial = tower::service_fn(move |_target: ()| {
+//! #     let servers = far_ends.clone();
+//! #     async move {
+//! #         let (near, far) = tokio::io::duplex(1024);
+//! #         servers.lock().unwrap().push(far);
+//! #         Ok::<_, Infallible>(Lift::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await))
+//! #     }
+//! # });
+//! # let stop_server = || servers.lock().unwrap().clear();
+//! use std::{pin::pin, time::Duration};
+//!
+//! use futures_util::StreamExt;
+//! use tower::{Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
+//! use tower_ws_core::{Event, Lift};
+//! use tower_ws_reconnect::ReconnectLayer;
+//!
+//! let mut connect = ServiceBuilder::new()
+//!     .layer(ReconnectLayer::new())
+//!     // Below, so that it bounds each dial.
+//!     .layer(TimeoutLayer::new(Duration::from_secs(10)))
+//!     .service(dial);
+//!
+//! // Pinned, because later dials run inside it. `tower_ws_core::boxed` does it on the heap.
+//! let mut session = pin!(connect.ready().await?.call(()).await?);
+//! assert!(matches!(session.next().await, Some(Event::Up(up)) if up.epoch == 1));
+//! stop_server();
+//! assert!(matches!(session.next().await, Some(Event::Down(down)) if down.will_retry));
+//! assert!(matches!(session.next().await, Some(Event::Up(up)) if up.epoch == 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Configuration
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower_ws_reconnect::{Backoff, ReconnectLayer};
+//!
+//! let (layer, handle) = ReconnectLayer::pair();
+//! let layer = layer
+//!     .policy(
+//!         Backoff::default()
+//!             .cap(Duration::from_secs(60))
+//!             .max_outage(Duration::from_secs(3600)),
+//!     )
+//!     .min_spacing(Duration::from_secs(2))
+//!     .healthy_after(Duration::from_secs(30))
+//!     .fail_fast();
+//!
+//! // From any thread: watch it, or tell it that the network is back.
+//! assert_eq!(handle.state().borrow().as_str(), "disconnected");
+//! handle.reconnect_now();
+//! ```
+//!
+//! # When it dials
+//!
+//! A [`Policy`] decides; the default is [`Backoff`], which goes by the [`Disposition`](tower_ws_core::Disposition)
+//! of each failure. Two rules hold whatever a policy, a server or a [`Handle`] wants, so that no combination of
+//! them makes a storm:
+//!
+//! - Attempts begin at least [1 s](ReconnectLayer::min_spacing) apart, and no more than five within 10 s.
+//! - The count of attempts starts afresh only after a *healthy* connection, one that was up for at least
+//!   [5 s](ReconnectLayer::healthy_after) and as long as the delay before it.
+//!
+//! ## Why is "connected" not enough to reset the backoff?
+//!
+//! Because of servers that accept and drop: a proxy without a backend, a crash at the first message, an
+//! authentication that fails after the upgrade. Clients that reset at "connected" answer them with hundreds of
+//! dials a second.
+//!
+//! # What it does not do
+//!
+//! - It does not send anything again, and keeps no message: what is sent in an outage waits at the sink, or in a
+//!   queue above.
+//! - It does not probe: a dead peer is noticed by a health layer below, which ends the connection.
+//! - It sets no deadline for a dial: the transport has one, and so has `tower::timeout`. A dial that hangs is not
+//!   retried.
+//! - It does not get credentials: for [`RefreshCredentials`](tower_ws_core::Disposition::RefreshCredentials) it
+//!   dials once more, and an auth layer below sees to the rest.
+//! - It does not bound the dials of a whole process: a rate limit below, shared by its clients, does.
+//!
+//! # Logs
+//!
+//! One `tracing` event for each transition: `DEBUG` for a dial, `INFO` when a connection is up or the session
+//! closed, `WARN` when one is down and what follows, `ERROR` when the session ends because the policy gave up. The
+//! fields are `epoch`, `attempt`, and where they apply `kind`, `cause`, `delay_ms`.
+
+mod backoff;
+mod connection;
+mod dialer;
+mod error;
+mod future;
+mod handle;
+mod layer;
+mod outage;
+mod policy;
+mod service;
+mod session;
+
+pub use self::{
+    backoff::Backoff,
+    connection::ReconnectConnection,
+    error::ReconnectError,
+    future::ReconnectFuture,
+    handle::{Handle, State, Transition},
+    layer::ReconnectLayer,
+    policy::{Decision, History, Policy},
+    service::Reconnect,
+};

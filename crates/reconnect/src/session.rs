@@ -1,0 +1,216 @@
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::{
+    sync::{broadcast, watch},
+    time::Instant,
+};
+use tower_ws_core::Failure;
+
+use crate::{Handle, State, Transition};
+
+/// What a session and its handles share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    state: watch::Sender<State>,
+    /// Made for the first who listens: sessions are many, listeners few.
+    transitions: OnceLock<broadcast::Sender<Transition>>,
+    reconnect: AtomicBool,
+    offline: AtomicBool,
+    /// Whoever drives the session.
+    driver: AtomicWaker,
+    discarded: AtomicU64,
+    taken: AtomicBool,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: watch::Sender::new(State::default()),
+            transitions: OnceLock::new(),
+            reconnect: AtomicBool::new(false),
+            offline: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+            discarded: AtomicU64::new(0),
+            taken: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.transitions
+            .get_or_init(|| broadcast::Sender::new(Handle::LAG))
+            .subscribe()
+    }
+
+    pub(crate) fn ask_to_reconnect(&self) {
+        self.reconnect.store(true, Ordering::Release);
+        self.driver.wake();
+    }
+
+    pub(crate) fn set_offline(&self, offline: bool) {
+        self.offline.store(offline, Ordering::Release);
+        self.driver.wake();
+    }
+
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded.load(Ordering::Relaxed)
+    }
+}
+
+/// A session's end of the [`Hub`]: tells each transition once, to the log, the watchers and the listeners.
+#[derive(Debug)]
+pub(crate) struct Session {
+    hub: Arc<Hub>,
+    epoch: u64,
+    attempt: u32,
+    ended: bool,
+}
+
+impl Session {
+    /// Begins a session under this hub, or under one of its own if that serves another.
+    pub(crate) fn begin(hub: Option<Arc<Hub>>) -> Self {
+        let hub = match hub {
+            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => hub,
+            _ => Hub::new(),
+        };
+        Self {
+            hub,
+            epoch: 0,
+            attempt: 0,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.hub.clone())
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// True if somebody asked to reconnect since the last look.
+    pub(crate) fn take_reconnect(&self) -> bool {
+        // The load spares the cache line that the handles share: this is looked at with every event.
+        self.hub.reconnect.load(Ordering::Acquire) && self.hub.reconnect.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.hub.offline.load(Ordering::Acquire)
+    }
+
+    /// Leaves word whom commands should wake. False if one came in meanwhile.
+    pub(crate) fn park(&self, cx: &Context<'_>, offline: bool) -> bool {
+        self.hub.driver.register(cx.waker());
+        !self.hub.reconnect.load(Ordering::Acquire) && self.is_offline() == offline
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        self.hub.driver.wake();
+    }
+
+    pub(crate) fn discard(&self) {
+        let discarded = self.hub.discarded.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(
+            epoch = self.epoch,
+            discarded,
+            "a control message was discarded: there is no connection, and nobody reads"
+        );
+    }
+
+    pub(crate) fn connecting(&mut self, attempt: u32) {
+        self.attempt = attempt;
+        tracing::debug!(epoch = self.epoch, attempt, "dialling");
+        self.tell(State::Connecting { attempt }, None, None);
+    }
+
+    /// A connection is up; returns its number.
+    pub(crate) fn connected(&mut self) -> u64 {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        tracing::info!(epoch, attempt = self.attempt, "connected");
+        self.tell(State::Connected { epoch }, None, None);
+        epoch
+    }
+
+    pub(crate) fn backing_off(&mut self, attempt: u32, until: Instant, cause: &Failure) {
+        self.attempt = attempt;
+        let delay = until.saturating_duration_since(Instant::now());
+        tracing::warn!(
+            epoch = self.epoch,
+            attempt,
+            kind = cause.kind().as_str(),
+            %cause,
+            delay_ms = delay.as_millis() as u64,
+            "not connected; dialling again after the delay"
+        );
+        let state = State::BackingOff {
+            attempt,
+            until,
+            cause: cause.clone(),
+        };
+        self.tell(state, Some(cause.clone()), Some(delay));
+    }
+
+    pub(crate) fn offline(&mut self) {
+        tracing::warn!(
+            epoch = self.epoch,
+            attempt = self.attempt,
+            "offline on request; not dialling"
+        );
+        self.tell(State::Offline, None, None);
+    }
+
+    pub(crate) fn closed(&mut self) {
+        self.ended = true;
+        tracing::info!(epoch = self.epoch, attempt = self.attempt, "the session is closed");
+        self.tell(State::Closed, None, None);
+    }
+
+    pub(crate) fn failed(&mut self, cause: &Failure) {
+        self.ended = true;
+        tracing::error!(
+            epoch = self.epoch,
+            attempt = self.attempt,
+            kind = cause.kind().as_str(),
+            %cause,
+            "giving up; the session ends"
+        );
+        self.tell(State::Failed { cause: cause.clone() }, Some(cause.clone()), None);
+    }
+
+    fn tell(&self, state: State, cause: Option<Failure>, delay: Option<Duration>) {
+        if let Some(listeners) = self.hub.transitions.get() {
+            let (epoch, attempt) = (self.epoch, self.attempt);
+            // An error means that nobody listens any more.
+            let _ = listeners.send(Transition {
+                state: state.clone(),
+                epoch,
+                attempt,
+                cause,
+                delay,
+            });
+        }
+        self.hub.state.send_replace(state);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.closed();
+        }
+        self.hub.taken.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,86 @@
+//! How a session ends.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use support::{Act, Net, closed, down, dropped, message, ping, refused, status, up};
+use tokio::time::{sleep, timeout};
+use tower_ws_core::{Closed, Event};
+use tower_ws_reconnect::{ReconnectLayer, State};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_final_close_ends_the_session() {
+    let net = Net::new(|_| Act::Drop(SECOND, Some(closed(4403))));
+    let (layer, handle) = ReconnectLayer::pair();
+    let mut session = net.session(layer).await.unwrap();
+    up(&mut session).await;
+    let down = down(&mut session).await;
+    assert!(!down.will_retry);
+    assert!(session.next().await.is_none());
+    assert!(session.next().await.is_none());
+    assert!(session.send(message("x")).await.unwrap_err().is::<Closed>());
+    assert!(session.start_send_unpin(ping("x")).unwrap_err().is::<Closed>());
+    assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.close().unwrap().code == 4403));
+    drop(session);
+    assert!(matches!(&*handle.state().borrow(), State::Failed { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redial_that_fails_for_good_ends_the_session() {
+    let net = Net::new(|n| if n == 1 { Act::Accept } else { Act::Refuse(status(401)) });
+    let (layer, handle) = ReconnectLayer::pair();
+    let mut session = net.session(layer).await.unwrap();
+    up(&mut session).await;
+    net.peer().end(None);
+    assert!(down(&mut session).await.will_retry);
+    session.start_send_unpin(ping("x")).unwrap();
+    dropped(&mut session).await;
+    assert!(session.next().await.is_none());
+    assert_eq!(net.dials().len(), 3, "one refresh of the credentials");
+    assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.status() == Some(401)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_connected_reads_to_the_end() {
+    let net = Net::accepting();
+    let (layer, handle) = ReconnectLayer::pair();
+    let mut session = net.session(layer).await.unwrap();
+    up(&mut session).await;
+    net.peer().say("last words");
+    session.close().await.unwrap();
+    assert!(matches!(session.next().await, Some(Event::Message(text)) if text == "last words"));
+    assert!(!down(&mut session).await.will_retry);
+    assert!(session.next().await.is_none());
+    assert!(matches!(&*handle.state().borrow(), State::Closed));
+    assert_eq!(net.dials().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_there_is_no_connection_ends_the_session_at_once() {
+    for act in [Act::Refuse(refused()), Act::Hang] {
+        let net = Net::new(move |n| if n == 1 { Act::Accept } else { act.clone() });
+        let session = net.session(ReconnectLayer::new()).await.unwrap();
+        let (mut sink, mut stream) = session.split();
+        up(&mut stream).await;
+        net.peer().end(None);
+        down(&mut stream).await;
+        let reader = tokio::spawn(async move { stream.next().await });
+        sleep(SECOND * 100).await;
+        let dials = net.dials().len();
+        assert!(dials > 1);
+        sink.close().now_or_never().unwrap().unwrap();
+        assert!(
+            timeout(SECOND, reader)
+                .await
+                .expect("the reader sleeps")
+                .unwrap()
+                .is_none()
+        );
+        sleep(SECOND * 100).await;
+        assert_eq!(net.dials().len(), dials);
+    }
+}
