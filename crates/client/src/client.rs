@@ -32,7 +32,11 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.client_made();
-        Self { room: PollSemaphore::new(shared.room.clone()), shared, permit: None }
+        Self {
+            room: PollSemaphore::new(shared.room.clone()),
+            shared,
+            permit: None,
+        }
     }
 
     /// Calls a method and parses the result. Waits for room first.
@@ -86,11 +90,12 @@ impl Client {
     }
 
     fn start(&self, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
-        let accepted = self
-            .check(&request)
-            .and_then(|()| self.shared.call(request, permit));
+        let accepted = self.check(&request).and_then(|()| self.shared.call(request, permit));
         CallFuture(match accepted {
-            Ok(id) => Call::Waiting { shared: self.shared.clone(), id },
+            Ok(id) => Call::Waiting {
+                shared: self.shared.clone(),
+                id,
+            },
             Err(error) => Call::Failed(error),
         })
     }

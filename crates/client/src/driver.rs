@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_ws_core::{
-    Connection, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
+    Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
 };
 
@@ -43,7 +43,11 @@ pub struct Driver<C, K> {
     /// Control messages handed over since the last flush.
     control_given: usize,
     epoch: u64,
+    /// Why the last connection went down.
     cause: Option<Failure>,
+    end_cause: EndCause,
+    /// There is no connection, and a layer below tries to have one.
+    down: bool,
     closing: bool,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -83,6 +87,8 @@ where
             control_given: 0,
             epoch: 0,
             cause: None,
+            end_cause: EndCause::new(),
+            down: false,
             closing: false,
             sleep: None,
         }
@@ -97,7 +103,10 @@ where
                 _ => {}
             },
             Event::Up(up) => {
-                *self.as_mut().project().epoch = up.epoch;
+                let this = self.as_mut().project();
+                *this.epoch = up.epoch;
+                *this.down = false;
+                *this.end_cause = up.extensions.get::<EndCause>().cloned().unwrap_or_default();
                 self.put(Incoming::Up(up));
             }
             Event::Down(down) => {
@@ -105,6 +114,7 @@ where
                 *this.dirty = false;
                 *this.control_given = 0;
                 *this.cause = Some(down.cause.clone());
+                *this.down = down.will_retry;
                 // Of the last connection's calls the end takes care.
                 if down.will_retry {
                     this.shared.settle_where(|ticket| {
@@ -160,7 +170,10 @@ where
         match self.mailbox.put(item) {
             Put::Kept => {}
             Put::Unread(Incoming::Request(request)) => {
-                request.reject(&RpcError::new(RpcError::METHOD_NOT_FOUND, "nobody answers requests here"));
+                request.reject(&RpcError::new(
+                    RpcError::METHOD_NOT_FOUND,
+                    "nobody answers requests here",
+                ));
             }
             Put::Evicted(Incoming::Request(request)) => {
                 request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));
@@ -170,7 +183,8 @@ where
                 let this = self.project();
                 let text = "the application did not read what came in fast enough, and asked to end then";
                 tracing::error!("{text}");
-                this.cause.get_or_insert_with(|| Failure::new(FailureKind::Policy, text));
+                this.cause
+                    .get_or_insert_with(|| Failure::new(FailureKind::Policy, text));
                 *this.closing = true;
             }
         }
@@ -312,9 +326,16 @@ where
     }
 
     /// The session is over, however it came about.
-    fn end(self: Pin<&mut Self>) {
+    fn end(mut self: Pin<&mut Self>) {
+        let cause = self.end_cause.get().or(self.cause.as_ref()).cloned();
+        // The application was told that there might be another connection.
+        if let (true, Some(cause)) = (self.down, &cause) {
+            let mut down = Down::new(cause.clone());
+            down.epoch = self.epoch;
+            self.as_mut().put(Incoming::Down(down));
+        }
         let this = self.project();
-        this.shared.end(this.cause.take(), this.batch.drain(..));
+        this.shared.end(cause, this.batch.drain(..));
         this.mailbox.end();
     }
 }

@@ -1,11 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Connection, jsonrpc::{Codec, Ids}};
+use tower_ws_core::{
+    Connection,
+    jsonrpc::{Codec, Ids},
+};
 
 use crate::{
-    Cancel, Check, Client, Driver, Inbound, Lag, MakeClient, config::Config, mailbox::Mailbox,
-    shared::Shared,
+    Cancel, Check, Client, Driver, Inbound, Lag, MakeClient, config::Config, mailbox::Mailbox, shared::Shared,
 };
 
 /// The boundary between connections and calls. See the [crate docs](crate).
@@ -18,7 +20,10 @@ pub struct ClientLayer<K> {
 impl<K> ClientLayer<K> {
     /// Clients that speak JSON-RPC as `codec` puts it into messages.
     pub fn new(codec: K) -> Self {
-        Self { codec, config: Config::default() }
+        Self {
+            codec,
+            config: Config::default(),
+        }
     }
 
     /// How many calls and notifications may be under way, at least 1. Default 1,024: more than a peer answers at once,
@@ -105,7 +110,11 @@ impl<K> ClientLayer<K> {
         let (mailbox, inbound) = Mailbox::new(self.config.inbound, self.config.lag);
         let shared = Arc::new(Shared::new(self.config.clone(), ids));
         let client = Client::new(shared.clone());
-        (client, inbound, Driver::new(connection, self.codec.clone(), shared, mailbox))
+        (
+            client,
+            inbound,
+            Driver::new(connection, self.codec.clone(), shared, mailbox),
+        )
     }
 }
 

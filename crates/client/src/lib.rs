@@ -30,15 +30,15 @@
 //! use tower_ws_transport::{JsonText, memory};
 //!
 //! let (transport, mut server) = memory::channel::<String>(16);
-//! let (client, mut inbound) = ClientLayer::new(JsonText).layer(transport).oneshot(()).await?;
-//!
 //! tokio::spawn(async move {
 //!     let mut socket = server.accept().await.expect("somebody dials");
 //!     let _call = socket.next().await;
 //!     let answer = r#"{"jsonrpc":"2.0","id":1,"result":"hello"}"#;
-//!     socket.send(answer.to_owned()).await
+//!     socket.send(answer.to_owned()).await.expect("the client reads");
+//!     socket
 //! });
 //!
+//! let (client, mut inbound) = ClientLayer::new(JsonText).layer(transport).oneshot(()).await?;
 //! assert!(matches!(inbound.next().await, Some(Incoming::Up(_))));
 //! let answer: String = client.request("greet", &["world"]).await?;
 //! assert_eq!(answer, "hello");

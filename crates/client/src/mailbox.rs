@@ -25,7 +25,8 @@ pub struct Inbound {
 pub enum Incoming {
     /// A connection is ready. The first item of each session.
     Up(Up),
-    /// The connection is gone; whether there will be another, it says.
+    /// The connection is gone; whether there may be another, it says. If there may and then there is none after all, a
+    /// second one says so, and why, as the last item.
     Down(Down),
     /// The peer tells something.
     Notification(Notification),
@@ -134,7 +135,11 @@ pub(crate) enum Put {
 
 impl Mailbox {
     pub(crate) fn new(room: usize, lag: Lag) -> (Self, Inbound) {
-        let mailbox = Self { state: Arc::default(), room: room.max(1), lag };
+        let mailbox = Self {
+            state: Arc::default(),
+            room: room.max(1),
+            lag,
+        };
         (mailbox.clone(), Inbound { mailbox })
     }
 
@@ -200,6 +205,9 @@ impl Mailbox {
 
 impl Incoming {
     fn is_push(&self) -> bool {
-        matches!(self, Self::Notification(_) | Self::Request(_) | Self::Undelivered { .. })
+        matches!(
+            self,
+            Self::Notification(_) | Self::Request(_) | Self::Undelivered { .. }
+        )
     }
 }

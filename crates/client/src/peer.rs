@@ -35,7 +35,10 @@ pub struct ServerRequest {
 
 impl Notification {
     pub(crate) fn new(text: Bytes, call: &Call<'_>) -> Self {
-        Self { method: call.method.clone().into_owned(), text }
+        Self {
+            method: call.method.clone().into_owned(),
+            text,
+        }
     }
 
     /// The method's name.
@@ -71,7 +74,13 @@ impl fmt::Debug for Notification {
 
 impl ServerRequest {
     pub(crate) fn new(said: Notification, id: &RawValue, epoch: u64, shared: Weak<Shared>) -> Self {
-        Self { said, id: id.to_owned(), epoch, answered: false, shared }
+        Self {
+            said,
+            id: id.to_owned(),
+            epoch,
+            answered: false,
+            shared,
+        }
     }
 
     /// The method's name.

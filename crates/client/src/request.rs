@@ -35,7 +35,12 @@ pub struct Request {
 impl Request {
     /// A request without parameters.
     pub fn new(method: impl Into<Cow<'static, str>>) -> Self {
-        Self { method: method.into(), params: None, replay: Replay::Unknown, timeout: None }
+        Self {
+            method: method.into(),
+            params: None,
+            replay: Replay::Unknown,
+            timeout: None,
+        }
     }
 
     /// Sets the parameters.

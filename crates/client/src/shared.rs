@@ -138,7 +138,12 @@ impl Shared {
         let deadline = Instant::now().checked_add(limit);
         let mut state = self.lock();
         state.refuse_if_over()?;
-        let entry = Entry { body: Body::Call(None, request), ticket: None, deadline, _permit: Some(permit) };
+        let entry = Entry {
+            body: Body::Call(None, request),
+            ticket: None,
+            deadline,
+            _permit: Some(permit),
+        };
         let waker = state.push(entry, false);
         drop(state);
         wake(waker);
@@ -166,7 +171,12 @@ impl Shared {
         if matches!(state.stage, Stage::Ended(_)) {
             return;
         }
-        let entry = Entry { body: Body::Answer(epoch, text), ticket: None, deadline: None, _permit: None };
+        let entry = Entry {
+            body: Body::Answer(epoch, text),
+            ticket: None,
+            deadline: None,
+            _permit: None,
+        };
         let waker = state.push(entry, false);
         drop(state);
         wake(waker);
@@ -300,7 +310,12 @@ impl State {
     /// A control message: to be sent now or not at all.
     pub(crate) fn push_control(&mut self, body: Body) {
         if self.control.len() < Shared::CONTROL_ROOM {
-            self.control.push_back(Entry { body, ticket: None, deadline: None, _permit: None });
+            self.control.push_back(Entry {
+                body,
+                ticket: None,
+                deadline: None,
+                _permit: None,
+            });
         }
     }
 
@@ -335,13 +350,17 @@ impl State {
                     self.dead = 0;
                 }
                 // A session that drains may have waited for just this call.
-                (!matches!(self.stage, Stage::Open)).then(|| self.driver.take()).flatten()
+                (!matches!(self.stage, Stage::Open))
+                    .then(|| self.driver.take())
+                    .flatten()
             }
             (_, Some(cancel)) => {
                 self.push_control(Body::Call(None, cancel.notice(id)));
                 self.driver.take()
             }
-            (_, None) => (!matches!(self.stage, Stage::Open)).then(|| self.driver.take()).flatten(),
+            (_, None) => (!matches!(self.stage, Stage::Open))
+                .then(|| self.driver.take())
+                .flatten(),
         }
     }
 }

@@ -45,7 +45,13 @@ impl Table {
     const SLOTS: usize = 8;
 
     pub(crate) fn new(ids: Ids) -> Self {
-        Self { slots: Vec::new(), ids, live: 0, unsettled: 0, earliest: None }
+        Self {
+            slots: Vec::new(),
+            ids,
+            live: 0,
+            unsettled: 0,
+            earliest: None,
+        }
     }
 
     /// Opens a slot for a call. The permit is given back when the slot is free again.
@@ -77,7 +83,12 @@ impl Table {
         slot.limit = limit;
         slot.deadline = deadline;
         slot._permit = permit;
-        Opened { id, ticket: slot.ticket.clone(), deadline, earlier }
+        Opened {
+            id,
+            ticket: slot.ticket.clone(),
+            deadline,
+            earlier,
+        }
     }
 
     /// Looks for the outcome; takes it and frees the slot if it is there.
@@ -149,7 +160,10 @@ impl Table {
                 let phase = slot.ticket.cancel();
                 expired.push((slot.id, phase));
                 let sent = slot.ticket.may_have_been_seen();
-                wakers.extend(slot.settle(Err(CallError::TimedOut { limit: slot.limit, sent })));
+                wakers.extend(slot.settle(Err(CallError::TimedOut {
+                    limit: slot.limit,
+                    sent,
+                })));
                 self.unsettled -= 1;
             } else if self.earliest.is_none_or(|earliest| deadline < earliest) {
                 self.earliest = Some(deadline);
@@ -267,7 +281,9 @@ mod tests {
         let (expired, _) = table.expire(now + LIMIT);
         assert_eq!(expired, [(waiting.id, Phase::Waiting), (sent.id, Phase::Sent(1))]);
         for (id, expected) in [(waiting.id, false), (sent.id, true)] {
-            let Poll::Ready(Err(CallError::TimedOut { sent, .. })) = poll(&mut table, id) else { panic!() };
+            let Poll::Ready(Err(CallError::TimedOut { sent, .. })) = poll(&mut table, id) else {
+                panic!()
+            };
             assert_eq!(sent, expected);
         }
         assert!(!waiting.ticket.mark_sent(), "a timed out message is never written");

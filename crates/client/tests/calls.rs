@@ -1,5 +1,7 @@
 //! Calls: every one of them ends, and says truthfully how.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use std::{
@@ -30,21 +32,28 @@ fn start(client: &Client, request: Request) -> Answer {
 }
 
 async fn outcome(call: Answer) -> Result<Reply, CallError> {
-    tokio::time::timeout(Duration::from_secs(600), call).await.expect("the call settles").unwrap()
+    tokio::time::timeout(Duration::from_secs(600), call)
+        .await
+        .expect("the call settles")
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_find_their_calls_in_any_order() {
     let (puppet, client, _inbound) = Puppet::start(&layer());
-    let calls: Vec<_> =
-        (0..300_u64).map(|n| (n, start(&client, Request::new("double").params(&[n]).unwrap()))).collect();
+    let calls: Vec<_> = (0..300_u64)
+        .map(|n| (n, start(&client, Request::new("double").params(&[n]).unwrap())))
+        .collect();
     let mut sent = puppet.sent().await;
     assert_eq!(sent.len(), 300);
     let ids: Vec<_> = sent.iter().map(|call| call["id"].as_u64().unwrap()).collect();
     assert!(ids.is_sorted(), "ids rise on the wire");
     sent.reverse();
     for call in sent {
-        puppet.answer(call["id"].as_u64().unwrap(), &json!(call["params"][0].as_u64().unwrap() * 2));
+        puppet.answer(
+            call["id"].as_u64().unwrap(),
+            &json!(call["params"][0].as_u64().unwrap() * 2),
+        );
     }
     for (n, call) in calls {
         assert_eq!(outcome(call).await.unwrap().result::<u64>().unwrap(), n * 2);
@@ -56,7 +65,11 @@ async fn what_is_ready_goes_out_with_one_flush() {
     let (puppet, client, _inbound) = Puppet::start(&layer());
     let calls: Vec<_> = (0..256).map(|_| start(&client, Request::new("m"))).collect();
     assert_eq!(puppet.sent().await.len(), 256);
-    assert!(puppet.pull(|s| s.flushes) <= 2, "{} flushes", puppet.pull(|s| s.flushes));
+    assert!(
+        puppet.pull(|s| s.flushes) <= 2,
+        "{} flushes",
+        puppet.pull(|s| s.flushes)
+    );
     drop(calls);
 }
 
@@ -101,7 +114,14 @@ async fn nonsense_from_the_peer_disturbs_nobody() {
     let (puppet, client, _inbound) = Puppet::start(&layer());
     let call = start(&client, Request::new("m"));
     settle().await;
-    for text in ["", "{", "[]", "null", r#"{"jsonrpc":"2.0","id":99,"result":1}"#, r#"{"jsonrpc":"2.0"}"#] {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        r#"{"jsonrpc":"2.0","id":99,"result":1}"#,
+        r#"{"jsonrpc":"2.0"}"#,
+    ] {
         puppet.event(Event::Message(text.to_owned()));
     }
     puppet.answer(1, &json!(5));
@@ -174,7 +194,12 @@ async fn an_outage_fails_what_was_sent_and_keeps_what_was_not() {
     let during = start(&client, Request::new("during"));
     settle().await;
     puppet.up();
-    let methods: Vec<_> = puppet.sent().await.into_iter().map(|call| call["method"].clone()).collect();
+    let methods: Vec<_> = puppet
+        .sent()
+        .await
+        .into_iter()
+        .map(|call| call["method"].clone())
+        .collect();
     assert_eq!(methods, ["sent", "waiting", "during"]);
     puppet.answer(2, &json!(1));
     puppet.answer(3, &json!(1));
@@ -208,12 +233,26 @@ async fn time_is_up_says_whether_it_was_sent() {
     puppet.pull(|s| s.ready = false);
     let waiting = start(&client, Request::new("waiting"));
     let before = tokio::time::Instant::now();
-    assert!(matches!(outcome(short).await.unwrap_err(), CallError::TimedOut { sent: true, .. }));
+    assert!(matches!(
+        outcome(short).await.unwrap_err(),
+        CallError::TimedOut { sent: true, .. }
+    ));
     assert!(before.elapsed() < Duration::from_secs(2));
-    assert!(matches!(outcome(sent).await.unwrap_err(), CallError::TimedOut { sent: true, .. }));
-    assert!(matches!(outcome(waiting).await.unwrap_err(), CallError::TimedOut { sent: false, .. }));
+    assert!(matches!(
+        outcome(sent).await.unwrap_err(),
+        CallError::TimedOut { sent: true, .. }
+    ));
+    assert!(matches!(
+        outcome(waiting).await.unwrap_err(),
+        CallError::TimedOut { sent: false, .. }
+    ));
     puppet.pull(|s| s.ready = true);
-    let methods: Vec<_> = puppet.sent().await.into_iter().map(|call| call["method"].clone()).collect();
+    let methods: Vec<_> = puppet
+        .sent()
+        .await
+        .into_iter()
+        .map(|call| call["method"].clone())
+        .collect();
     assert_eq!(methods, ["sent", "short", "cancelled", "cancelled"]);
 }
 
@@ -246,7 +285,10 @@ async fn what_the_check_refuses_is_not_sent() {
     let (puppet, client, _inbound) = Puppet::start(&layer().check(check));
     let error = client.send(Request::new("rm")).await.unwrap_err();
     assert!(matches!(error, CallError::Refused(_)) && !error.may_have_been_seen());
-    assert!(matches!(client.notify(Request::new("rm")).await, Err(CallError::Refused(_))));
+    assert!(matches!(
+        client.notify(Request::new("rm")).await,
+        Err(CallError::Refused(_))
+    ));
     client.notify(Request::new("ls")).await.unwrap();
     assert_eq!(puppet.sent().await.len(), 1);
 }
@@ -261,8 +303,14 @@ async fn the_end_settles_everything() {
     let no_room = start(&client, Request::new("no room"));
     settle().await;
     puppet.down(false);
-    assert!(matches!(outcome(sent).await.unwrap_err(), CallError::Interrupted(Some(_))));
-    assert!(matches!(outcome(waiting).await.unwrap_err(), CallError::Closed(Some(_))));
+    assert!(matches!(
+        outcome(sent).await.unwrap_err(),
+        CallError::Interrupted(Some(_))
+    ));
+    assert!(matches!(
+        outcome(waiting).await.unwrap_err(),
+        CallError::Closed(Some(_))
+    ));
     assert!(matches!(outcome(no_room).await.unwrap_err(), CallError::Closed(_)));
     let error = client.send(Request::new("late")).await.unwrap_err();
     assert!(matches!(error, CallError::Closed(Some(cause)) if cause.to_string().contains("cable")));
@@ -277,8 +325,14 @@ async fn a_driver_that_is_dropped_settles_everything() {
     let sent = start(&client, Request::new("sent"));
     settle().await;
     driver.abort();
-    assert!(matches!(outcome(sent).await.unwrap_err(), CallError::Interrupted(Some(_))));
-    assert!(matches!(client.send(Request::new("m")).await, Err(CallError::Closed(_))));
+    assert!(matches!(
+        outcome(sent).await.unwrap_err(),
+        CallError::Interrupted(Some(_))
+    ));
+    assert!(matches!(
+        client.send(Request::new("m")).await,
+        Err(CallError::Closed(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,12 +385,24 @@ async fn every_call_settles_whatever_happens() {
         puppet.up();
         for call in calls {
             // Answered, interrupted, timed out or aborted: but settled.
-            tokio::time::timeout(Duration::from_secs(3600), call).await.unwrap_or_else(|_| panic!("seed {seed}")).ok();
+            tokio::time::timeout(Duration::from_secs(3600), call)
+                .await
+                .unwrap_or_else(|_| panic!("seed {seed}"))
+                .ok();
         }
-        let mut ids: Vec<_> = puppet.sent().await.iter().map(|call| call["id"].as_u64().unwrap()).collect();
+        let mut ids: Vec<_> = puppet
+            .sent()
+            .await
+            .iter()
+            .map(|call| call["id"].as_u64().unwrap())
+            .collect();
         assert!(ids.is_sorted(), "seed {seed}");
         ids.dedup();
-        assert_eq!(ids.len(), puppet.sent().await.len(), "seed {seed}: something was written twice");
+        assert_eq!(
+            ids.len(),
+            puppet.sent().await.len(),
+            "seed {seed}: something was written twice"
+        );
         drop(inbound);
     }
 }

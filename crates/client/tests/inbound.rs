@@ -1,5 +1,7 @@
 //! What comes in beside the replies, and how a session ends.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -8,14 +10,16 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use support::{Puppet, Text, settle};
 use tower_ws_client::*;
-use tower_ws_core::{DropReason, Event, Lane, Outgoing, jsonrpc::RpcError};
+use tower_ws_core::{DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up, jsonrpc::RpcError};
 
 fn layer() -> ClientLayer<Text> {
     ClientLayer::new(Text)
 }
 
 async fn next(inbound: &mut Inbound) -> Option<Incoming> {
-    tokio::time::timeout(Duration::from_secs(600), inbound.next()).await.expect("something comes in")
+    tokio::time::timeout(Duration::from_secs(600), inbound.next())
+        .await
+        .expect("something comes in")
 }
 
 fn push(n: u64) -> Value {
@@ -50,8 +54,36 @@ async fn the_lifecycle_and_the_pushes_come_in_order() {
             other => panic!("{other:?}"),
         });
     }
-    assert_eq!(seen, ["up 1", "push 1", "down 1 true", "up 2", "push 2", "down 2 false"]);
+    assert_eq!(
+        seen,
+        ["up 1", "push 1", "down 1 true", "up 2", "push 2", "down 2 false"]
+    );
     drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_between_two_connections_says_why() {
+    let puppet = Puppet::default();
+    let end_cause = EndCause::new();
+    let mut up = Up::new();
+    up.extensions.insert(end_cause.clone());
+    puppet.event(Event::Up(up));
+    let (client, mut inbound, driver) = layer().pair(puppet.clone());
+    tokio::spawn(driver);
+    puppet.down(true);
+    settle().await;
+    end_cause.set(Failure::new(FailureKind::Handshake, "gone for good").with_status(403));
+    puppet.end();
+    for expected in ["up", "cable", "gone for good"] {
+        match next(&mut inbound).await {
+            Some(Incoming::Up(_)) => assert_eq!(expected, "up"),
+            Some(Incoming::Down(down)) => assert!(down.cause.to_string().contains(expected), "{down:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(next(&mut inbound).await.is_none());
+    let error = client.send(Request::new("m")).await.unwrap_err();
+    assert!(matches!(error, CallError::Closed(Some(cause)) if cause.status() == Some(403)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,9 +98,14 @@ async fn by_default_the_oldest_push_goes_and_a_gap_says_so() {
     puppet.answer(1, &json!(1));
     let _client = call.await.unwrap().unwrap();
     assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 8 })));
-    assert!(matches!(next(&mut inbound).await, Some(Incoming::Up(_))), "the lifecycle stays");
+    assert!(
+        matches!(next(&mut inbound).await, Some(Incoming::Up(_))),
+        "the lifecycle stays"
+    );
     for expected in [9, 10] {
-        let Some(Incoming::Notification(said)) = next(&mut inbound).await else { panic!() };
+        let Some(Incoming::Notification(said)) = next(&mut inbound).await else {
+            panic!()
+        };
         assert_eq!(said.params::<u64>().unwrap(), expected);
     }
 }
@@ -82,7 +119,9 @@ async fn waiting_loses_nothing() {
     settle().await;
     assert!(matches!(next(&mut inbound).await, Some(Incoming::Up(_))));
     for expected in 1..=10 {
-        let Some(Incoming::Notification(said)) = next(&mut inbound).await else { panic!() };
+        let Some(Incoming::Notification(said)) = next(&mut inbound).await else {
+            panic!()
+        };
         assert_eq!(said.params::<u64>().unwrap(), expected);
     }
 }
@@ -95,7 +134,10 @@ async fn closing_on_lag_ends_the_session() {
     }
     settle().await;
     assert!(puppet.pull(|s| s.closed));
-    assert!(matches!(client.send(Request::new("m")).await, Err(CallError::Closed(_))));
+    assert!(matches!(
+        client.send(Request::new("m")).await,
+        Err(CallError::Closed(_))
+    ));
     drop(inbound);
 }
 
@@ -110,16 +152,24 @@ async fn requests_of_the_peer_are_always_answered() {
     settle().await;
     let mut requests = Vec::new();
     for _ in 0..4 {
-        let Some(Incoming::Request(request)) = next(&mut inbound).await else { panic!() };
+        let Some(Incoming::Request(request)) = next(&mut inbound).await else {
+            panic!()
+        };
         requests.push(request);
     }
     let mut requests = requests.into_iter();
     requests.next().unwrap().respond(&json!({ "roots": [] })).unwrap();
-    requests.next().unwrap().reject(&RpcError::new(RpcError::METHOD_NOT_FOUND, "no \"roots\""));
+    requests
+        .next()
+        .unwrap()
+        .reject(&RpcError::new(RpcError::METHOD_NOT_FOUND, "no \"roots\""));
     drop(requests);
     let answers = answers(&puppet).await;
     assert_eq!(answers["1"]["result"], json!({ "roots": [] }));
-    assert_eq!(answers["2"]["error"], json!({ "code": -32601, "message": "no \"roots\"" }));
+    assert_eq!(
+        answers["2"]["error"],
+        json!({ "code": -32601, "message": "no \"roots\"" })
+    );
     for unhandled in ["3", "4", "5", "\"six\""] {
         assert_eq!(answers[unhandled]["error"]["code"], RpcError::BUSY, "{unhandled}");
     }
@@ -148,7 +198,10 @@ async fn a_ping_is_answered_while_nothing_else_can_go() {
     assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
     puppet.pull(|s| {
         assert_eq!(s.sent.len(), 1);
-        assert_eq!(s.sent[0], (Lane::Control, json!({ "jsonrpc": "2.0", "id": "p", "result": {} })));
+        assert_eq!(
+            s.sent[0],
+            (Lane::Control, json!({ "jsonrpc": "2.0", "id": "p", "result": {} }))
+        );
     });
 }
 
@@ -168,7 +221,9 @@ async fn an_answer_goes_only_to_the_connection_that_asked() {
     let (puppet, _client, mut inbound) = Puppet::start(&layer());
     puppet.say(&request(1));
     next(&mut inbound).await;
-    let Some(Incoming::Request(asked)) = next(&mut inbound).await else { panic!() };
+    let Some(Incoming::Request(asked)) = next(&mut inbound).await else {
+        panic!()
+    };
     puppet.down(true);
     puppet.up();
     settle().await;
@@ -182,7 +237,13 @@ async fn a_notification_that_is_given_up_on_is_reported() {
     next(&mut inbound).await;
     let text = json!({ "jsonrpc": "2.0", "method": "note", "params": [1] }).to_string();
     puppet.event(Event::Dropped(Outgoing::new(text), DropReason::Overflow));
-    let Some(Incoming::Undelivered { request: Some(request), reason }) = next(&mut inbound).await else { panic!() };
+    let Some(Incoming::Undelivered {
+        request: Some(request),
+        reason,
+    }) = next(&mut inbound).await
+    else {
+        panic!()
+    };
     assert_eq!((request.method(), reason), ("note", DropReason::Overflow));
     assert_eq!(request.params_text().unwrap(), b"[1]");
     drop(client);
@@ -198,10 +259,16 @@ async fn closing_waits_for_what_is_under_way() {
     let close = tokio::spawn(async move { closer.close(Duration::from_secs(60)).await });
     settle().await;
     assert!(!puppet.pull(|s| s.closed));
-    assert!(matches!(client.send(Request::new("late")).await, Err(CallError::Closed(_))));
+    assert!(matches!(
+        client.send(Request::new("late")).await,
+        Err(CallError::Closed(_))
+    ));
     puppet.answer(1, &json!(1));
     assert!(call.await.unwrap().is_ok());
-    let left = tokio::time::timeout(Duration::from_secs(1), close).await.expect("it ends at once").unwrap();
+    let left = tokio::time::timeout(Duration::from_secs(1), close)
+        .await
+        .expect("it ends at once")
+        .unwrap();
     assert!(left.unsent.is_empty() && left.unanswered == 0);
 }
 
@@ -223,7 +290,9 @@ async fn closing_hands_back_what_was_left() {
     settle().await;
     dropped.abort();
     settle().await;
-    let left = tokio::time::timeout(Duration::from_secs(60), client.close(Duration::from_secs(2))).await.unwrap();
+    let left = tokio::time::timeout(Duration::from_secs(60), client.close(Duration::from_secs(2)))
+        .await
+        .unwrap();
     let methods: Vec<_> = left.unsent.iter().map(Request::method).collect();
     assert_eq!((methods, left.unanswered), (vec!["held", "waiting"], 1));
     assert!(sent.await.unwrap().unwrap_err().may_have_been_seen());

@@ -10,8 +10,7 @@ use crate::{BoxError, Event, Outgoing};
 /// An alias. Implement `Sink` and `Stream`, never this; the stream's item fixes the message type. The laws that
 /// every connection keeps are in the [crate docs](crate#the-laws).
 pub trait Connection:
-    Sink<Outgoing<<Self as Connection>::Message>, Error = BoxError>
-    + Stream<Item = Event<<Self as Connection>::Message>>
+    Sink<Outgoing<<Self as Connection>::Message>, Error = BoxError> + Stream<Item = Event<<Self as Connection>::Message>>
 {
     /// What the peers say to each other.
     type Message;
@@ -47,9 +46,9 @@ pub fn assert_connection<C: Connection>(connection: &C) {
 }
 
 /// The only error of a connection's sink: it takes no more messages. Why, the stream's last
-/// [`Down`](crate::Event::Down) says.
+/// [`Down`](crate::Event::Down) says, or the session's [`EndCause`](crate::EndCause).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the connection is closed; its last `Down` event says why")]
+#[error("the connection is closed; its events say why")]
 pub struct Closed;
 
 /// Implements `Sink<Outgoing<_>>` for a pinned wrapper by passing everything to the field named.

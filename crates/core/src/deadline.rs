@@ -58,7 +58,11 @@ impl Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { write: Some(Self::WRITE), close: Self::CLOSE, idle: None }
+        Self {
+            write: Some(Self::WRITE),
+            close: Self::CLOSE,
+            idle: None,
+        }
     }
 }
 
@@ -96,7 +100,7 @@ impl Timers {
     /// Something waits to be written.
     pub(crate) fn write_blocked(&mut self) {
         if let (None, Some(limit)) = (self.write, self.deadlines.write) {
-            self.write = Some((Instant::now() + limit, self.written()));
+            self.write = after(limit).map(|at| (at, self.written()));
         }
     }
 
@@ -107,8 +111,9 @@ impl Timers {
 
     /// A closing handshake has begun. Only the first call counts.
     pub(crate) fn closing(&mut self) {
-        self.close
-            .get_or_insert_with(|| Instant::now() + self.deadlines.close);
+        if self.close.is_none() {
+            self.close = after(self.deadlines.close);
+        }
     }
 
     /// Something came in since the last call (or nothing did), and now there is nothing more.
@@ -116,7 +121,7 @@ impl Timers {
         if let Some(limit) = self.deadlines.idle
             && (heard || self.idle.is_none())
         {
-            self.idle = Some((Instant::now() + limit, self.read()));
+            self.idle = after(limit).map(|at| (at, self.read()));
         }
     }
 
@@ -163,7 +168,7 @@ impl Timers {
             if written == before {
                 return Some(Missed::Write(limit));
             }
-            self.write = Some((now + limit, written));
+            self.write = after(limit).map(|at| (at, written));
         }
         if let (Some((at, before)), Some(limit)) = (self.idle, self.deadlines.idle)
             && at <= now
@@ -172,7 +177,7 @@ impl Timers {
             if read == before {
                 return Some(Missed::Idle(limit));
             }
-            self.idle = Some((now + limit, read));
+            self.idle = after(limit).map(|at| (at, read));
         }
         None
     }
@@ -184,6 +189,11 @@ impl Timers {
     fn read(&self) -> u64 {
         self.progress.as_ref().map_or(0, Progress::read)
     }
+}
+
+/// A limit too long for the clock is no limit.
+fn after(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
 }
 
 #[cfg(test)]
@@ -205,6 +215,13 @@ mod tests {
         let missed = poll_fn(|cx| timers.poll_missed(cx)).await;
         assert_eq!(missed, Missed::Write(Deadlines::WRITE));
         assert_eq!(start.elapsed(), Deadlines::WRITE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_limit_is_no_limit() {
+        let mut timers = Timers::new(Deadlines::default().close(Duration::MAX), None);
+        timers.closing();
+        assert!(poll_fn(|cx| Poll::Ready(timers.poll_missed(cx))).await.is_pending());
     }
 
     #[tokio::test(start_paused = true)]

@@ -106,7 +106,11 @@ mod tests {
     use super::{Disposition::*, *};
 
     fn close(code: u16, reason: &str) -> Disposition {
-        Failure::closed(Close { code, reason: reason.into() }).disposition()
+        Failure::closed(Close {
+            code,
+            reason: reason.into(),
+        })
+        .disposition()
     }
 
     #[test]
@@ -125,7 +129,11 @@ mod tests {
 
     #[test]
     fn statuses() {
-        let of = |status| Failure::new(FailureKind::Handshake, "").with_status(status).disposition();
+        let of = |status| {
+            Failure::new(FailureKind::Handshake, "")
+                .with_status(status)
+                .disposition()
+        };
         for status in [408, 425, 429, 500, 502, 503, 504] {
             assert_eq!(of(status), Backoff, "{status}");
         }

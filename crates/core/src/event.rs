@@ -1,4 +1,7 @@
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::Extensions;
 
@@ -83,7 +86,36 @@ pub struct Down {
 impl Down {
     /// The end of the first connection, with nobody who would try again.
     pub fn new(cause: Failure) -> Self {
-        Self { epoch: 1, cause, will_retry: false }
+        Self {
+            epoch: 1,
+            cause,
+            will_retry: false,
+        }
+    }
+}
+
+/// Why a session ended while it had no connection.
+///
+/// There is one [`Down`] for each [`Up`], and by then it has been told: its cause is why the last connection was lost, not
+/// why there was never another. A layer that redials leaves a clone of this in the extensions of each `Up`, and sets it
+/// before its stream ends.
+#[derive(Clone, Debug, Default)]
+pub struct EndCause(Arc<OnceLock<Failure>>);
+
+impl EndCause {
+    /// Not known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Why the session ended, once it has, if it ended between two connections.
+    pub fn get(&self) -> Option<&Failure> {
+        self.0.get()
+    }
+
+    /// Says why. Only the first cause counts.
+    pub fn set(&self, cause: Failure) {
+        self.0.get_or_init(|| cause);
     }
 }
 

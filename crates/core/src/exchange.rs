@@ -53,7 +53,11 @@ impl<D> ExchangeLayer<D> {
     where
         D: Dialogue<M>,
     {
-        Self { name, dialogue: Arc::new(dialogue), timeout: Self::TIMEOUT }
+        Self {
+            name,
+            dialogue: Arc::new(dialogue),
+            timeout: Self::TIMEOUT,
+        }
     }
 
     /// Sets how long the dialogue may take.
@@ -155,9 +159,11 @@ impl<M> Talk<M> {
             return match self.next().await {
                 Some(Event::Message(message)) => Ok(message),
                 Some(Event::Down(down)) => Err(down.cause),
-                Some(Event::Dropped(_, reason)) => {
-                    Err(Failure::new(FailureKind::Policy, "a message of the opening dialogue was dropped").with_source(reason))
-                }
+                Some(Event::Dropped(_, reason)) => Err(Failure::new(
+                    FailureKind::Policy,
+                    "a message of the opening dialogue was dropped",
+                )
+                .with_source(reason)),
                 Some(_) => continue,
                 None => Err(Failure::new(FailureKind::Network, "the connection ended")),
             };
@@ -229,21 +235,30 @@ where
     }
 }
 
-async fn open<M, D>(
-    mut connection: BoxConnection<M>,
-    dialogue: &D,
-    name: &'static str,
-) -> Result<Exchanged<M>, Failure>
+async fn open<M, D>(mut connection: BoxConnection<M>, dialogue: &D, name: &'static str) -> Result<Exchanged<M>, Failure>
 where
     D: Dialogue<M>,
 {
     let up = match poll_fn(|cx| connection.as_mut().poll_next(cx)).await {
         Some(Event::Up(up)) => up.through(name),
         Some(Event::Down(down)) => return Err(down.cause),
-        _ => return Err(Failure::new(FailureKind::Local, "the connection below did not come up first")),
+        _ => {
+            return Err(Failure::new(
+                FailureKind::Local,
+                "the connection below did not come up first",
+            ));
+        }
     };
-    let talk = Talk { connection, up, early: VecDeque::new() };
-    let Talk { connection, up, mut early } = dialogue.open(talk).await?;
+    let talk = Talk {
+        connection,
+        up,
+        early: VecDeque::new(),
+    };
+    let Talk {
+        connection,
+        up,
+        mut early,
+    } = dialogue.open(talk).await?;
     early.push_front(Event::Up(up));
     Ok(Exchanged { connection, early })
 }

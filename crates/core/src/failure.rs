@@ -140,9 +140,7 @@ impl Failure {
     /// What is to be done about it: the [documented table](Disposition), unless whoever made the failure knew
     /// better.
     pub fn disposition(&self) -> Disposition {
-        self.0
-            .disposition
-            .unwrap_or_else(|| disposition::default_for(self))
+        self.0.disposition.unwrap_or_else(|| disposition::default_for(self))
     }
 
     fn edit(&mut self) -> &mut Inner {
@@ -275,13 +273,19 @@ impl RetryAfter {
 }
 
 /// The first error of type `E` in a chain of sources, the error itself included.
+///
+/// It looks into an [`io::Error`] too, whose `source` passes over the error that it was made of.
 pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        let made_of = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match made_of {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
 }
@@ -302,6 +306,15 @@ mod tests {
     }
 
     #[test]
+    fn a_classification_is_found_inside_an_io_error() {
+        let failure = Failure::new(FailureKind::Dns, "no such name");
+        assert_eq!(
+            Failure::of(io::Error::other(Wrapped(failure.into()))).kind(),
+            FailureKind::Dns
+        );
+    }
+
+    #[test]
     fn unclassified_errors_get_the_kind_that_fits() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(Failure::of(Wrapped(refused.into())).kind(), FailureKind::Network);
@@ -314,7 +327,10 @@ mod tests {
 
     #[test]
     fn a_peers_words_are_escaped() {
-        let close = Close { code: 4000, reason: "a\r\nb\u{1b}[2J".into() };
+        let close = Close {
+            code: 4000,
+            reason: "a\r\nb\u{1b}[2J".into(),
+        };
         let text = Failure::closed(close).to_string();
         assert!(!text.contains(['\r', '\n', '\u{1b}']), "{text}");
     }

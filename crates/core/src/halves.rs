@@ -24,7 +24,10 @@ struct Pair {
 impl Halves {
     pub(crate) fn new() -> Self {
         let pair = Arc::<Pair>::default();
-        Self { both: Waker::from(pair.clone()), pair }
+        Self {
+            both: Waker::from(pair.clone()),
+            pair,
+        }
     }
 
     /// The waker for whatever both wait for.

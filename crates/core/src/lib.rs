@@ -130,6 +130,7 @@ mod halves;
 pub mod jsonrpc;
 mod lift;
 mod map;
+mod outbox;
 mod outgoing;
 mod progress;
 mod ticket;
@@ -143,7 +144,7 @@ pub use self::{
     connection::{BoxConnection, Closed, Connection, DynConnection, assert_connection, boxed},
     deadline::Deadlines,
     disposition::Disposition,
-    event::{ConnectionId, Down, DropReason, Event, Up},
+    event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
     excerpt::Excerpt,
     exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Talk},
     failure::{Close, Failure, FailureKind, RetryAfter, find},

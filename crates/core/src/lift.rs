@@ -8,13 +8,13 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tokio::time::Instant;
 
 use crate::{
     BoxError, Closed, Deadlines, Down, DropReason, Event, Failure, FailureKind, Inbound, Lane, Outgoing, Plain,
     Progress, Up, Wire,
     deadline::{Missed, Timers},
     halves::Halves,
+    outbox::{Outbox, hand_over},
 };
 
 /// Makes a [`Connection`](crate::Connection) of any socket that is a sink and a stream of messages.
@@ -51,6 +51,10 @@ pub struct Lift<S, M, W = Plain> {
     events: VecDeque<Event<M>>,
     ending: Ending,
     heard: bool,
+    /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads asks again.
+    blocked: Option<Until>,
+    /// The socket has said that it is ready, and has been handed nothing since.
+    socket_ready: bool,
     timers: Timers,
     halves: Halves,
 }
@@ -98,10 +102,12 @@ impl<S, M, W> Lift<S, M, W> {
             wire,
             up: Some(Up::new()),
             progress: None,
-            outbox: Outbox { control: VecDeque::new(), rest: None },
+            outbox: Outbox::new(),
             events: VecDeque::new(),
             ending: Ending::Not,
             heard: false,
+            blocked: None,
+            socket_ready: false,
             timers: Timers::new(Deadlines::default(), None),
             halves: Halves::new(),
         }
@@ -198,8 +204,12 @@ where
         this.timers.read_dry(std::mem::take(this.heard));
         let both = this.halves.both();
         let mut both = Context::from_waker(&both);
-        if !this.outbox.is_empty() {
-            if self.as_mut().poll_push(&mut both, Until::Flushed).is_ready() {
+        if !this.outbox.is_empty() || this.blocked.is_some() {
+            let until = this
+                .blocked
+                .filter(|_| this.outbox.is_empty())
+                .unwrap_or(Until::Flushed);
+            if self.as_mut().poll_push(&mut both, until).is_ready() {
                 self.as_mut().project().halves.wake_writer();
             }
             if let Some(event) = self.as_mut().project().events.pop_front() {
@@ -239,15 +249,19 @@ where
             let idle = this.outbox.is_empty();
             let polled = match until {
                 Until::Flushed if idle => socket.as_mut().poll_flush(cx),
-                _ => socket.as_mut().poll_ready(cx),
+                _ => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
             };
             match polled {
-                Poll::Ready(Ok(())) => this.timers.write_done(),
+                Poll::Ready(Ok(())) => {
+                    *this.blocked = None;
+                    this.timers.write_done();
+                }
                 Poll::Ready(Err(error)) => {
                     let failure = this.wire.failure(error.into());
                     return Poll::Ready(Err(self.broken(failure)));
                 }
                 Poll::Pending => {
+                    *this.blocked = Some(until);
                     this.timers.write_blocked();
                     if this.timers.poll_sleep(cx).is_ready() {
                         this.halves.wake_reader();
@@ -260,6 +274,7 @@ where
             }
             match this.outbox.next(this.wire) {
                 Ok(message) => {
+                    *this.socket_ready = false;
                     if let Err(error) = socket.start_send(message) {
                         let failure = this.wire.failure(error.into());
                         return Poll::Ready(Err(self.broken(failure)));
@@ -276,6 +291,11 @@ where
         let Some(socket) = this.socket.as_pin_mut() else {
             return;
         };
+        // A control message may have gone ahead since the sink was ready.
+        if !std::mem::take(this.socket_ready) {
+            this.outbox.rest = Some(message);
+            return;
+        }
         let sent = match this.wire.split(&mut message) {
             None => socket.start_send(message),
             Some(piece) => {
@@ -338,6 +358,11 @@ where
             *this.ending = Ending::Broken(failure);
         }
         this.outbox.rest = None;
+        // Or whoever reads would try again with each poll, and wake itself.
+        *this.blocked = None;
+        for control in this.outbox.control.drain(..) {
+            this.events.push_back(Event::Dropped(control, DropReason::Disconnected));
+        }
         this.timers.write_done();
         this.timers.closing();
         this.halves.wake_reader();
@@ -348,7 +373,10 @@ where
         let this = self.project();
         this.timers.closing();
         if let Ending::Not | Ending::Broken(_) = this.ending {
-            *this.ending = Ending::Closing { cause, farewell: Farewell::Said };
+            *this.ending = Ending::Closing {
+                cause,
+                farewell: Farewell::Said,
+            };
             this.halves.wake_writer();
         }
     }
@@ -434,7 +462,10 @@ where
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let this = self.as_mut().project();
         if let Ending::Not = this.ending {
-            *this.ending = Ending::Closing { cause: Failure::closed_locally(), farewell: Farewell::Due };
+            *this.ending = Ending::Closing {
+                cause: Failure::closed_locally(),
+                farewell: Farewell::Due,
+            };
             this.timers.closing();
             // Whoever reads must hear of the deadline that has just begun.
             this.halves.wake_reader();
@@ -454,54 +485,5 @@ impl<S: fmt::Debug, M, W: fmt::Debug> fmt::Debug for Lift<S, M, W> {
             .field("wire", &self.wire)
             .field("ending", &self.ending)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Outbox ===
-
-/// What has been accepted and the socket has not taken.
-#[derive(Debug)]
-struct Outbox<M> {
-    control: VecDeque<Outgoing<M>>,
-    /// The rest of a message that goes out in pieces.
-    rest: Option<M>,
-}
-
-type Refused<M> = (Outgoing<M>, DropReason);
-
-impl<M> Outbox<M> {
-    fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.rest.is_none()
-    }
-
-    /// What goes next. A control message waits for the end of a message in pieces only if the two must not mix.
-    fn next<W: Wire<M>>(&mut self, wire: &W) -> Result<M, Refused<M>> {
-        if let Some(mut rest) = self.rest.take() {
-            let control = self.control.front();
-            if !control.is_some_and(|control| wire.interleaves(&control.message)) {
-                let piece = wire.split(&mut rest);
-                return Ok(match piece {
-                    Some(piece) => {
-                        self.rest = Some(rest);
-                        piece
-                    }
-                    None => rest,
-                });
-            }
-            self.rest = Some(rest);
-        }
-        // Callers ask only when there is something, and the rest was not it.
-        hand_over(self.control.pop_front().expect("the outbox is not empty"))
-    }
-}
-
-/// The last look at a message before the codec gets it. From here on the peer may see it.
-fn hand_over<M>(item: Outgoing<M>) -> Result<M, Refused<M>> {
-    if item.deadline.is_some() && item.is_expired(Instant::now()) {
-        return Err((item, DropReason::Expired));
-    }
-    match &item.ticket {
-        Some(ticket) if !ticket.mark_sent() => Err((item, DropReason::Cancelled)),
-        _ => Ok(item.message),
     }
 }

@@ -28,7 +28,10 @@ pub struct MapConnection<F, W> {
 impl<F, W> MapConnection<F, W> {
     /// Wraps what `inner` resolves to.
     pub fn new(inner: F, wrap: W) -> Self {
-        Self { inner, wrap: Some(wrap) }
+        Self {
+            inner,
+            wrap: Some(wrap),
+        }
     }
 }
 
@@ -42,7 +45,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let connection = ready!(this.inner.poll(cx))?;
-        let wrap = this.wrap.take().expect("polled after it was ready, which futures forbid");
+        let wrap = this
+            .wrap
+            .take()
+            .expect("polled after it was ready, which futures forbid");
         Poll::Ready(Ok(wrap.wrap(connection)))
     }
 }

@@ -48,7 +48,10 @@ impl Ticket {
 
     /// The same, with a number by which the one who waits knows it again.
     pub fn tagged(tag: u64) -> Self {
-        Self(Arc::new(State { state: AtomicU64::new(WAITING), tag }))
+        Self(Arc::new(State {
+            state: AtomicU64::new(WAITING),
+            tag,
+        }))
     }
 
     /// The number given to [`tagged`](Self::tagged); 0 for a new ticket.
@@ -59,7 +62,12 @@ impl Ticket {
     /// Makes this ticket as good as [a new one](Self::tagged), without an allocation if nobody else holds a clone of it.
     pub fn renew(&mut self, tag: u64) {
         match Arc::get_mut(&mut self.0) {
-            Some(state) => *state = State { state: AtomicU64::new(WAITING), tag },
+            Some(state) => {
+                *state = State {
+                    state: AtomicU64::new(WAITING),
+                    tag,
+                }
+            }
             None => *self = Self::tagged(tag),
         }
     }

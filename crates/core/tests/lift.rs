@@ -1,5 +1,7 @@
 //! `Lift` over a real WebSocket implementation in memory, and over sockets that misbehave.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -8,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, Sink, Stream, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 use tower_ws_core::*;
 
@@ -91,7 +93,10 @@ impl Wire<u32> for Numbers {
     fn admit(&self, message: &u32) -> Result<(), DropReason> {
         match *message {
             0..=1_000_000 => Ok(()),
-            size => Err(DropReason::TooLarge { size: size as usize, limit: 1_000_000 }),
+            size => Err(DropReason::TooLarge {
+                size: size as usize,
+                limit: 1_000_000,
+            }),
         }
     }
     fn split(&self, message: &mut u32) -> Option<u32> {
@@ -105,7 +110,10 @@ impl Wire<u32> for Numbers {
     }
     fn inbound(&self, message: u32) -> Inbound<u32> {
         match message {
-            1000..5000 => Inbound::Close(Close { code: message as u16, reason: String::new() }),
+            1000..5000 => Inbound::Close(Close {
+                code: message as u16,
+                reason: String::new(),
+            }),
             message => Inbound::Message(message),
         }
     }
@@ -140,11 +148,19 @@ async fn what_is_refused_comes_back_and_nothing_of_it_is_written() {
     lift.feed(Outgoing::new(20).deadline(Instant::now())).await.unwrap();
     lift.feed(Outgoing::new(21).ticket(cancelled)).await.unwrap();
     for (expected, why) in [
-        (2_000_000, DropReason::TooLarge { size: 2_000_000, limit: 1_000_000 }),
+        (
+            2_000_000,
+            DropReason::TooLarge {
+                size: 2_000_000,
+                limit: 1_000_000,
+            },
+        ),
         (20, DropReason::Expired),
         (21, DropReason::Cancelled),
     ] {
-        let Some(Event::Dropped(item, reason)) = next(&mut lift).await else { panic!() };
+        let Some(Event::Dropped(item, reason)) = next(&mut lift).await else {
+            panic!()
+        };
         assert_eq!((item.message, reason), (expected, why));
     }
     assert!(puppet.written().is_empty());
@@ -169,7 +185,9 @@ async fn control_needs_no_readiness_and_has_a_bound() {
     for n in 0..=Lane::CONTROL_ROOM as u32 {
         lift.start_send_unpin(Outgoing::new(n).control()).unwrap();
     }
-    let Some(Event::Dropped(item, DropReason::Overflow)) = next(&mut lift).await else { panic!() };
+    let Some(Event::Dropped(item, DropReason::Overflow)) = next(&mut lift).await else {
+        panic!()
+    };
     assert_eq!(item.message, Lane::CONTROL_ROOM as u32);
     // Reading alone moves them once the socket takes them.
     assert!(poll_once(|cx| lift.poll_next_unpin(cx)).is_pending());
@@ -193,9 +211,15 @@ async fn a_writer_and_a_reader_on_two_tasks_do_not_silence_each_other() {
     });
     tokio::task::yield_now().await;
     puppet.pull(|s| s.blocked = false);
-    let _sink = timeout(Duration::from_secs(600), writer).await.expect("the writer is woken").unwrap();
+    let _sink = timeout(Duration::from_secs(600), writer)
+        .await
+        .expect("the writer is woken")
+        .unwrap();
     puppet.pull(|s| s.inbound.push_back(Some(Ok(7))));
-    let (event, _) = timeout(Duration::from_secs(600), reader).await.expect("the reader is woken").unwrap();
+    let (event, _) = timeout(Duration::from_secs(600), reader)
+        .await
+        .expect("the reader is woken")
+        .unwrap();
     assert!(matches!(event, Some(Event::Message(7))));
 }
 
@@ -226,8 +250,13 @@ async fn a_peer_that_stops_reading_is_left_at_the_write_deadline() {
     puppet.pull(|s| s.blocked = true);
     let start = Instant::now();
     assert!(poll_once(|cx| lift.poll_ready_unpin(cx)).is_pending());
-    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
-    assert_eq!((down.cause.kind(), start.elapsed()), (FailureKind::Timeout, Deadlines::WRITE));
+    let Some(Event::Down(down)) = next(&mut lift).await else {
+        panic!()
+    };
+    assert_eq!(
+        (down.cause.kind(), start.elapsed()),
+        (FailureKind::Timeout, Deadlines::WRITE)
+    );
     assert!(next(&mut lift).await.is_none());
     assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Err(_))));
 }
@@ -240,9 +269,15 @@ async fn the_write_deadline_reaches_a_reader_who_was_there_first() {
     tokio::task::yield_now().await;
     puppet.pull(|s| s.blocked = true);
     let writer = tokio::spawn(async move { sink.send(Outgoing::new(1)).await });
-    let event = timeout(Duration::from_secs(60), reader).await.expect("the reader is woken").unwrap();
+    let event = timeout(Duration::from_secs(60), reader)
+        .await
+        .expect("the reader is woken")
+        .unwrap();
     assert!(matches!(event, Some(Event::Down(_))));
-    let sent = timeout(Duration::from_secs(60), writer).await.expect("the writer is woken").unwrap();
+    let sent = timeout(Duration::from_secs(60), writer)
+        .await
+        .expect("the writer is woken")
+        .unwrap();
     assert!(find::<Closed>(&*sent.unwrap_err()).is_some());
 }
 
@@ -250,8 +285,7 @@ async fn the_write_deadline_reaches_a_reader_who_was_there_first() {
 async fn a_quiet_link_is_left_only_if_asked_and_only_when_it_is_quiet() {
     let puppet = Puppet::default();
     let limit = Duration::from_secs(30);
-    let mut lift = Lift::with_wire(puppet.clone(), Numbers)
-        .deadlines(Deadlines::default().idle(Some(limit)), None);
+    let mut lift = Lift::with_wire(puppet.clone(), Numbers).deadlines(Deadlines::default().idle(Some(limit)), None);
     next(&mut lift).await;
     let start = Instant::now();
     assert!(timeout(limit / 2, lift.next()).await.is_err());
@@ -262,8 +296,13 @@ async fn a_quiet_link_is_left_only_if_asked_and_only_when_it_is_quiet() {
     puppet.pull(|s| s.inbound.push_back(Some(Ok(8))));
     assert!(matches!(next(&mut lift).await, Some(Event::Message(8))));
     let heard = start.elapsed();
-    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
-    assert_eq!((down.cause.kind(), start.elapsed()), (FailureKind::Timeout, heard + limit));
+    let Some(Event::Down(down)) = next(&mut lift).await else {
+        panic!()
+    };
+    assert_eq!(
+        (down.cause.kind(), start.elapsed()),
+        (FailureKind::Timeout, heard + limit)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,7 +316,9 @@ async fn closing_loses_nothing_unread_and_has_a_deadline() {
     assert!(matches!(next(&mut lift).await, Some(Event::Message(1))));
     assert!(matches!(next(&mut lift).await, Some(Event::Message(2))));
     let start = Instant::now();
-    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    let Some(Event::Down(down)) = next(&mut lift).await else {
+        panic!()
+    };
     assert_eq!(down.cause.disposition(), Disposition::Final);
     assert_eq!(start.elapsed(), Deadlines::CLOSE);
     assert!(next(&mut lift).await.is_none());
@@ -292,10 +333,17 @@ async fn closing_ends_in_time_while_the_peer_takes_nothing() {
     puppet.pull(|s| s.blocked = true);
     let start = Instant::now();
     let closer = tokio::spawn(async move { sink.close().await });
-    let event = timeout(Duration::from_secs(60), reader).await.expect("the reader is woken").unwrap();
+    let event = timeout(Duration::from_secs(60), reader)
+        .await
+        .expect("the reader is woken")
+        .unwrap();
     assert!(matches!(event, Some(Event::Down(_))));
     assert_eq!(start.elapsed(), Deadlines::CLOSE);
-    timeout(Duration::from_secs(60), closer).await.expect("the closer is woken").unwrap().unwrap();
+    timeout(Duration::from_secs(60), closer)
+        .await
+        .expect("the closer is woken")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,7 +356,9 @@ async fn the_peers_close_code_is_the_cause_even_when_a_write_failed_first() {
     });
     assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Err(_))));
     assert!(matches!(next(&mut lift).await, Some(Event::Message(5))));
-    let Some(Event::Down(down)) = next(&mut lift).await else { panic!() };
+    let Some(Event::Down(down)) = next(&mut lift).await else {
+        panic!()
+    };
     assert_eq!(down.cause.close().unwrap().code, 1008);
 }
 

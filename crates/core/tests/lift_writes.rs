@@ -1,8 +1,18 @@
-//! What the lift of the core crate gets wrong or right in corners that the conformance suite does not reach.
+//! Corners of the lift: writes that are given up, and the control lane.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -18,11 +28,7 @@ async fn a_send_that_is_given_up_does_not_condemn_the_connection() {
     let mut connection = Lift::new(near);
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     connection.send("one".to_owned().into()).await.unwrap();
-    let given_up = timeout(
-        Duration::from_millis(10),
-        connection.send("two".to_owned().into()),
-    )
-    .await;
+    let given_up = timeout(Duration::from_millis(10), connection.send("two".to_owned().into())).await;
     assert!(given_up.is_err(), "the peer has not read yet");
 
     assert_eq!(far.next().await.unwrap().unwrap(), "one");
@@ -42,24 +48,13 @@ async fn a_flush_that_is_given_up_goes_on_in_the_reader() {
     let mut connection = Lift::new(near);
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     let long = Message::text("x".repeat(1000));
-    assert!(
-        connection
-            .send(Outgoing::new(long))
-            .now_or_never()
-            .is_none()
-    );
+    assert!(connection.send(Outgoing::new(long)).now_or_never().is_none());
 
     let reader = tokio::spawn(async move { connection.next().await });
     let said = timeout(Duration::from_secs(1), far.next()).await;
-    assert!(
-        said.is_ok(),
-        "reading drives everything, a flush that was begun too"
-    );
+    assert!(said.is_ok(), "reading drives everything, a flush that was begun too");
     sleep(Deadlines::WRITE * 3).await;
-    assert!(
-        !reader.is_finished(),
-        "the peer reads, and nothing waits to be written"
-    );
+    assert!(!reader.is_finished(), "the peer reads, and nothing waits to be written");
 }
 
 /// A control message that the reader writes must not use up the readiness that the writer was told of.
@@ -74,19 +69,63 @@ async fn control_leaves_a_writers_readiness_alone() {
         .unwrap();
     let read = poll_fn(|cx| Poll::Ready(connection.poll_next_unpin(cx))).await;
     assert!(read.is_pending(), "{read:?}");
-    connection
-        .start_send_unpin(Outgoing::new("text".to_owned()))
-        .unwrap();
+    connection.start_send_unpin(Outgoing::new("text".to_owned())).unwrap();
 
     let reader = tokio::spawn(async move { connection.next().await });
     for expected in ["ping", "text"] {
         let said = timeout(Duration::from_secs(1), far.next()).await;
-        assert_eq!(
-            said.expect("not lost").expect("not closed").unwrap(),
-            expected
-        );
+        assert_eq!(said.expect("not lost").expect("not closed").unwrap(), expected);
     }
     assert!(!reader.is_finished());
+}
+
+/// A socket whose write side has failed is not asked again and again while its peer's last words are awaited.
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_is_not_tried_over_and_over() {
+    let tries = Arc::<AtomicUsize>::default();
+    let mut connection = Lift::new(Mute(tries.clone()));
+    assert!(matches!(connection.next().await, Some(Event::Up(_))));
+    let ping = Outgoing::new("ping".to_owned()).control();
+    connection.start_send_unpin(ping).unwrap();
+    let reader = tokio::spawn(async move { while connection.next().await.is_some() {} });
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    reader.abort();
+    let tries = tries.load(Ordering::Relaxed);
+    assert!(tries < 10, "{tries} tries, one for each time that the reader ran");
+}
+
+/// Nothing comes in, and every write fails. Counts the writes that are tried.
+struct Mute(Arc<AtomicUsize>);
+
+impl Stream for Mute {
+    type Item = io::Result<String>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Pending
+    }
+}
+
+impl Sink<String> for Mute {
+    type Error = io::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: String) -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_ready(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_ready(cx)
+    }
 }
 
 /// More control messages than there is room for come back, in the right number.

@@ -10,7 +10,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Up};
+use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up};
 
 use crate::{Backoff, Policy, dialer::Dialer};
 
@@ -34,8 +34,8 @@ use crate::{Backoff, Policy, dialer::Dialer};
 /// # How a session ends
 ///
 /// - The policy gives up, or the sink is closed while a connection is up: `Down` without retry, then `None`.
-/// - The policy gives up after failed dials: `None`, since there is one `Down` for each `Up`. The cause is in
-///   [`State::Failed`](crate::State::Failed).
+/// - The policy gives up after failed dials: `None`, since there is one `Down` for each `Up`. The cause is in the
+///   [`EndCause`] that each `Up` brought, and in [`State::Failed`](crate::State::Failed).
 /// - The sink is closed while there is no connection: a dial in progress is cancelled, then `None`.
 ///
 /// Dropping it aborts everything.
@@ -51,6 +51,7 @@ where
     inner: Option<S::Response>,
     link: Link,
     leaving: Option<Leaving>,
+    end_cause: EndCause,
     /// What could not be sent, until it is read.
     returned: VecDeque<Outgoing<Message<S, T>>>,
     /// The epoch in which the sink was last found ready.
@@ -94,6 +95,7 @@ where
             inner: Some(inner),
             link: Link::Fresh,
             leaving: None,
+            end_cause: EndCause::new(),
             returned: VecDeque::new(),
             readied: None,
             writer: None,
@@ -185,7 +187,10 @@ where
                         this.inner.set(Some(connection));
                         *this.link = Link::Fresh;
                     }
-                    Err(_) => self.as_mut().end(),
+                    Err(cause) => {
+                        this.end_cause.set(cause);
+                        self.as_mut().end();
+                    }
                 },
                 Link::Ended { told } => {
                     *told = true;
@@ -240,6 +245,7 @@ where
         let this = self.as_mut().project();
         up.epoch = this.dialer.session().connected();
         up.extensions.insert(this.dialer.session().handle());
+        up.extensions.insert(this.end_cause.clone());
         *this.link = Link::Connected { since: Instant::now() };
         self.wake_writer();
         up.through("reconnect")
@@ -271,6 +277,7 @@ where
         if down.will_retry {
             self.wake_writer();
         } else {
+            this.end_cause.set(down.cause.clone());
             self.end();
         }
         uptime.map(|_| down)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{Act, Net, closed, down, dropped, message, ping, refused, status, up};
 use tokio::time::{sleep, timeout};
-use tower_ws_core::{Closed, Event};
+use tower_ws_core::{Closed, EndCause, Event};
 use tower_ws_reconnect::{ReconnectLayer, State};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,13 +34,15 @@ async fn a_redial_that_fails_for_good_ends_the_session() {
     let net = Net::new(|n| if n == 1 { Act::Accept } else { Act::Refuse(status(401)) });
     let (layer, handle) = ReconnectLayer::pair();
     let mut session = net.session(layer).await.unwrap();
-    up(&mut session).await;
+    let end_cause = up(&mut session).await.extensions.get::<EndCause>().cloned().unwrap();
     net.peer().end(None);
     assert!(down(&mut session).await.will_retry);
+    assert!(end_cause.get().is_none());
     session.start_send_unpin(ping("x")).unwrap();
     dropped(&mut session).await;
     assert!(session.next().await.is_none());
     assert_eq!(net.dials().len(), 3, "one refresh of the credentials");
+    assert_eq!(end_cause.get().unwrap().status(), Some(401));
     assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.status() == Some(401)));
 }
 

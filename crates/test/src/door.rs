@@ -91,9 +91,7 @@ impl Door {
         // Kept in both cases: a listener that is dropped wakes nobody.
         state.waiting = Some(cx.waker().clone());
         match &state.listener {
-            Listener::Open(listener) => {
-                Poll::Ready(ready!(listener.poll_accept(cx)).map(|(tcp, _)| tcp))
-            }
+            Listener::Open(listener) => Poll::Ready(ready!(listener.poll_accept(cx)).map(|(tcp, _)| tcp)),
             Listener::Shut(_) => Poll::Pending,
         }
     }

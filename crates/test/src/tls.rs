@@ -2,8 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -69,9 +68,7 @@ impl Authority {
     /// See [`new`](Self::new).
     pub fn roots(&self) -> io::Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.issuer.der().clone())
-            .map_err(io::Error::other)?;
+        roots.add(self.issuer.der().clone()).map_err(io::Error::other)?;
         Ok(roots)
     }
 
@@ -84,9 +81,7 @@ impl Authority {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
-        Ok(config
-            .with_root_certificates(self.roots()?)
-            .with_no_client_auth())
+        Ok(config.with_root_certificates(self.roots()?).with_no_client_auth())
     }
 
     /// A server that is what it says.
@@ -126,17 +121,13 @@ impl Authority {
     /// See [`new`](Self::new).
     pub fn self_signed(&self) -> io::Result<ServerConfig> {
         let key = key()?;
-        let certificate = params(&NAMES)?
-            .self_signed(&key)
-            .map_err(io::Error::other)?;
+        let certificate = params(&NAMES)?.self_signed(&key).map_err(io::Error::other)?;
         server(certificate.der().clone(), &key)
     }
 
     fn signed(&self, params: &CertificateParams) -> io::Result<ServerConfig> {
         let key = key()?;
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .map_err(io::Error::other)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
         server(certificate.der().clone(), &key)
     }
 }

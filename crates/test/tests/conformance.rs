@@ -1,4 +1,5 @@
 //! The conformance suite passes over what conforms.
+#![allow(clippy::unwrap_used, reason = "a harness is part of its test")]
 
 use std::{
     pin::Pin,
@@ -21,9 +22,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 use tower::{Layer, Service, ServiceExt};
-use tower_ws_core::{
-    BoxConnection, BoxError, Connection, Lift, MapConnection, Outgoing, Wrap, boxed, forward_sink,
-};
+use tower_ws_core::{BoxConnection, BoxError, Connection, Lift, MapConnection, Outgoing, Wrap, boxed, forward_sink};
 use tower_ws_test::conformance::{self, Harness, Numbering, Outcome, Peer, Suite, Unsupported};
 use tower_ws_transport::memory;
 
@@ -32,11 +31,7 @@ use tower_ws_transport::memory;
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_does_nothing() {
     let report = conformance::layer(tower::layer::util::Identity::new()).await;
-    assert_eq!(
-        report.of("wrapping_is_transparent"),
-        Some(Outcome::Held),
-        "{report}"
-    );
+    assert_eq!(report.of("wrapping_is_transparent"), Some(Outcome::Held), "{report}");
     assert!(matches!(
         report.of("the_sink_half_never_dials"),
         Some(Outcome::NotRun(_))
@@ -114,10 +109,7 @@ impl<C> Wrap<C> for Counting {
     type Connection = Counted<C>;
 
     fn wrap(self, inner: C) -> Counted<C> {
-        Counted {
-            inner,
-            counter: self.0,
-        }
+        Counted { inner, counter: self.0 }
     }
 }
 
@@ -176,10 +168,7 @@ async fn a_socket_in_memory() {
     for capacity in [1, 2, 16] {
         let report = conformance::transport(InMemory(capacity)).await;
         assert!(
-            report
-                .outcomes()
-                .iter()
-                .all(|(_, outcome)| *outcome == Outcome::Held),
+            report.outcomes().iter().all(|(_, outcome)| *outcome == Outcome::Held),
             "{report}"
         );
     }
@@ -190,10 +179,7 @@ async fn a_websocket_over_a_pipe() {
     for buffer in [64, 1024] {
         let report = conformance::transport(Pipe(buffer)).await;
         assert!(
-            report
-                .outcomes()
-                .iter()
-                .all(|(_, outcome)| *outcome == Outcome::Held),
+            report.outcomes().iter().all(|(_, outcome)| *outcome == Outcome::Held),
             "{report}"
         );
     }
@@ -203,10 +189,7 @@ async fn a_websocket_over_a_pipe() {
 async fn a_websocket_over_tcp() {
     let report = conformance::transport(Tcp).await;
     assert!(
-        report
-            .outcomes()
-            .iter()
-            .all(|(_, outcome)| *outcome == Outcome::Held),
+        report.outcomes().iter().all(|(_, outcome)| *outcome == Outcome::Held),
         "{report}"
     );
 }

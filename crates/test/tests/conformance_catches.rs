@@ -103,10 +103,7 @@ impl<S> Layer<S> for Broken {
     type Service = BrokenService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BrokenService {
-            inner,
-            fault: self.0,
-        }
+        BrokenService { inner, fault: self.0 }
     }
 }
 
@@ -178,15 +175,13 @@ impl<C: Connection<Message: Clone>> Stream for Faulty<C> {
         };
         let event = ready!(self.inner().poll_next_unpin(cx));
         match (self.fault, &event) {
-            (Fault::SaysDownTwice, Some(Event::Down(_)))
-            | (Fault::SaysDroppedTwice, Some(Event::Dropped(..))) => {
+            (Fault::SaysDownTwice, Some(Event::Down(_))) | (Fault::SaysDroppedTwice, Some(Event::Dropped(..))) => {
                 self.events.push_back(event.clone());
             }
             (Fault::SpeaksAfterNone, Some(Event::Down(_))) => {
                 self.events.extend([None, event.clone()]);
             }
-            (Fault::SwallowsDown, Some(Event::Down(_)))
-            | (Fault::SwallowsDropped, Some(Event::Dropped(..))) => {
+            (Fault::SwallowsDown, Some(Event::Down(_))) | (Fault::SwallowsDropped, Some(Event::Dropped(..))) => {
                 return self.poll_next(cx);
             }
             (Fault::Reorders, Some(Event::Message(_))) => {
@@ -220,10 +215,7 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(
-        mut self: Pin<&mut Self>,
-        mut item: Outgoing<C::Message>,
-    ) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
         self.sent += 1;
         match self.fault {
             Fault::RefusesControl if !self.ready => return Err(Closed.into()),
@@ -256,9 +248,7 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.closes += 1;
         match self.fault {
-            Fault::ReadsOnClose => {
-                while let Poll::Ready(Some(Event::Message(_))) = self.inner().poll_next_unpin(cx) {}
-            }
+            Fault::ReadsOnClose => while let Poll::Ready(Some(Event::Message(_))) = self.inner().poll_next_unpin(cx) {},
             Fault::KeepsTheClose => return Poll::Ready(Ok(())),
             Fault::PanicsOnClose => assert_eq!(self.closes, 1, "closed twice"),
             _ => {}

@@ -19,10 +19,7 @@ async fn a_layer_that_redials() {
         "{report}"
     );
     assert!(
-        matches!(
-            report.of("wrapping_is_transparent"),
-            Some(Outcome::Adapted(_))
-        ),
+        matches!(report.of("wrapping_is_transparent"), Some(Outcome::Adapted(_))),
         "{report}"
     );
 }

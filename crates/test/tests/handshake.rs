@@ -18,44 +18,26 @@ use support::{ACCEPT, ask, bounded, head, is_quiet, rest, try_connect};
 async fn refused_by_a_client_that_follows_the_protocol() {
     let table = [
         (Script::Garbage, "Protocol(HttparseError("),
-        (
-            Script::WrongAccept,
-            "Protocol(SecWebSocketAcceptKeyMismatch)",
-        ),
+        (Script::WrongAccept, "Protocol(SecWebSocketAcceptKeyMismatch)"),
         (Script::NoAccept, "Protocol(SecWebSocketAcceptKeyMismatch)"),
-        (
-            Script::NoUpgradeHeader,
-            "Protocol(MissingUpgradeWebSocketHeader)",
-        ),
-        (
-            Script::NoConnectionHeader,
-            "Protocol(MissingConnectionUpgradeHeader)",
-        ),
+        (Script::NoUpgradeHeader, "Protocol(MissingUpgradeWebSocketHeader)"),
+        (Script::NoConnectionHeader, "Protocol(MissingConnectionUpgradeHeader)"),
         (
             Script::Subprotocol("mcp".into()),
             "Protocol(SecWebSocketSubProtocolError(ServerSentSubProtocolNoneRequested))",
         ),
         (Script::ManyHeaders(500), "Capacity(TooManyHeaders)"),
         (Script::EndlessHeader, "AttackAttempt"),
-        (
-            Script::CutBeforeReply(Cut::Fin),
-            "Protocol(HandshakeIncomplete)",
-        ),
+        (Script::CutBeforeReply(Cut::Fin), "Protocol(HandshakeIncomplete)"),
         (Script::CutBeforeReply(Cut::Rst), "Io(Os { code: 104"),
-        (
-            Script::CutMidReply(Cut::Fin),
-            "Protocol(HandshakeIncomplete)",
-        ),
+        (Script::CutMidReply(Cut::Fin), "Protocol(HandshakeIncomplete)"),
         (Script::CutMidReply(Cut::Rst), "Io(Os { code: 104"),
         (Script::status(401, &[]), "Http("),
     ];
     let server = Server::start(Script::Echo).await.unwrap();
     for (script, expected) in table {
         server.play(script.clone());
-        let error = format!(
-            "{:?}",
-            try_connect(server.addr()).await.map(drop).unwrap_err()
-        );
+        let error = format!("{:?}", try_connect(server.addr()).await.map(drop).unwrap_err());
         assert!(error.starts_with(expected), "{script:?}: {error}");
     }
 }
@@ -68,16 +50,8 @@ async fn raw_replies() {
         (Script::CutMidReply(Cut::Fin), "HTTP/1.1 101", Cut::Fin),
         (Script::CutMidReply(Cut::Rst), "HTTP/1.1 101", Cut::Rst),
         (Script::Garbage, "SSH-2.0", Cut::Fin),
-        (
-            Script::status(403, &[]),
-            "HTTP/1.1 403 Forbidden\r\n",
-            Cut::Fin,
-        ),
-        (
-            Script::status(799, &[]),
-            "HTTP/1.1 799 Unknown\r\n",
-            Cut::Fin,
-        ),
+        (Script::status(403, &[]), "HTTP/1.1 403 Forbidden\r\n", Cut::Fin),
+        (Script::status(799, &[]), "HTTP/1.1 799 Unknown\r\n", Cut::Fin),
     ];
     let server = Server::start(Script::Echo).await.unwrap();
     for (script, start, cut) in table {
@@ -106,11 +80,7 @@ async fn accept_headers() {
     for (script, count, right) in table {
         server.play(script.clone());
         let head = head(&mut ask(server.addr()).await).await;
-        assert_eq!(
-            head.matches("Sec-WebSocket-Accept").count(),
-            count,
-            "{script:?}"
-        );
+        assert_eq!(head.matches("Sec-WebSocket-Accept").count(), count, "{script:?}");
         assert_eq!(head.contains(ACCEPT), right, "{script:?}");
     }
 }
@@ -126,10 +96,7 @@ async fn extensions_and_subprotocols() {
     let table = [
         (Script::Echo, Ok("mcp")),
         (Script::NoSubprotocol, Err("NoSubProtocol")),
-        (
-            Script::Subprotocol("other".into()),
-            Err("InvalidSubProtocol"),
-        ),
+        (Script::Subprotocol("other".into()), Err("InvalidSubProtocol")),
         (Script::Subprotocol("graphql".into()), Ok("graphql")),
     ];
     for (script, expected) in table {
@@ -167,10 +134,7 @@ async fn status_with_headers_and_body() {
     assert_eq!(response.headers()["retry-after"], "7");
     assert_eq!(response.body().as_deref(), Some(&b"come back"[..]));
 
-    server.play(Script::status(
-        302,
-        &[("Location", "ws://169.254.169.254/")],
-    ));
+    server.play(Script::status(302, &[("Location", "ws://169.254.169.254/")]));
     let Err(Error::Http(response)) = try_connect(server.addr()).await else {
         panic!("upgraded");
     };
@@ -229,9 +193,7 @@ async fn slow_reply_comes_byte_by_byte() {
 
 #[tokio::test]
 async fn early_data_is_glued_to_the_reply() {
-    let server = Server::start(Script::EarlyData("early".into()))
-        .await
-        .unwrap();
+    let server = Server::start(Script::EarlyData("early".into())).await.unwrap();
     let mut tcp = ask(server.addr()).await;
     let mut bytes = vec![0; 4096];
     let read = bounded(tcp.read(&mut bytes)).await.unwrap();

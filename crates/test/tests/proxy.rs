@@ -116,14 +116,8 @@ async fn throttles() {
     .await;
     let start = Instant::now();
     pair.client.write_all(&[0; 5_000]).await.unwrap();
-    bounded(pair.server.read_exact(&mut [0; 5_000]))
-        .await
-        .unwrap();
-    assert!(
-        start.elapsed() >= Duration::from_millis(400),
-        "{:?}",
-        start.elapsed()
-    );
+    bounded(pair.server.read_exact(&mut [0; 5_000])).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
 
     pair.proxy.set(Fault::Throttle {
         bytes_per_second: 2_000_000,
@@ -131,10 +125,7 @@ async fn throttles() {
     let start = Instant::now();
     let bulk = vec![0; 1_000_000];
     let mut read = vec![0; bulk.len()];
-    let (written, read) = tokio::join!(
-        pair.client.write_all(&bulk),
-        bounded(pair.server.read_exact(&mut read))
-    );
+    let (written, read) = tokio::join!(pair.client.write_all(&bulk), bounded(pair.server.read_exact(&mut read)));
     written.unwrap();
     read.unwrap();
     let took = start.elapsed();
@@ -142,15 +133,11 @@ async fn throttles() {
     assert!(took < Duration::from_millis(2500), "{took:?}");
 
     // Lifting it lets the rest go at once.
-    pair.proxy.set(Fault::Throttle {
-        bytes_per_second: 0,
-    });
+    pair.proxy.set(Fault::Throttle { bytes_per_second: 0 });
     pair.client.write_all(&[0; 5_000]).await.unwrap();
     bounded(pair.server.read_u8()).await.unwrap();
     pair.proxy.set(Fault::None);
-    bounded(pair.server.read_exact(&mut [0; 4_999]))
-        .await
-        .unwrap();
+    bounded(pair.server.read_exact(&mut [0; 4_999])).await.unwrap();
 }
 
 #[tokio::test]

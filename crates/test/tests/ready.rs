@@ -8,10 +8,8 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Service, ServiceExt, service_fn};
 use tower_ws_test::MustBeReady;
 
-fn double() -> MustBeReady<
-    impl Service<u32, Response = u32, Error = Infallible, Future = Ready<Result<u32, Infallible>>>
-    + Clone,
-> {
+fn double()
+-> MustBeReady<impl Service<u32, Response = u32, Error = Infallible, Future = Ready<Result<u32, Infallible>>> + Clone> {
     MustBeReady::new(service_fn(|n: u32| std::future::ready(Ok(n + 1))))
 }
 

@@ -32,10 +32,7 @@ async fn the_ledger_adds_up() {
         .into_iter()
         .map(|got| (got.connection, got.message))
         .collect();
-    assert_eq!(
-        received,
-        [(1, Message::text("a")), (2, Message::binary(&b"b"[..]))]
-    );
+    assert_eq!(received, [(1, Message::text("a")), (2, Message::binary(&b"b"[..]))]);
     let requests = server.requests();
     assert_eq!(requests[2].connection, 3);
     assert_eq!(requests[2].method, "GET");
@@ -52,11 +49,7 @@ async fn the_ledger_adds_up() {
 #[tokio::test]
 async fn scripts_are_consumed_one_per_connection_and_the_last_stays() {
     let server = Server::start(Script::Echo).await.unwrap();
-    server.play_each([
-        Script::status(503, &[]),
-        Script::CutBeforeReply(Cut::Fin),
-        Script::Echo,
-    ]);
+    server.play_each([Script::status(503, &[]), Script::CutBeforeReply(Cut::Fin), Script::Echo]);
     server.play_each([]);
     assert!(try_connect(server.addr()).await.is_err());
     assert!(try_connect(server.addr()).await.is_err());
@@ -100,10 +93,7 @@ async fn ends_on_demand() {
     let Message::Close(Some(frame)) = next(&mut client).await.unwrap().unwrap() else {
         panic!("no close frame");
     };
-    assert_eq!(
-        (u16::from(frame.code), frame.reason.as_str()),
-        (4401, "expired")
-    );
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4401, "expired"));
     assert!(next(&mut client).await.is_none());
     bounded(server.wait_live(0)).await;
 }

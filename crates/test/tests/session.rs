@@ -25,10 +25,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 async fn faulty_frames_as_a_client_sees_them() {
     let table = [
         (Script::InvalidUtf8, "Some(Err(Utf8("),
-        (
-            Script::MaskedFrame,
-            "Some(Err(Protocol(MaskedFrameFromServer)))",
-        ),
+        (Script::MaskedFrame, "Some(Err(Protocol(MaskedFrameFromServer)))"),
         (Script::Rsv1, "Some(Err(Protocol(NonZeroReservedBits)))"),
         (Script::BadOpcode, "Some(Err(Protocol(InvalidOpcode(3))))"),
         (
@@ -36,14 +33,8 @@ async fn faulty_frames_as_a_client_sees_them() {
             "Some(Err(Capacity(MessageTooLong",
         ),
         (Script::FragmentBomb, "Some(Err(Capacity(MessageTooLong"),
-        (
-            Script::EmptyFragments(1000),
-            "Some(Ok(Text(Utf8Bytes(b\"end\"))))",
-        ),
-        (
-            Script::EmptyFragments(0),
-            "Some(Ok(Text(Utf8Bytes(b\"end\"))))",
-        ),
+        (Script::EmptyFragments(1000), "Some(Ok(Text(Utf8Bytes(b\"end\"))))"),
+        (Script::EmptyFragments(0), "Some(Ok(Text(Utf8Bytes(b\"end\"))))"),
         (
             Script::EarlyData("early".into()),
             "Some(Ok(Text(Utf8Bytes(b\"early\"))))",
@@ -53,10 +44,7 @@ async fn faulty_frames_as_a_client_sees_them() {
             Script::Raw(Bytes::from_static(b"\x81\x03raw")),
             "Some(Ok(Text(Utf8Bytes(b\"raw\"))))",
         ),
-        (
-            Script::fin(),
-            "Some(Err(Protocol(ResetWithoutClosingHandshake)))",
-        ),
+        (Script::fin(), "Some(Err(Protocol(ResetWithoutClosingHandshake)))"),
         (Script::rst(), "Some(Err(Io(Os { code: 104"),
         (
             Script::CutMidFrame(Cut::Fin),
@@ -127,10 +115,7 @@ async fn close_without_fin() {
 async fn data_after_close() {
     let server = Server::start(Script::DataAfterClose).await.unwrap();
     let (bytes, cut) = rest(&mut raw(server.addr()).await).await;
-    assert_eq!(
-        (&bytes[..], cut),
-        (&b"\x88\x02\x03\xe8\x81\x04late"[..], Cut::Fin)
-    );
+    assert_eq!((&bytes[..], cut), (&b"\x88\x02\x03\xe8\x81\x04late"[..], Cut::Fin));
 }
 
 #[tokio::test]
@@ -235,10 +220,7 @@ async fn json_rpc_answers_requests_only() {
         client.send(Message::text(message)).await.unwrap();
     }
     let answer: Value = serde_json::from_str(&text(&mut client).await).unwrap();
-    assert_eq!(
-        answer,
-        json!({"jsonrpc": "2.0", "id": 2, "result": {"b": [1]}})
-    );
+    assert_eq!(answer, json!({"jsonrpc": "2.0", "id": 2, "result": {"b": [1]}}));
     let answer: Value = serde_json::from_str(&text(&mut client).await).unwrap();
     assert_eq!(answer, json!({"jsonrpc": "2.0", "id": "x", "result": null}));
     assert_eq!(server.received().len(), 5);
@@ -270,10 +252,7 @@ async fn flaky_answers_and_drops() {
         server.play(Script::Flaky { answers: 2, cut });
         let mut client = connect(server.addr()).await;
         for _ in 0..3 {
-            client
-                .send(Message::text(r#"{"id":1,"method":"a"}"#))
-                .await
-                .unwrap();
+            client.send(Message::text(r#"{"id":1,"method":"a"}"#)).await.unwrap();
         }
         text(&mut client).await;
         text(&mut client).await;

@@ -27,13 +27,8 @@ async fn dial(client: ClientConfig, server: &Server) -> io::Result<TlsStream<Tcp
 
 async fn refusal(server: ServerConfig, authority: &Authority) -> CertificateError {
     let server = Server::start_tls(Script::Echo, server).await.unwrap();
-    let error = dial(authority.client().unwrap(), &server)
-        .await
-        .unwrap_err();
-    match error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<Error>())
-    {
+    let error = dial(authority.client().unwrap(), &server).await.unwrap_err();
+    match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
         Some(Error::InvalidCertificate(why)) => why.clone(),
         other => panic!("{other:?}"),
     }
@@ -49,20 +44,14 @@ async fn echoes() {
     let stream = dial(authority.client().unwrap(), &server).await.unwrap();
     let (mut client, _) = bounded(client_async(server.url(), stream)).await.unwrap();
     client.send(Message::text("a")).await.unwrap();
-    assert_eq!(
-        bounded(client.next()).await.unwrap().unwrap(),
-        Message::text("a")
-    );
+    assert_eq!(bounded(client.next()).await.unwrap().unwrap(), Message::text("a"));
 }
 
 #[tokio::test]
 async fn bad_certificates() {
     let authority = Authority::new().unwrap();
     let why = refusal(authority.expired().unwrap(), &authority).await;
-    assert!(
-        matches!(why, CertificateError::ExpiredContext { .. }),
-        "{why:?}"
-    );
+    assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
     let why = refusal(authority.wrong_host().unwrap(), &authority).await;
     assert!(
         matches!(why, CertificateError::NotValidForNameContext { .. }),
@@ -100,9 +89,7 @@ async fn plaintext_where_tls_was_expected() {
     let authority = Authority::new().unwrap();
     for script in [Script::Garbage, Script::Echo] {
         let server = Server::start(script).await.unwrap();
-        let error = dial(authority.client().unwrap(), &server)
-            .await
-            .unwrap_err();
+        let error = dial(authority.client().unwrap(), &server).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error:?}");
     }
 }

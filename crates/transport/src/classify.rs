@@ -37,10 +37,7 @@ pub(crate) fn connect(error: BoxError, target: &str) -> Failure {
 /// An error and what caused it, also what an [`io::Error`] holds.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(held) => Some(held),
             None => error.source(),
         }
@@ -74,13 +71,9 @@ fn tls(error: &(dyn Error + 'static)) -> Option<Failure> {
             Bad::Revoked => "the server's certificate has been revoked",
             _ => "the server's certificate is not valid",
         },
-        Tls::InvalidMessage(_) => {
-            "what the server answered is not tls: does it speak `ws` on this port?"
-        }
+        Tls::InvalidMessage(_) => "what the server answered is not tls: does it speak `ws` on this port?",
         Tls::AlertReceived(_) => "the server broke off the tls handshake with an alert",
-        Tls::PeerIncompatible(_) => {
-            "the server has no tls version or cipher in common with this side"
-        }
+        Tls::PeerIncompatible(_) => "the server has no tls version or cipher in common with this side",
         Tls::NoApplicationProtocol => "the server speaks no http/1.1",
         _ => "the tls handshake failed",
     };
@@ -95,10 +88,7 @@ mod tests {
     fn a_classification_is_found_inside_io_errors() {
         let failure = Failure::new(FailureKind::Policy, "forbidden");
         let error = io::Error::other(io::Error::other(failure));
-        assert_eq!(
-            connect(error.into(), "ws://a:80").kind(),
-            FailureKind::Policy
-        );
+        assert_eq!(connect(error.into(), "ws://a:80").kind(), FailureKind::Policy);
     }
 
     #[test]
@@ -109,11 +99,7 @@ mod tests {
                 FailureKind::Network,
                 "ws://a:80 refused",
             ),
-            (
-                io::ErrorKind::UnexpectedEof,
-                FailureKind::Network,
-                "ws://a:80 ended",
-            ),
+            (io::ErrorKind::UnexpectedEof, FailureKind::Network, "ws://a:80 ended"),
             (io::ErrorKind::TimedOut, FailureKind::Timeout, "in time"),
         ] {
             let error = io::Error::other(io::Error::from(kind));
@@ -121,10 +107,7 @@ mod tests {
             assert_eq!(failure.kind(), expected);
             assert!(failure.to_string().contains(says), "{failure}");
         }
-        assert_eq!(
-            connect("who knows".into(), "ws://a:80").kind(),
-            FailureKind::Local
-        );
+        assert_eq!(connect("who knows".into(), "ws://a:80").kind(), FailureKind::Local);
     }
 
     #[cfg(feature = "tls")]
@@ -138,10 +121,7 @@ mod tests {
             (CertificateError::NotValidForName, "another host"),
             (CertificateError::UnknownIssuer, "unknown issuer"),
         ] {
-            let error = io::Error::other(io::Error::new(
-                io::ErrorKind::InvalidData,
-                Tls::InvalidCertificate(bad),
-            ));
+            let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, Tls::InvalidCertificate(bad)));
             let failure = connect(error.into(), "wss://a:443");
             assert_eq!(failure.kind(), FailureKind::Tls);
             assert!(failure.to_string().contains(says), "{failure}");

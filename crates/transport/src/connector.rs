@@ -109,9 +109,9 @@ where
     type Future = Resolving<R::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(cx).map_err(|error| {
-            Failure::new(FailureKind::Dns, "the resolver is not available").with_source(error)
-        })
+        self.inner
+            .poll_ready(cx)
+            .map_err(|error| Failure::new(FailureKind::Dns, "the resolver is not available").with_source(error))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {

@@ -50,9 +50,6 @@ mod tests {
         let handshake = Handshake::new(headers);
         assert_eq!(handshake.subprotocol(), Some("mcp"));
         let shown = format!("{handshake:?}");
-        assert!(
-            shown.contains("set-cookie") && !shown.contains("secret"),
-            "{shown}"
-        );
+        assert!(shown.contains("set-cookie") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -21,20 +21,12 @@ pub struct Counted<IO> {
 
 impl<IO> Counted<IO> {
     pub(crate) fn new(io: IO, early: Bytes, progress: Progress) -> Self {
-        Self {
-            io,
-            early,
-            progress,
-        }
+        Self { io, early, progress }
     }
 }
 
 impl<IO: AsyncRead> AsyncRead for Counted<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
         if this.early.has_remaining() {
             let early = this.early.split_to(this.early.len().min(buf.remaining()));
@@ -57,11 +49,7 @@ impl<IO: AsyncRead> AsyncRead for Counted<IO> {
 }
 
 impl<IO: AsyncWrite> AsyncWrite for Counted<IO> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.io.poll_write(cx, buf))?;
         this.progress.add_written(written);
@@ -93,10 +81,7 @@ mod tests {
         io.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"early late");
         io.write_all(b"abc").await.unwrap();
-        assert_eq!(
-            (progress.read(), progress.written(), progress.dry_reads()),
-            (10, 3, 0)
-        );
+        assert_eq!((progress.read(), progress.written(), progress.dry_reads()), (10, 3, 0));
 
         let more = tokio::time::timeout(std::time::Duration::ZERO, io.read_u8()).await;
         assert!(more.is_err());

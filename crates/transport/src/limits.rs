@@ -125,16 +125,10 @@ mod tests {
     #[test]
     fn whatever_is_asked_for_the_codec_can_work_with() {
         for size in [0, 1, 5000, Limits::MESSAGE, usize::MAX / 8, usize::MAX] {
-            let limits = Limits::default()
-                .fragment(size)
-                .write_buffer(size)
-                .read_buffer(0);
+            let limits = Limits::default().fragment(size).write_buffer(size).read_buffer(0);
             let (piece, config) = (limits.piece(), limits.config());
             assert!(piece >= LEAST_PIECE);
-            assert!(
-                config.max_write_buffer_size > config.write_buffer_size,
-                "{size}"
-            );
+            assert!(config.max_write_buffer_size > config.write_buffer_size, "{size}");
             assert!(config.max_write_buffer_size / 4 >= piece, "{size}");
         }
         assert_eq!(Limits::default().piece(), Limits::FRAGMENT);

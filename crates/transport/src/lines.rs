@@ -11,8 +11,7 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Deadlines, DropReason, Failure, FailureKind, Lift, MapConnection, Progress, Up, Wire,
-    Wrap,
+    BoxError, Deadlines, DropReason, Failure, FailureKind, Lift, MapConnection, Progress, Up, Wire, Wrap,
 };
 
 use crate::io::Counted;
@@ -188,11 +187,7 @@ impl Wire<String> for LinesWire {
                 ),
             ),
             Ok(LinesCodecError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                Failure::new(
-                    FailureKind::Protocol,
-                    "the peer sent a line that is not utf-8",
-                )
-                .with_source(error)
+                Failure::new(FailureKind::Protocol, "the peer sent a line that is not utf-8").with_source(error)
             }
             Ok(LinesCodecError::Io(error)) => Failure::of(error),
             Err(error) => Failure::of(error),

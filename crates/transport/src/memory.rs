@@ -234,9 +234,7 @@ impl<M: Send + 'static> Sink<M> for Socket<M> {
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> io::Result<()> {
         if !std::mem::take(&mut self.reserved) {
-            return Err(io::Error::other(
-                "a message was sent on a socket that was not ready",
-            ));
+            return Err(io::Error::other("a message was sent on a socket that was not ready"));
         }
         self.sender.send_item(message).map_err(|_| gone())
     }
@@ -261,10 +259,7 @@ impl<M> fmt::Debug for Socket<M> {
 }
 
 fn gone() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::BrokenPipe,
-        "the peer is gone, or this side has closed",
-    )
+    io::Error::new(io::ErrorKind::BrokenPipe, "the peer is gone, or this side has closed")
 }
 
 #[cfg(test)]
@@ -297,18 +292,13 @@ mod tests {
         assert!(far.next().await.is_none());
         far.send(2).await.unwrap();
         assert_eq!(near.next().await.unwrap().unwrap(), 2);
-        assert_eq!(
-            near.send(3).await.unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(near.send(3).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test(start_paused = true)]
     async fn closing_gives_back_a_reservation() {
         let (mut near, mut far) = pair::<u8>(1);
-        std::future::poll_fn(|cx| near.poll_ready_unpin(cx))
-            .await
-            .unwrap();
+        std::future::poll_fn(|cx| near.poll_ready_unpin(cx)).await.unwrap();
         near.close().await.unwrap();
         assert!(far.next().await.is_none());
     }
@@ -346,17 +336,11 @@ mod tests {
 
         let (dialled, refused) = tokio::join!(memory.call(()), listener.refuse());
         assert!(refused);
-        assert_eq!(
-            Failure::of(dialled.unwrap_err()).kind(),
-            FailureKind::Network
-        );
+        assert_eq!(Failure::of(dialled.unwrap_err()).kind(), FailureKind::Network);
 
         let waiting = memory.call(());
         drop(listener);
-        assert_eq!(
-            Failure::of(waiting.await.unwrap_err()).kind(),
-            FailureKind::Network
-        );
+        assert_eq!(Failure::of(waiting.await.unwrap_err()).kind(), FailureKind::Network);
         assert!(memory.call(()).await.is_err());
     }
 

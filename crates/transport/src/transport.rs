@@ -4,9 +4,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tower_layer::Layer;
 use tower_ws_core::{Deadlines, Lift};
 
-use crate::{
-    LiftLayer, Lifted, Limits, Subprotocols, Upgrade, UpgradeLayer, WebSocket, WebSocketWire,
-};
+use crate::{LiftLayer, Lifted, Limits, Subprotocols, Upgrade, UpgradeLayer, WebSocket, WebSocketWire};
 
 /// [`LiftLayer`] over [`UpgradeLayer`]: a connector becomes a service of WebSocket connections.
 ///

@@ -56,9 +56,7 @@ where
         {
             // The codec has its protest ready; whether it gets through changes nothing.
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
-            return Poll::Ready(Some(Err(Error::Protocol(
-                ProtocolError::InvalidCloseSequence,
-            ))));
+            return Poll::Ready(Some(Err(Error::Protocol(ProtocolError::InvalidCloseSequence))));
         }
         Poll::Ready(next)
     }

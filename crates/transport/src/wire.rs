@@ -49,9 +49,7 @@ impl Wire<Message> for WebSocketWire {
             Message::Close(close) => (close.as_ref().map_or(0, |close| close.reason.len()), REASON),
             // It could end up between two pieces of another message.
             Message::Frame(_) => {
-                return Err(DropReason::Refused(
-                    "raw frames cannot be sent; send a message",
-                ));
+                return Err(DropReason::Refused("raw frames cannot be sent; send a message"));
             }
         };
         if size > limit {
@@ -76,11 +74,7 @@ impl Wire<Message> for WebSocketWire {
         let mut rest = std::mem::replace(message, Message::Ping(Bytes::new())).into_data();
         let piece = rest.split_to(self.piece);
         *message = Message::Frame(Frame::message(rest, OpCode::Data(Data::Continue), true));
-        Some(Message::Frame(Frame::message(
-            piece,
-            OpCode::Data(opcode),
-            false,
-        )))
+        Some(Message::Frame(Frame::message(piece, OpCode::Data(opcode), false)))
     }
 
     /// Pings and pongs. A close frame would, too, but it would leave the other message unfinished for ever.
@@ -143,7 +137,10 @@ fn classify(error: Error) -> Failure {
         ),
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => (
             FailureKind::Policy,
-            format!("the peer sent a message of {size} bytes or more; the limit is {max_size}: raise it or ask for less").into(),
+            format!(
+                "the peer sent a message of {size} bytes or more; the limit is {max_size}: raise it or ask for less"
+            )
+            .into(),
         ),
         Error::Utf8(_) => (FailureKind::Protocol, "the peer sent text that is not utf-8".into()),
         // It holds the message, which belongs into no log.
@@ -183,21 +180,9 @@ mod tests {
         let wire = wire(Limits::default().message_out(10));
         assert!(wire.admit(&Message::text("x".repeat(10))).is_ok());
         let refused = wire.admit(&Message::text("x".repeat(11)));
-        assert_eq!(
-            refused,
-            Err(DropReason::TooLarge {
-                size: 11,
-                limit: 10
-            })
-        );
+        assert_eq!(refused, Err(DropReason::TooLarge { size: 11, limit: 10 }));
         let refused = wire.admit(&Message::Ping(vec![0; 126].into()));
-        assert_eq!(
-            refused,
-            Err(DropReason::TooLarge {
-                size: 126,
-                limit: 125
-            })
-        );
+        assert_eq!(refused, Err(DropReason::TooLarge { size: 126, limit: 125 }));
     }
 
     #[test]
@@ -209,10 +194,7 @@ mod tests {
         for code in [1000, 1001, 3000, 4999] {
             assert!(wire.admit(&close(code.into(), "")).is_ok(), "{code}");
         }
-        assert!(
-            wire.admit(&Message::Frame(Frame::ping(Bytes::new())))
-                .is_err()
-        );
+        assert!(wire.admit(&Message::Frame(Frame::ping(Bytes::new()))).is_err());
     }
 
     #[test]
@@ -234,14 +216,8 @@ mod tests {
             of(ProtocolError::NonZeroReservedBits.into()),
             (FailureKind::Protocol, Some(1002))
         );
-        assert_eq!(
-            of(Error::Utf8(String::new())),
-            (FailureKind::Protocol, Some(1007))
-        );
-        let large = CapacityError::MessageTooLong {
-            size: 2,
-            max_size: 1,
-        };
+        assert_eq!(of(Error::Utf8(String::new())), (FailureKind::Protocol, Some(1007)));
+        let large = CapacityError::MessageTooLong { size: 2, max_size: 1 };
         assert_eq!(of(large.into()), (FailureKind::Policy, Some(1009)));
     }
 

@@ -91,9 +91,7 @@ impl Harness for OverPipe {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = Some(TokioIo::new(near));
         let connector = service_fn(move |_| std::future::ready(near.take().ok_or("one only")));
-        let dial = TransportLayer::new()
-            .layer(connector)
-            .oneshot(get("ws://pipe/"));
+        let dial = TransportLayer::new().layer(connector).oneshot(get("ws://pipe/"));
         let (connection, ws) = tokio::join!(dial, accept_async(far));
         (connection.unwrap(), Far(Some(ws.unwrap())))
     }
@@ -116,13 +114,9 @@ impl Harness for OfLines {
     async fn connect(&self) -> (Self::Connection, FarLines) {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = Some(near);
-        let pipe =
-            service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
+        let pipe = service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
         let connection = LinesLayer::new().layer(pipe).oneshot(()).await.unwrap();
-        (
-            connection,
-            FarLines(Some(Framed::new(far, LinesCodec::new()))),
-        )
+        (connection, FarLines(Some(Framed::new(far, LinesCodec::new()))))
     }
 }
 

@@ -27,10 +27,7 @@ fn deadlines() -> Deadlines {
 async fn closing_in_order() {
     let server = Server::start(Script::Echo).await.unwrap();
     let mut connection = connected(&server.url()).await;
-    connection
-        .send(Message::text("last words").into())
-        .await
-        .unwrap();
+    connection.send(Message::text("last words").into()).await.unwrap();
     connection.close().await.unwrap();
     let (messages, down) = to_the_end(connection).await;
     // What the peer said before it answered the closing is not lost.
@@ -78,9 +75,7 @@ async fn close_codes_that_are_legal() {
         (1013, None),
         (4401, Some(Disposition::RefreshCredentials)),
     ] {
-        let server = Server::start(Script::close(code, "why\nnot"))
-            .await
-            .unwrap();
+        let server = Server::start(Script::close(code, "why\nnot")).await.unwrap();
         let failure = cause(&server.url()).await;
         assert_eq!(failure.kind(), FailureKind::Closed, "{code}");
         let close = failure.close().unwrap();
@@ -154,10 +149,7 @@ async fn the_peer_is_told_what_it_did_wrong() {
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let peer = tokio::spawn(async move {
             let (tcp, _) = listener.accept().await.unwrap();
-            let mut tcp = tokio_tungstenite::accept_async(tcp)
-                .await
-                .unwrap()
-                .into_inner();
+            let mut tcp = tokio_tungstenite::accept_async(tcp).await.unwrap().into_inner();
             tcp.write_all(bytes).await.unwrap();
             let mut frame = Vec::new();
             tcp.read_to_end(&mut frame).await.unwrap();
@@ -167,10 +159,7 @@ async fn the_peer_is_told_what_it_did_wrong() {
         let (connection, _) = connected_with(layer, &url).await;
         let (_, down) = to_the_end(connection).await;
         assert!(
-            matches!(
-                down.cause.kind(),
-                FailureKind::Protocol | FailureKind::Policy
-            ),
+            matches!(down.cause.kind(), FailureKind::Protocol | FailureKind::Policy),
             "{bytes:x?}"
         );
         let frame = bounded(peer).await.unwrap();
@@ -184,21 +173,12 @@ async fn the_peer_is_told_what_it_did_wrong() {
 #[tokio::test]
 async fn too_large_on_the_way_in() {
     let limits = Limits::default().message_in(1 << 20).frame_in(1 << 20);
-    for script in [
-        Script::OversizeFrame { claims: 1 << 40 },
-        Script::FragmentBomb,
-    ] {
+    for script in [Script::OversizeFrame { claims: 1 << 40 }, Script::FragmentBomb] {
         let server = Server::start(script.clone()).await.unwrap();
-        let (connection, up) =
-            connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (connection, up) = connected_with(TransportLayer::new().limits(limits), &server.url()).await;
         let (messages, down) = to_the_end(connection).await;
         assert!(messages.is_empty());
-        assert_eq!(
-            down.cause.kind(),
-            FailureKind::Policy,
-            "{script:?}: {}",
-            down.cause
-        );
+        assert_eq!(down.cause.kind(), FailureKind::Policy, "{script:?}: {}", down.cause);
         assert!(down.cause.to_string().contains("1048576"), "{}", down.cause);
         let read = up.extensions.get::<Progress>().unwrap().read();
         assert!(read < 2 << 20, "{read} bytes were read");
@@ -210,10 +190,7 @@ async fn too_large_on_the_way_out() {
     let server = Server::start(Script::Echo).await.unwrap();
     let layer = TransportLayer::new().limits(Limits::default().message_out(1000));
     let (mut connection, _) = connected_with(layer, &server.url()).await;
-    connection
-        .send(Message::text("x".repeat(1001)).into())
-        .await
-        .unwrap();
+    connection.send(Message::text("x".repeat(1001)).into()).await.unwrap();
     match bounded(connection.next()).await {
         Some(Event::Dropped(
             _,
@@ -225,21 +202,13 @@ async fn too_large_on_the_way_out() {
         other => panic!("{other:?}"),
     }
     // The connection is none the worse for it.
-    connection
-        .send(Message::text("x".repeat(1000)).into())
-        .await
-        .unwrap();
-    assert!(matches!(
-        bounded(connection.next()).await,
-        Some(Event::Message(_))
-    ));
+    connection.send(Message::text("x".repeat(1000)).into()).await.unwrap();
+    assert!(matches!(bounded(connection.next()).await, Some(Event::Message(_))));
 }
 
 #[tokio::test]
 async fn empty_fragments_and_unasked_pongs_do_no_harm() {
-    let server = Server::start(Script::EmptyFragments(200_000))
-        .await
-        .unwrap();
+    let server = Server::start(Script::EmptyFragments(200_000)).await.unwrap();
     let mut connection = connected(&server.url()).await;
     match bounded(connection.next()).await {
         Some(Event::Message(message)) => assert_eq!(message, Message::text("end")),
@@ -251,10 +220,7 @@ async fn empty_fragments_and_unasked_pongs_do_no_harm() {
         bounded(connection.next()).await,
         Some(Event::Message(Message::Pong(_)))
     ));
-    connection
-        .send(Message::text("still here").into())
-        .await
-        .unwrap();
+    connection.send(Message::text("still here").into()).await.unwrap();
     assert!(matches!(
         bounded(connection.next()).await,
         Some(Event::Message(Message::Text(_)))
@@ -265,10 +231,7 @@ async fn empty_fragments_and_unasked_pongs_do_no_harm() {
 async fn a_flood_of_pings_does_not_hold_up_messages() {
     let server = Server::start(Script::PingFlood(20_000)).await.unwrap();
     let mut connection = connected(&server.url()).await;
-    connection
-        .send(Message::text("through").into())
-        .await
-        .unwrap();
+    connection.send(Message::text("through").into()).await.unwrap();
     let mut pings = 0;
     loop {
         match bounded(connection.next()).await {
@@ -350,8 +313,7 @@ async fn what_comes_after_a_close_frame_is_dropped() {
 async fn silence_with_an_idle_deadline() {
     let server = Server::start(Script::Silent).await.unwrap();
     let idle = deadlines().idle(Some(Duration::from_millis(300)));
-    let (connection, _) =
-        connected_with(TransportLayer::new().deadlines(idle), &server.url()).await;
+    let (connection, _) = connected_with(TransportLayer::new().deadlines(idle), &server.url()).await;
     let (_, down) = to_the_end(connection).await;
     assert_eq!(down.cause.kind(), FailureKind::Timeout);
     assert!(down.cause.to_string().contains("300ms"), "{}", down.cause);
@@ -364,9 +326,7 @@ async fn a_writer_and_a_reader_in_two_tasks() {
     let (mut sink, mut stream) = connected(&server.url()).await.split();
     let writer = tokio::spawn(async move {
         for n in 0..COUNT {
-            sink.send(Message::text(n.to_string()).into())
-                .await
-                .unwrap();
+            sink.send(Message::text(n.to_string()).into()).await.unwrap();
         }
         sink.close().await.unwrap();
     });

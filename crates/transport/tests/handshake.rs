@@ -11,9 +11,7 @@ use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter};
 use tower_ws_test::{Cut, Script, Server};
-use tower_ws_transport::{
-    Handshake, Limits, Message, Subprotocols, TransportLayer, UpgradeError, UpgradeLayer,
-};
+use tower_ws_transport::{Handshake, Limits, Message, Subprotocols, TransportLayer, UpgradeError, UpgradeLayer};
 
 fn quick() -> UpgradeLayer {
     UpgradeLayer::new().timeout(Duration::from_millis(400))
@@ -50,11 +48,7 @@ async fn one_deadline_for_the_whole_dial() {
         let error = refused(quick(), &server.url()).await;
         assert!(matches!(error, UpgradeError::Timeout(_)), "{error:?}");
         assert_eq!(error.failure().kind(), FailureKind::Timeout);
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         let text = error.failure().to_string();
         assert!(
             text.contains("400ms") && text.contains(&server.addr().to_string()),
@@ -65,16 +59,12 @@ async fn one_deadline_for_the_whole_dial() {
 
 #[tokio::test]
 async fn a_connector_that_hangs_is_under_the_same_deadline() {
-    let connector = service_fn(|_| {
-        std::future::pending::<Result<hyper_util::rt::TokioIo<tokio::net::TcpStream>, BoxError>>()
-    });
+    let connector =
+        service_fn(|_| std::future::pending::<Result<hyper_util::rt::TokioIo<tokio::net::TcpStream>, BoxError>>());
     let upgrade = quick().layer(connector);
     let error = bounded(upgrade.oneshot(get("ws://a/"))).await.unwrap_err();
     assert_eq!(error.failure().kind(), FailureKind::Timeout);
-    assert!(
-        error.failure().to_string().contains("no connection"),
-        "{error:?}"
-    );
+    assert!(error.failure().to_string().contains("no connection"), "{error:?}");
 }
 
 #[tokio::test]
@@ -97,10 +87,7 @@ async fn nobody_listens() {
     assert!(!shown(&error).contains("secret"));
     let failure = Failure::of(error);
     assert_eq!(failure.kind(), FailureKind::Network);
-    assert!(
-        failure.to_string().ends_with("refused the connection"),
-        "{failure}"
-    );
+    assert!(failure.to_string().ends_with("refused the connection"), "{failure}");
 }
 
 #[tokio::test]
@@ -129,10 +116,7 @@ async fn cut_off_before_and_in_the_answer() {
     ] {
         let server = Server::start(script.clone()).await.unwrap();
         let error = refused(UpgradeLayer::new(), &server.url()).await;
-        assert!(
-            matches!(error, UpgradeError::Broken(_)),
-            "{script:?}: {error:?}"
-        );
+        assert!(matches!(error, UpgradeError::Broken(_)), "{script:?}: {error:?}");
         let failure = Failure::of(error);
         assert_eq!(failure.kind(), FailureKind::Network, "{script:?}");
         assert_eq!(failure.disposition(), Disposition::Backoff);
@@ -145,35 +129,18 @@ async fn a_refusal_carries_all_that_was_said() {
     for (code, retry_after, expected) in [
         (401, None, None),
         (403, None, None),
-        (
-            429,
-            Some("7"),
-            Some(RetryAfter::Delay(Duration::from_secs(7))),
-        ),
-        (
-            503,
-            Some("Thu, 01 Jan 2099 00:00:00 GMT"),
-            Some(RetryAfter::Date(date)),
-        ),
+        (429, Some("7"), Some(RetryAfter::Delay(Duration::from_secs(7)))),
+        (503, Some("Thu, 01 Jan 2099 00:00:00 GMT"), Some(RetryAfter::Date(date))),
         (302, None, None),
         (200, None, None),
     ] {
         let mut headers = vec![
-            (
-                "WWW-Authenticate".to_owned(),
-                "Bearer realm=secret".to_owned(),
-            ),
+            ("WWW-Authenticate".to_owned(), "Bearer realm=secret".to_owned()),
             ("Location".to_owned(), "ws://127.0.0.1:1/".to_owned()),
         ];
         headers.extend(retry_after.map(|value| ("Retry-After".to_owned(), value.to_owned())));
         let body = "x".repeat(5000);
-        let server = Server::start(Script::Status {
-            code,
-            headers,
-            body,
-        })
-        .await
-        .unwrap();
+        let server = Server::start(Script::Status { code, headers, body }).await.unwrap();
         let error = refused(UpgradeLayer::new(), &server.url()).await;
         let refusal = error.refusal().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!(refusal.status(), code);
@@ -182,10 +149,7 @@ async fn a_refusal_carries_all_that_was_said() {
         assert!(!shown(&error).contains("secret"));
         let failure = Failure::of(error);
         assert_eq!(failure.kind(), FailureKind::Handshake);
-        assert_eq!(
-            (failure.status(), failure.retry_after()),
-            (Some(code), expected)
-        );
+        assert_eq!((failure.status(), failure.retry_after()), (Some(code), expected));
         assert_eq!(server.dials(), 1, "no redirect is followed");
     }
 }
@@ -214,27 +178,16 @@ async fn answers_that_break_the_protocol() {
             matches!(error, UpgradeError::Answer(_) | UpgradeError::Broken(_)),
             "{script:?}: {error:?}"
         );
-        assert_eq!(
-            error.failure().kind(),
-            FailureKind::Handshake,
-            "{script:?}: {error:?}"
-        );
+        assert_eq!(error.failure().kind(), FailureKind::Handshake, "{script:?}: {error:?}");
     }
 }
 
 #[tokio::test]
 async fn answers_that_are_too_much_or_no_http() {
-    for script in [
-        Script::ManyHeaders(500),
-        Script::EndlessHeader,
-        Script::Garbage,
-    ] {
+    for script in [Script::ManyHeaders(500), Script::EndlessHeader, Script::Garbage] {
         let server = Server::start(script.clone()).await.unwrap();
         let error = refused(UpgradeLayer::new(), &server.url()).await;
-        assert!(
-            matches!(error, UpgradeError::Broken(_)),
-            "{script:?}: {error:?}"
-        );
+        assert!(matches!(error, UpgradeError::Broken(_)), "{script:?}: {error:?}");
         assert_eq!(error.failure().kind(), FailureKind::Handshake, "{script:?}");
     }
 }
@@ -258,8 +211,7 @@ async fn the_servers_choice_of_a_subprotocol() {
                 assert_eq!(Failure::of(error).disposition(), Disposition::Final);
             }
         }
-        let (_, up) =
-            connected_with(layer.subprotocol_mode(Subprotocols::Lenient), &server.url()).await;
+        let (_, up) = connected_with(layer.subprotocol_mode(Subprotocols::Lenient), &server.url()).await;
         let handshake = up.extensions.get::<Handshake>().unwrap();
         let answered = match &script {
             Script::Subprotocol(name) => Some(name.as_str()),
@@ -272,13 +224,10 @@ async fn the_servers_choice_of_a_subprotocol() {
 
 #[tokio::test]
 async fn what_is_glued_to_the_answer_is_not_lost() {
-    let server = Server::start(Script::EarlyData("early".into()))
-        .await
-        .unwrap();
+    let server = Server::start(Script::EarlyData("early".into())).await.unwrap();
     // A read buffer smaller than what comes early, too.
     for limits in [Limits::default(), Limits::default().read_buffer(1)] {
-        let (mut connection, _) =
-            connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (mut connection, _) = connected_with(TransportLayer::new().limits(limits), &server.url()).await;
         match bounded(connection.next()).await {
             Some(Event::Message(message)) => assert_eq!(message, Message::text("early")),
             other => panic!("{other:?}"),
@@ -294,11 +243,7 @@ async fn interim_answers_are_skipped_and_http_1_0_is_refused() {
     )
     .await;
     assert_eq!(refused(quick(), &url).await.failure().status(), Some(403));
-    let url = raw_server(
-        b"HTTP/1.0 101 Switching\r\nUpgrade: websocket\r\n\r\n",
-        false,
-    )
-    .await;
+    let url = raw_server(b"HTTP/1.0 101 Switching\r\nUpgrade: websocket\r\n\r\n", false).await;
     let failure = refused(quick(), &url).await.failure().clone();
     assert_eq!(failure.kind(), FailureKind::Handshake, "{failure:?}");
 }
@@ -319,9 +264,7 @@ async fn the_connector_that_is_ready_is_the_one_called() {
     let connector = tower_ws_test::MustBeReady::new(tcp());
     let upgrade = UpgradeLayer::new().layer(connector);
     for _ in 0..3 {
-        bounded(upgrade.clone().oneshot(get(&server.url())))
-            .await
-            .unwrap();
+        bounded(upgrade.clone().oneshot(get(&server.url()))).await.unwrap();
     }
 }
 
@@ -332,9 +275,7 @@ async fn raw_server(answer: &'static [u8], hold: bool) -> String {
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut head = [0; 4096];
-        tokio::io::AsyncReadExt::read(&mut tcp, &mut head)
-            .await
-            .unwrap();
+        tokio::io::AsyncReadExt::read(&mut tcp, &mut head).await.unwrap();
         tcp.write_all(answer).await.unwrap();
         if hold {
             std::future::pending::<()>().await;

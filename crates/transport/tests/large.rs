@@ -116,10 +116,7 @@ async fn the_peer_sees_fragments_and_a_ping_between_them() {
         Some(Event::Message(Message::Text(_)))
     ));
     let (frames, _tcp) = bounded(peer).await.unwrap();
-    let ping = frames
-        .iter()
-        .position(|frame| frame.opcode == 9)
-        .expect("a ping");
+    let ping = frames.iter().position(|frame| frame.opcode == 9).expect("a ping");
     assert!(
         0 < ping && ping < frames.len() - 1,
         "the ping is frame {ping} of {}",
@@ -195,11 +192,7 @@ async fn fragments_on_the_way_in_are_joined_around_a_ping() {
 struct Reads<IO>(IO, Arc<AtomicUsize>);
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Reads<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
         self.1.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
@@ -207,11 +200,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Reads<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Reads<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 

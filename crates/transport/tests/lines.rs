@@ -15,9 +15,7 @@ use tower_ws_transport::lines::{LinesConnection, LinesLayer};
 async fn connect(layer: LinesLayer) -> (LinesConnection<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(64);
     let mut near = Some(near);
-    let pipe = service_fn(move |()| {
-        std::future::ready(near.take().ok_or_else(|| BoxError::from("one only")))
-    });
+    let pipe = service_fn(move |()| std::future::ready(near.take().ok_or_else(|| BoxError::from("one only"))));
     let mut connection = layer.layer(pipe).oneshot(()).await.unwrap();
     match connection.next().await {
         Some(Event::Up(up)) => {
@@ -38,19 +36,14 @@ async fn lines_there_and_back_and_an_end_in_order() {
         let (read, mut write) = tokio::io::split(far);
         let mut lines = BufReader::new(read).lines();
         while let Some(line) = lines.next_line().await.unwrap() {
-            write
-                .write_all(format!("{line}\r\n").as_bytes())
-                .await
-                .unwrap();
+            write.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
         }
         write.shutdown().await.unwrap();
     });
     let (mut sink, mut stream) = connection.split();
     let writer = tokio::spawn(async move {
         for n in 0..100 {
-            sink.send(format!("{n} {}", "x".repeat(n)).into())
-                .await
-                .unwrap();
+            sink.send(format!("{n} {}", "x".repeat(n)).into()).await.unwrap();
         }
         sink.close().await.unwrap();
     });
@@ -78,13 +71,7 @@ async fn what_is_no_line_comes_back() {
             Some(Event::Dropped(item, DropReason::Refused(_))) => {
                 assert_ne!(item.message, "much too long");
             }
-            Some(Event::Dropped(
-                _,
-                DropReason::TooLarge {
-                    size: 13,
-                    limit: 10,
-                },
-            )) => {}
+            Some(Event::Dropped(_, DropReason::TooLarge { size: 13, limit: 10 })) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -17,8 +17,7 @@ use tower_http::{
 use tower_ws_core::{BoxError, Event, boxed};
 use tower_ws_test::{Script, Server};
 use tower_ws_transport::{
-    LiftLayer, Lifted, Message, Transport, TransportLayer, Upgrade, UpgradeFuture, UpgradeLayer,
-    WebSocketConnection,
+    LiftLayer, Lifted, Message, Transport, TransportLayer, Upgrade, UpgradeFuture, UpgradeLayer, WebSocketConnection,
 };
 
 #[tokio::test]
@@ -67,18 +66,11 @@ async fn any_byte_stream_will_do() {
         });
         Ok::<_, BoxError>(TokioIo::new(near))
     });
-    let mut connection = bounded(
-        TransportLayer::new()
-            .layer(connector)
-            .oneshot(get("ws://pipe")),
-    )
-    .await
-    .unwrap();
-    assert!(matches!(connection.next().await, Some(Event::Up(_))));
-    connection
-        .send(Message::text("hello").into())
+    let mut connection = bounded(TransportLayer::new().layer(connector).oneshot(get("ws://pipe")))
         .await
         .unwrap();
+    assert!(matches!(connection.next().await, Some(Event::Up(_))));
+    connection.send(Message::text("hello").into()).await.unwrap();
     assert!(matches!(
         bounded(connection.next()).await,
         Some(Event::Message(Message::Text(_)))
@@ -88,8 +80,7 @@ async fn any_byte_stream_will_do() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_unix_socket() {
-    let path =
-        std::env::temp_dir().join(format!("tower-ws-{}-{}.sock", std::process::id(), line!()));
+    let path = std::env::temp_dir().join(format!("tower-ws-{}-{}.sock", std::process::id(), line!()));
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
@@ -99,19 +90,11 @@ async fn a_unix_socket() {
     let dialled = path.clone();
     let connector = service_fn(move |_: http::Uri| {
         let path = dialled.clone();
-        async move {
-            tokio::net::UnixStream::connect(path)
-                .await
-                .map(TokioIo::new)
-        }
+        async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
     });
-    let mut connection = bounded(
-        TransportLayer::new()
-            .layer(connector)
-            .oneshot(get("ws://localhost/")),
-    )
-    .await
-    .unwrap();
+    let mut connection = bounded(TransportLayer::new().layer(connector).oneshot(get("ws://localhost/")))
+        .await
+        .unwrap();
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     assert!(matches!(

@@ -26,10 +26,7 @@ async fn a_good_certificate_by_address_and_by_name() {
     for url in [server.url(), server.url().replace("127.0.0.1", "localhost")] {
         let mut connection = bounded(transport.clone().oneshot(get(&url))).await.unwrap();
         assert!(matches!(connection.next().await, Some(Event::Up(_))));
-        connection
-            .send(Message::text("secret").into())
-            .await
-            .unwrap();
+        connection.send(Message::text("secret").into()).await.unwrap();
         match bounded(connection.next()).await {
             Some(Event::Message(message)) => assert_eq!(message, Message::text("secret")),
             other => panic!("{other:?}"),
@@ -47,21 +44,14 @@ async fn bad_certificates_are_final_and_say_why() {
         (authority.self_signed(), trusted.clone(), "unknown issuer"),
         (authority.good(), connector(), "unknown issuer"),
     ] {
-        let server = Server::start_tls(Script::Echo, config.unwrap())
-            .await
-            .unwrap();
+        let server = Server::start_tls(Script::Echo, config.unwrap()).await.unwrap();
         let transport = TransportLayer::new().layer(connector);
-        let error = bounded(transport.oneshot(get(&server.url())))
-            .await
-            .unwrap_err();
+        let error = bounded(transport.oneshot(get(&server.url()))).await.unwrap_err();
         let failure = Failure::of(error);
         assert_eq!(failure.kind(), FailureKind::Tls, "{failure:?}");
         assert_eq!(failure.disposition(), Disposition::Final);
         assert!(failure.to_string().contains(says), "{failure}");
-        assert!(
-            server.requests().is_empty(),
-            "nothing was sent in plaintext"
-        );
+        assert!(server.requests().is_empty(), "nothing was sent in plaintext");
     }
 }
 
@@ -132,9 +122,7 @@ async fn a_truncated_stream_is_no_clean_close() {
         .await
         .unwrap();
     let transport = TransportLayer::new().layer(connector_with(authority.client().unwrap()));
-    let mut connection = bounded(transport.oneshot(get(&server.url())))
-        .await
-        .unwrap();
+    let mut connection = bounded(transport.oneshot(get(&server.url()))).await.unwrap();
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     server.cut(Cut::Fin);
     match bounded(connection.next()).await {
@@ -154,8 +142,6 @@ async fn a_truncated_stream_is_no_clean_close() {
 async fn the_default_connector_speaks_plain_ws_too() {
     let server = Server::start(Script::Echo).await.unwrap();
     let transport = TransportLayer::new().layer(connector());
-    let mut connection = bounded(transport.oneshot(get(&server.url())))
-        .await
-        .unwrap();
+    let mut connection = bounded(transport.oneshot(get(&server.url()))).await.unwrap();
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
 }

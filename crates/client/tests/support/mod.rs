@@ -98,8 +98,12 @@ impl Puppet {
         });
         self.event(Event::Down(down));
         if !will_retry {
-            self.pull(|s| s.events.push_back(None));
+            self.end();
         }
+    }
+
+    pub(crate) fn end(&self) {
+        self.pull(|s| s.events.push_back(None));
     }
 
     /// What was written so far, once everything has come to rest.

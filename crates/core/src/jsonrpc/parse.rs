@@ -59,8 +59,14 @@ mod tests {
     #[test]
     fn answers_are_parsed_by_type() {
         let parse = |text: &'static str| parse_answer::<Option<u8>>(text.as_bytes());
-        assert_eq!(parse(r#"{"jsonrpc":"2.0","id":1,"result":5}"#).unwrap().unwrap(), Some(5));
-        assert_eq!(parse(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).unwrap().unwrap(), None);
+        assert_eq!(
+            parse(r#"{"jsonrpc":"2.0","id":1,"result":5}"#).unwrap().unwrap(),
+            Some(5)
+        );
+        assert_eq!(
+            parse(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).unwrap().unwrap(),
+            None
+        );
         let error = parse(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no","data":[1]}}"#);
         assert_eq!(error.unwrap().unwrap_err().code, -1);
         assert!(parse(r#"{"jsonrpc":"2.0","id":1,"result":"secret"}"#).is_err());

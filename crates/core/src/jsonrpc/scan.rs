@@ -33,7 +33,11 @@ pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
         return Err(Malformed::Version);
     }
     let id = || envelope.id.and_then(|id| id.get().parse().ok());
-    match (envelope.method.is_some(), envelope.result.is_some(), envelope.error.is_some()) {
+    match (
+        envelope.method.is_some(),
+        envelope.result.is_some(),
+        envelope.error.is_some(),
+    ) {
         (true, false, false) => Ok(Kind::Call),
         (false, true, false) => Ok(id().map_or(Kind::Stray, Kind::Result)),
         (false, false, true) => Ok(id().map_or(Kind::Stray, Kind::Error)),
@@ -62,7 +66,10 @@ fn scan_prefix(text: &[u8]) -> Option<Kind> {
 fn punctuation(text: &[u8], mark: u8) -> Option<&[u8]> {
     match text.split_first() {
         Some((&first, rest)) if first == mark => Some(rest.trim_ascii_start()),
-        _ => text.trim_ascii_start().strip_prefix(&[mark]).map(<[u8]>::trim_ascii_start),
+        _ => text
+            .trim_ascii_start()
+            .strip_prefix(&[mark])
+            .map(<[u8]>::trim_ascii_start),
     }
 }
 
@@ -100,7 +107,9 @@ struct Envelope<'a> {
 }
 
 /// A field that is there, be it null: `"result":null` is a result.
-pub(super) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(super) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -116,8 +125,14 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, Kind::Result(7)),
             (r#"{ "id": 7, "jsonrpc": "2.0", "result": null }"#, Kind::Result(7)),
             (r#"{"result":1,"id":7,"jsonrpc":"2.0"}"#, Kind::Result(7)),
-            (r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":""}}"#, Kind::Error(7)),
-            (r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#, Kind::Stray),
+            (
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":""}}"#,
+                Kind::Error(7),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#,
+                Kind::Stray,
+            ),
             (r#"{"jsonrpc":"2.0","id":"7","result":1}"#, Kind::Stray),
             (r#"{"jsonrpc":"2.0","id":-7,"result":1}"#, Kind::Stray),
             (r#"{"jsonrpc":"2.0","method":"m"}"#, Kind::Call),

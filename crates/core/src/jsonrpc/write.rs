@@ -73,7 +73,10 @@ fn put_string(out: &mut impl BufMut, text: &str) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::{Call, Kind, scan}, *};
+    use super::{
+        super::{Call, Kind, scan},
+        *,
+    };
 
     proptest! {
         #[test]

@@ -13,9 +13,7 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{
-    BoxError, Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Up,
-};
+use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Up};
 
 use super::harness::{Peer, Unsupported};
 
@@ -149,18 +147,12 @@ impl<M: Clone> Sink<Outgoing<M>> for BelowConnection<M> {
             state.refuse(item, DropReason::Disconnected);
         } else if !granted {
             drop(state);
-            panic!(
-                "`start_send` on the connection below without a `poll_ready` that returned `Ready`"
-            );
+            panic!("`start_send` on the connection below without a `poll_ready` that returned `Ready`");
         } else if control && state.buffer.len() >= ROOM && state.over >= Lane::CONTROL_ROOM {
             state.refuse(item, DropReason::Overflow);
         } else if item.is_expired(Instant::now()) {
             state.refuse(item, DropReason::Expired);
-        } else if item
-            .ticket
-            .as_ref()
-            .is_some_and(|ticket| !ticket.mark_sent())
-        {
+        } else if item.ticket.as_ref().is_some_and(|ticket| !ticket.mark_sent()) {
             state.refuse(item, DropReason::Cancelled);
         } else {
             if control && state.buffer.len() >= ROOM {
@@ -255,11 +247,7 @@ impl<M> State<M> {
     fn end(&mut self, cause: Failure) {
         if !self.ended {
             self.ended = true;
-            self.down = Some(Down::new(if self.closed {
-                Failure::closed_locally()
-            } else {
-                cause
-            }));
+            self.down = Some(Down::new(if self.closed { Failure::closed_locally() } else { cause }));
         }
         self.wake();
     }

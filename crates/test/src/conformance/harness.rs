@@ -25,10 +25,11 @@ pub trait Peer<M> {
     /// Sends a message and flushes it. Whatever has ended in the meantime is ignored.
     fn send(&mut self, message: M) -> impl Future<Output = ()>;
 
-    /// The next message that arrives; `None` once the connection has ended, in whatever way. Must be cancel safe, and
-    /// must not read ahead of what is asked for by more than a fixed amount.
+    /// The next message that arrives; `None` once the connection has ended, in whatever way. Must be cancel safe, and must
+    /// not read ahead of what is asked for by more than a fixed amount.
     ///
-    /// A peer of a connection that redials goes on with the next one: `None` between two.
+    /// A peer that has seen the end lets its socket go, as servers do: until then the connection under test waits, up to
+    /// its closing deadline. A peer of a connection that redials goes on with the next one: `None` between two.
     fn recv(&mut self) -> impl Future<Output = Option<M>>;
 
     /// Closes in order.

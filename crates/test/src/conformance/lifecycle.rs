@@ -28,22 +28,14 @@ impl Lifecycle {
     pub(crate) fn see<M>(&mut self, event: Option<&Event<M>>) {
         self.stage = match (self.stage, event) {
             (Stage::Fresh, Some(Event::Up(up))) => Stage::Up(up.epoch),
-            (Stage::Down(epoch), Some(Event::Up(up))) if self.redials && up.epoch > epoch => {
-                Stage::Up(up.epoch)
-            }
+            (Stage::Down(epoch), Some(Event::Up(up))) if self.redials && up.epoch > epoch => Stage::Up(up.epoch),
             (Stage::Up(epoch), Some(Event::Down(down))) if down.epoch == epoch => {
                 if down.will_retry && !self.redials {
-                    broken(
-                        "`Down` of a connection that nobody redials",
-                        "`will_retry: true`",
-                    );
+                    broken("`Down` of a connection that nobody redials", "`will_retry: true`");
                 }
                 Stage::Down(epoch)
             }
-            (
-                Stage::Up(epoch),
-                Some(Event::Message(_) | Event::Delivered(_) | Event::Dropped(..)),
-            ) => Stage::Up(epoch),
+            (Stage::Up(epoch), Some(Event::Message(_) | Event::Delivered(_) | Event::Dropped(..))) => Stage::Up(epoch),
             // What is given up between two connections. Without a redial the last `Down` comes last.
             (Stage::Down(epoch), Some(Event::Dropped(..))) if self.redials => Stage::Down(epoch),
             (Stage::Down(_), None) => Stage::Over,
@@ -56,13 +48,11 @@ impl Stage {
     fn expected(self) -> String {
         match self {
             Self::Fresh => "`Up` first".to_owned(),
-            Self::Up(epoch) => format!(
-                "after `Up` of epoch {epoch}: messages, then one `Down` of that epoch, then the end"
-            ),
+            Self::Up(epoch) => {
+                format!("after `Up` of epoch {epoch}: messages, then one `Down` of that epoch, then the end")
+            }
             Self::Down(epoch) => {
-                format!(
-                    "after `Down` of epoch {epoch}: `None`, or `Up` of a later epoch if the layer redials"
-                )
+                format!("after `Down` of epoch {epoch}: `None`, or `Up` of a later epoch if the layer redials")
             }
             Self::Over => "nothing after `None`".to_owned(),
         }

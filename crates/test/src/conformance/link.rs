@@ -56,11 +56,7 @@ struct Reader<M> {
 }
 
 impl<'a, H: Harness> Link<'a, H> {
-    pub(crate) fn new(
-        suite: &'a Suite<H, H::Message>,
-        connection: H::Connection,
-        peer: H::Peer,
-    ) -> Self {
+    pub(crate) fn new(suite: &'a Suite<H, H::Message>, connection: H::Connection, peer: H::Peer) -> Self {
         Self {
             suite,
             sink: Half(Arc::new(Mutex::new(Box::pin(connection)))),
@@ -106,8 +102,7 @@ impl<'a, H: Harness> Link<'a, H> {
             Some(Event::Message(message)) => self.read.extend(number(message)),
             Some(Event::Delivered(item)) => self.delivered.extend(number(&item.message)),
             Some(Event::Dropped(item, reason)) => {
-                self.dropped
-                    .extend(number(&item.message).map(|n| (n, reason.clone())));
+                self.dropped.extend(number(&item.message).map(|n| (n, reason.clone())));
             }
             Some(Event::Down(down)) => self.ended_by = Some(down.cause.clone()),
             _ => {}
@@ -116,11 +111,7 @@ impl<'a, H: Harness> Link<'a, H> {
 
     /// Notes what has come up already, without waiting.
     pub(crate) fn catch_up(&mut self) {
-        while let Some(event) = self
-            .reader
-            .as_mut()
-            .and_then(|reader| reader.events.try_recv().ok())
-        {
+        while let Some(event) = self.reader.as_mut().and_then(|reader| reader.events.try_recv().ok()) {
             self.note(Some(&event));
         }
     }
@@ -195,16 +186,12 @@ impl<'a, H: Harness> Link<'a, H> {
     /// A numbered message with a ticket.
     pub(crate) fn item(&self, n: u64) -> (Outgoing<H::Message>, Ticket) {
         let ticket = Ticket::new();
-        (
-            Outgoing::new(self.suite.message(n)).ticket(ticket.clone()),
-            ticket,
-        )
+        (Outgoing::new(self.suite.message(n)).ticket(ticket.clone()), ticket)
     }
 
     /// Writes until the sink is not ready. `None` if that cannot be had; then the reason is in the string.
     pub(crate) async fn jam(&mut self) -> Result<Vec<(u64, Ticket)>, &'static str> {
-        self.suite
-            .at("filling the connection while the peer does not read");
+        self.suite.at("filling the connection while the peer does not read");
         if self.peer.stall().await.is_err() {
             return Err("the peer cannot stop reading");
         }

@@ -40,7 +40,7 @@
 //! use tower_ws_test::conformance::{self, Harness, Peer};
 //!
 //! struct MyTransport;
-//! struct Server(WebSocketStream<DuplexStream>);
+//! struct Server(Option<WebSocketStream<DuplexStream>>);
 //!
 //! impl Harness for MyTransport {
 //!     type Message = Message;
@@ -51,17 +51,24 @@
 //!         let (client, server) = tokio::io::duplex(1024);
 //!         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
 //!         let server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
-//!         (Lift::new(client), Server(server))
+//!         (Lift::new(client), Server(Some(server)))
 //!     }
 //! }
 //!
 //! impl Peer<Message> for Server {
 //!     async fn send(&mut self, message: Message) {
-//!         let _ = self.0.send(message).await;
+//!         if let Some(socket) = &mut self.0 {
+//!             let _ = socket.send(message).await;
+//!         }
 //!     }
 //!
 //!     async fn recv(&mut self) -> Option<Message> {
-//!         self.0.next().await?.ok()
+//!         let message = self.0.as_mut()?.next().await.and_then(Result::ok);
+//!         if message.is_none() {
+//!             // The server is the first to let the stream beneath go (RFC 6455, section 7.1.1).
+//!             self.0 = None;
+//!         }
+//!         message
 //!     }
 //! }
 //!
@@ -110,11 +117,7 @@ pub use self::suite::{Outcome, Report, Suite};
 pub async fn layer<L>(layer: L) -> Report
 where
     L: Layer<Under<String>>,
-    L::Service: Service<
-            Request<()>,
-            Response: Connection<Message = String> + Send + 'static,
-            Error: Into<BoxError>,
-        >,
+    L::Service: Service<Request<()>, Response: Connection<Message = String> + Send + 'static, Error: Into<BoxError>>,
 {
     Suite::layer(layer).run().await
 }
@@ -146,35 +149,17 @@ impl<H: Harness> Suite<H, H::Message> {
         report.add("one_down_for_each_up", self.one_down_for_each_up().await);
         report.add("nothing_after_none", self.nothing_after_none().await);
         report.add("dropping_aborts", self.dropping_aborts().await);
-        report.add(
-            "close_loses_nothing_unread",
-            self.close_loses_nothing_unread().await,
-        );
-        report.add(
-            "close_reaches_the_peer",
-            self.close_reaches_the_peer().await,
-        );
-        report.add(
-            "closing_again_is_harmless",
-            self.closing_again_is_harmless().await,
-        );
+        report.add("close_loses_nothing_unread", self.close_loses_nothing_unread().await);
+        report.add("close_reaches_the_peer", self.close_reaches_the_peer().await);
+        report.add("closing_again_is_harmless", self.closing_again_is_harmless().await);
         report.add("order_is_kept", self.order_is_kept().await);
         report.add(
             "a_writer_on_another_task_is_woken",
             self.a_writer_on_another_task_is_woken().await,
         );
-        report.add(
-            "control_needs_no_readiness",
-            self.control_needs_no_readiness().await,
-        );
-        report.add(
-            "cancelling_a_send_is_safe",
-            self.cancelling_a_send_is_safe().await,
-        );
-        report.add(
-            "every_message_ends_once",
-            self.every_message_ends_once().await,
-        );
+        report.add("control_needs_no_readiness", self.control_needs_no_readiness().await);
+        report.add("cancelling_a_send_is_safe", self.cancelling_a_send_is_safe().await);
+        report.add("every_message_ends_once", self.every_message_ends_once().await);
         report.add(
             "a_cancelled_ticket_is_never_written",
             self.a_cancelled_ticket_is_never_written().await,

@@ -58,21 +58,14 @@ impl<L, M> Stack<L, M> {
         if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
             return refused(error);
         }
-        service
-            .call(Request::default())
-            .await
-            .unwrap_or_else(refused)
+        service.call(Request::default()).await.unwrap_or_else(refused)
     }
 }
 
 impl<L, M> Harness for Stack<L, M>
 where
     L: Layer<Under<M>>,
-    L::Service: Service<
-            Request<()>,
-            Response: Connection<Message = M> + Send + 'static,
-            Error: Into<BoxError>,
-        >,
+    L::Service: Service<Request<()>, Response: Connection<Message = M> + Send + 'static, Error: Into<BoxError>>,
     M: Clone + Send + 'static,
 {
     type Message = M;

@@ -101,12 +101,7 @@ impl<H: Harness> Suite<Transport<H>, H::Message> {
 }
 
 impl<H, M> Suite<H, M> {
-    fn new(
-        harness: H,
-        numbering: Numbering<M>,
-        seeds: std::ops::Range<u64>,
-        patience: Duration,
-    ) -> Self {
+    fn new(harness: H, numbering: Numbering<M>, seeds: std::ops::Range<u64>, patience: Duration) -> Self {
         Self {
             harness,
             numbering,
@@ -132,11 +127,7 @@ impl<H, M> Suite<H, M> {
     }
 
     /// Runs one law: bounds it, and names it in whatever goes wrong.
-    pub(crate) async fn hold(
-        &self,
-        law: &'static str,
-        check: impl Future<Output = Outcome>,
-    ) -> Outcome {
+    pub(crate) async fn hold(&self, law: &'static str, check: impl Future<Output = Outcome>) -> Outcome {
         *self.lock_at() = ("connecting", None);
         // Without tokio's cooperative budget: it would make some polls pending at random.
         let bounded = timeout(self.patience, unconstrained(check));
@@ -155,9 +146,7 @@ impl<H, M> Suite<H, M> {
             },
         };
         let (step, seed) = *self.lock_at();
-        let seed = seed.map_or("none, nothing is random here".to_owned(), |seed| {
-            seed.to_string()
-        });
+        let seed = seed.map_or("none, nothing is random here".to_owned(), |seed| seed.to_string());
         panic!("conformance: the law `{law}` is broken\n  {what}\n  while: {step}\n  seed: {seed}");
     }
 
@@ -173,9 +162,7 @@ impl<H, M> Suite<H, M> {
     }
 
     fn lock_at(&self) -> std::sync::MutexGuard<'_, (&'static str, Option<u64>)> {
-        self.at
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn message(&self, n: u64) -> M {

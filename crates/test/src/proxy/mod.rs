@@ -227,13 +227,7 @@ impl Proxy {
 
     async fn wait(&self, reached: impl FnMut(&Counts) -> bool) {
         // An error would mean that the sender is gone, and it is ours.
-        let _ = self
-            .shared
-            .counts
-            .subscribe()
-            .wait_for(reached)
-            .await
-            .map(drop);
+        let _ = self.shared.counts.subscribe().wait_for(reached).await.map(drop);
     }
 }
 
@@ -262,12 +256,7 @@ async fn accept(door: Arc<Door>, shared: Arc<Shared>, upstream: SocketAddr) {
     }
 }
 
-async fn serve(
-    mut client: TcpStream,
-    upstream: SocketAddr,
-    shared: Arc<Shared>,
-    mut cuts: watch::Receiver<Cut>,
-) {
+async fn serve(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>, mut cuts: watch::Receiver<Cut>) {
     // A cut that comes meanwhile waits: it concerns both sides.
     match TcpStream::connect(upstream).await {
         Ok(mut server) => {

@@ -51,11 +51,7 @@ pub(super) async fn pump(from: ReadHalf<'_>, to: WriteHalf<'_>, lane: Lane) -> R
     }
 }
 
-async fn take_in(
-    mut from: ReadHalf<'_>,
-    parcels: mpsc::Sender<Parcel>,
-    faults: watch::Receiver<Fault>,
-) {
+async fn take_in(mut from: ReadHalf<'_>, parcels: mpsc::Sender<Parcel>, faults: watch::Receiver<Fault>) {
     loop {
         let mut buffer = BytesMut::with_capacity(CHUNK);
         let content = match from.read_buf(&mut buffer).await {
@@ -75,11 +71,7 @@ async fn take_in(
     }
 }
 
-async fn hand_out(
-    mut to: WriteHalf<'_>,
-    mut parcels: mpsc::Receiver<Parcel>,
-    mut lane: Lane,
-) -> Result<(), Cut> {
+async fn hand_out(mut to: WriteHalf<'_>, mut parcels: mpsc::Receiver<Parcel>, mut lane: Lane) -> Result<(), Cut> {
     let mut sent: u64 = 0;
     let mut swallowing = false;
     let mut owed = Duration::ZERO;
@@ -88,11 +80,7 @@ async fn hand_out(
         let fault = *lane.faults.borrow_and_update();
         let mut allowance = CHUNK as u64;
         match fault {
-            Fault::CutAt {
-                byte,
-                direction,
-                how,
-            } if direction == lane.direction => {
+            Fault::CutAt { byte, direction, how } if direction == lane.direction => {
                 if sent >= byte {
                     return Err(how);
                 }
@@ -136,9 +124,7 @@ async fn hand_out(
             }
             Content::End(Cut::Rst) => return Err(Cut::Rst),
             Content::Bytes(bytes) => {
-                let slice = bytes
-                    .len()
-                    .min(usize::try_from(allowance).unwrap_or(usize::MAX));
+                let slice = bytes.len().min(usize::try_from(allowance).unwrap_or(usize::MAX));
                 let written = tokio::select! {
                     biased;
                     () = changed(&mut lane.faults) => continue,
@@ -151,8 +137,7 @@ async fn hand_out(
                     next = None;
                 }
                 if let Fault::Throttle { bytes_per_second } = fault {
-                    owed +=
-                        Duration::from_secs_f64(written as f64 / bytes_per_second.max(1) as f64);
+                    owed += Duration::from_secs_f64(written as f64 / bytes_per_second.max(1) as f64);
                     if owed >= SLICE {
                         tokio::select! {
                             () = changed(&mut lane.faults) => {}

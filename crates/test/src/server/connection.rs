@@ -38,13 +38,7 @@ pub(super) struct Link {
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
 }
 
-pub(super) async fn serve(
-    mut tcp: TcpStream,
-    tls: Option<TlsAcceptor>,
-    script: Script,
-    mut link: Link,
-    leash: Leash,
-) {
+pub(super) async fn serve(mut tcp: TcpStream, tls: Option<TlsAcceptor>, script: Script, mut link: Link, leash: Leash) {
     tracing::debug!(connection = link.number, ?script, "accepted");
     let cut = {
         let run = async {
@@ -112,8 +106,7 @@ impl Leash {
 /// no more than so many rounds of it, as some have no end.
 async fn last_turn<F: Future>(mut run: Pin<&mut F>) {
     for _ in 0..100 {
-        let done =
-            poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx).is_ready() || has_budget_remaining()));
+        let done = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx).is_ready() || has_budget_remaining()));
         if done.await {
             return;
         }
@@ -135,8 +128,7 @@ impl Link {
             message,
             at: tokio::time::Instant::now(),
         };
-        self.state
-            .send_modify(|state| state.received.push(received));
+        self.state.send_modify(|state| state.received.push(received));
     }
 
     /// Reads and drops until the peer ends or the server is asked to close.

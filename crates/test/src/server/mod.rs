@@ -130,10 +130,7 @@ impl Server {
     /// # Errors
     ///
     /// If the port cannot be opened.
-    pub async fn start_tls(
-        script: Script,
-        config: impl Into<Arc<ServerConfig>>,
-    ) -> io::Result<Self> {
+    pub async fn start_tls(script: Script, config: impl Into<Arc<ServerConfig>>) -> io::Result<Self> {
         Self::open(script, Some(TlsAcceptor::from(config.into())))
     }
 

@@ -152,9 +152,7 @@ impl Script {
     /// [`Script::JsonRpc`] without delay.
     #[must_use]
     pub fn json_rpc() -> Self {
-        Self::JsonRpc {
-            delay: Duration::ZERO,
-        }
+        Self::JsonRpc { delay: Duration::ZERO }
     }
 
     /// [`Script::Close`] right after the upgrade.
@@ -170,17 +168,13 @@ impl Script {
     /// [`Script::Fin`] right after the upgrade.
     #[must_use]
     pub fn fin() -> Self {
-        Self::Fin {
-            after: Duration::ZERO,
-        }
+        Self::Fin { after: Duration::ZERO }
     }
 
     /// [`Script::Rst`] right after the upgrade.
     #[must_use]
     pub fn rst() -> Self {
-        Self::Rst {
-            after: Duration::ZERO,
-        }
+        Self::Rst { after: Duration::ZERO }
     }
 
     /// [`Script::Status`] without a body.

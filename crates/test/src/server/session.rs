@@ -23,12 +23,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 const FRAGMENT: usize = 64 * 1024;
 
-pub(super) async fn session<S>(
-    io: &mut S,
-    mut early: Vec<u8>,
-    script: &Script,
-    link: &mut Link,
-) -> io::Result<Cut>
+pub(super) async fn session<S>(io: &mut S, mut early: Vec<u8>, script: &Script, link: &mut Link) -> io::Result<Cut>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -91,10 +86,7 @@ fn fault(script: &Script) -> Option<Vec<u8>> {
             for n in 0..*count {
                 bytes.extend(header(if n == 0 { TEXT } else { CONTINUATION }, 0));
             }
-            bytes.extend(frame(
-                FIN | if *count == 0 { TEXT } else { CONTINUATION },
-                b"end",
-            ));
+            bytes.extend(frame(FIN | if *count == 0 { TEXT } else { CONTINUATION }, b"end"));
             bytes
         }
         Script::InvalidUtf8 => frame(FIN | TEXT, b"\xc3\x28"),
@@ -120,18 +112,12 @@ fn fault(script: &Script) -> Option<Vec<u8>> {
     })
 }
 
-async fn converse<S>(
-    mut ws: WebSocketStream<Muted<&mut S>>,
-    script: &Script,
-    link: &mut Link,
-) -> Result<Cut, Error>
+async fn converse<S>(mut ws: WebSocketStream<Muted<&mut S>>, script: &Script, link: &mut Link) -> Result<Cut, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let end = match script {
-        Script::Close { after, .. } | Script::Fin { after } | Script::Rst { after } => {
-            Some(Instant::now() + *after)
-        }
+        Script::Close { after, .. } | Script::Fin { after } | Script::Rst { after } => Some(Instant::now() + *after),
         Script::DataAfterClose => return farewell(ws, link).await,
         _ => None,
     };
@@ -291,21 +277,13 @@ struct Muted<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Muted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Muted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.muted {
             return Poll::Ready(Ok(buf.len()));
         }

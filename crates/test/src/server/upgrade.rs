@@ -47,17 +47,12 @@ where
             io.flush().await?;
             return Ok(Upgrade::Ended(*cut));
         }
-        Script::Status {
-            code,
-            headers,
-            body,
-        } => {
+        Script::Status { code, headers, body } => {
             io.write_all(&status(*code, headers, body)).await?;
             return Ok(Upgrade::Ended(Cut::Fin));
         }
         Script::EndlessHeader => {
-            io.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX-Endless: ")
-                .await?;
+            io.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX-Endless: ").await?;
             loop {
                 io.write_all(&[b'a'; 8192]).await?;
             }
@@ -90,11 +85,7 @@ where
             break at + 4;
         }
         // A ClientHello sent to a server without TLS has no end that could be waited for.
-        if buffer.len() > MAX_REQUEST
-            || buffer
-                .first()
-                .is_some_and(|first| !first.is_ascii_uppercase())
-        {
+        if buffer.len() > MAX_REQUEST || buffer.first().is_some_and(|first| !first.is_ascii_uppercase()) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         if io.read_buf(buffer).await? == 0 {
@@ -147,14 +138,12 @@ fn parse(head: &str) -> Option<Request> {
         );
     }
     let at = Instant::now();
-    headers
-        .contains_key("sec-websocket-key")
-        .then_some(Request {
-            method,
-            path,
-            headers,
-            at,
-        })
+    headers.contains_key("sec-websocket-key").then_some(Request {
+        method,
+        path,
+        headers,
+        at,
+    })
 }
 
 fn reply(script: &Script, request: &Request) -> Vec<u8> {

@@ -85,20 +85,16 @@ impl<C: Connection> Stream for Queue<C> {
             && self.fault != Fault::ForgetsTheQueue
         {
             let held = std::mem::take(&mut self.held);
-            self.events.extend(
-                held.into_iter()
-                    .map(|item| Event::Dropped(item, DropReason::Closed)),
-            );
+            self.events
+                .extend(held.into_iter().map(|item| Event::Dropped(item, DropReason::Closed)));
             self.events.extend(event);
             return self.poll_next(cx);
         }
         if event.is_none() && !self.held.is_empty() && self.fault != Fault::ForgetsTheQueue {
             // The session ended while no connection was there.
             let held = std::mem::take(&mut self.held);
-            self.events.extend(
-                held.into_iter()
-                    .map(|item| Event::Dropped(item, DropReason::Closed)),
-            );
+            self.events
+                .extend(held.into_iter().map(|item| Event::Dropped(item, DropReason::Closed)));
             return self.poll_next(cx);
         }
         Poll::Ready(event)

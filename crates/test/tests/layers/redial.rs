@@ -48,20 +48,13 @@ impl<S> Layer<S> for RedialLayer {
     type Service = Redials<S>;
 
     fn layer(&self, inner: S) -> Redials<S> {
-        Redials {
-            inner,
-            fault: self.0,
-        }
+        Redials { inner, fault: self.0 }
     }
 }
 
 impl<S, C> Service<Target> for Redials<S>
 where
-    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Unpin
-        + Send
-        + 'static,
+    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static> + Clone + Unpin + Send + 'static,
     C: Connection + Send + 'static,
 {
     type Response = Redialled<S, C>;
@@ -95,11 +88,7 @@ where
 
 impl<S, C> Redialled<S, C>
 where
-    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Unpin
-        + Send
-        + 'static,
+    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static> + Clone + Unpin + Send + 'static,
     C: Connection + Send + 'static,
 {
     fn poll_redial(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -114,8 +103,7 @@ where
                     State::Dialling(Box::pin(async { dial.await.map_err(Into::into) }))
                 }
                 State::Dialling(dial) => {
-                    let connection =
-                        ready!(dial.as_mut().poll(cx)).expect("the suite accepts each dial");
+                    let connection = ready!(dial.as_mut().poll(cx)).expect("the suite accepts each dial");
                     State::Open(Box::pin(connection))
                 }
                 State::Open(_) | State::Over => return Poll::Ready(()),
@@ -128,11 +116,7 @@ impl<S, C: Connection> Unpin for Redialled<S, C> {}
 
 impl<S, C> Stream for Redialled<S, C>
 where
-    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Unpin
-        + Send
-        + 'static,
+    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static> + Clone + Unpin + Send + 'static,
     C: Connection + Send + 'static,
 {
     type Item = Event<C::Message>;
@@ -181,11 +165,7 @@ where
 
 impl<S, C> Sink<Outgoing<C::Message>> for Redialled<S, C>
 where
-    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Unpin
-        + Send
-        + 'static,
+    S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static> + Clone + Unpin + Send + 'static,
     C: Connection + Send + 'static,
 {
     type Error = BoxError;
@@ -219,8 +199,7 @@ where
             return Err(Closed.into());
         }
         if self.fault != Fault::LosesControl {
-            self.events
-                .push_back(Event::Dropped(item, DropReason::Disconnected));
+            self.events.push_back(Event::Dropped(item, DropReason::Disconnected));
             self.reader.take().into_iter().for_each(Waker::wake);
         }
         Ok(())

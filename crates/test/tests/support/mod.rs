@@ -89,11 +89,5 @@ pub async fn next(client: &mut Client) -> Option<Result<Message, Error>> {
 }
 
 pub async fn text(client: &mut Client) -> String {
-    next(client)
-        .await
-        .unwrap()
-        .unwrap()
-        .into_text()
-        .unwrap()
-        .to_string()
+    next(client).await.unwrap().unwrap().into_text().unwrap().to_string()
 }

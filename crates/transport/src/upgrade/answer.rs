@@ -1,8 +1,6 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{
-        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-    },
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower_ws_core::{Disposition, Excerpt, Failure, FailureKind};
@@ -39,9 +37,7 @@ impl Expected {
     /// Checks an answer with status 101.
     pub(super) fn check(&self, version: Version, headers: &HeaderMap) -> Result<(), Failure> {
         if version != Version::HTTP_11 {
-            return Err(wrong(
-                "the server agreed to the upgrade, but not in http/1.1",
-            ));
+            return Err(wrong("the server agreed to the upgrade, but not in http/1.1"));
         }
         if !tokens(headers, UPGRADE).eq(["websocket"]) {
             return Err(wrong(
@@ -55,15 +51,11 @@ impl Expected {
         }
         match only(headers, SEC_WEBSOCKET_ACCEPT) {
             Err(()) => {
-                return Err(wrong(
-                    "the server's answer has more than one `sec-websocket-accept`",
-                ));
+                return Err(wrong("the server's answer has more than one `sec-websocket-accept`"));
             }
             Ok(None) => return Err(wrong("the server's answer has no `sec-websocket-accept`")),
             Ok(Some(accept)) if accept != self.accept.as_bytes() => {
-                return Err(wrong(
-                    "the server's `sec-websocket-accept` answers another request",
-                ));
+                return Err(wrong("the server's `sec-websocket-accept` answers another request"));
             }
             Ok(Some(_)) => {}
         }
@@ -125,11 +117,7 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-    fn check(
-        offered: &[&str],
-        mode: Subprotocols,
-        more: &[(&'static str, &str)],
-    ) -> Result<(), Failure> {
+    fn check(offered: &[&str], mode: Subprotocols, more: &[(&'static str, &str)]) -> Result<(), Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));

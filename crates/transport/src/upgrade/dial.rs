@@ -5,9 +5,7 @@ use hyper::rt;
 use tokio::time::{Instant, timeout_at};
 use tower_ws_core::{BoxError, Failure, FailureKind, Progress};
 
-use super::{
-    Refusal, Settings, UpgradeError, answer::Expected, error, http1::Http1, request::Prepared,
-};
+use super::{Refusal, Settings, UpgradeError, answer::Expected, error, http1::Http1, request::Prepared};
 use crate::WebSocket;
 
 /// One dial: connect, ask, check the answer, take the byte stream back.

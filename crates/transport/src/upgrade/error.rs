@@ -99,16 +99,13 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         let message = match status.as_u16() {
             200..=299 => "the server answered as to a page, not as a websocket: is the path right?",
-            300..=399 => {
-                "the server answered with a redirect, which is not followed: dial the new address"
-            }
+            300..=399 => "the server answered with a redirect, which is not followed: dial the new address",
             401 => "the server wants credentials, or others",
             407 => "a proxy wants credentials",
             429 | 503 => "the server has no room now",
             _ => "the server refused the upgrade",
         };
-        let mut failure =
-            Failure::new(FailureKind::Handshake, message).with_status(status.as_u16());
+        let mut failure = Failure::new(FailureKind::Handshake, message).with_status(status.as_u16());
         if let Some(retry_after) = retry_after(&headers) {
             failure = failure.with_retry_after(retry_after);
         }
@@ -163,11 +160,7 @@ mod tests {
     fn refused(retry_after: &str) -> Refusal {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
-        Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            headers,
-            Bytes::from_static(b"body"),
-        )
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, headers, Bytes::from_static(b"body"))
     }
 
     #[test]
@@ -175,10 +168,7 @@ mod tests {
         let of = |value| refused(value).failure.retry_after();
         assert_eq!(of("7"), Some(RetryAfter::Delay(Duration::from_secs(7))));
         let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(
-            of("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(RetryAfter::Date(date))
-        );
+        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::Date(date)));
         for junk in ["-1", "soon", "1.5", "99999999999999999999999"] {
             assert_eq!(of(junk), None, "{junk}");
         }
@@ -193,14 +183,8 @@ mod tests {
             text += &error.to_string();
             next = error.source();
         }
-        assert!(
-            text.contains("retry-after") && text.contains("503"),
-            "{text}"
-        );
-        assert!(
-            !text.contains("secret") && !text.contains("body\""),
-            "{text}"
-        );
+        assert!(text.contains("retry-after") && text.contains("503"), "{text}");
+        assert!(!text.contains("secret") && !text.contains("body\""), "{text}");
         assert_eq!(Failure::of(error).status(), Some(503));
     }
 }

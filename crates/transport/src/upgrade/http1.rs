@@ -40,10 +40,7 @@ where
     pub(super) async fn send(
         io: IO,
         request: Request<Empty<Bytes>>,
-    ) -> hyper::Result<(
-        Self,
-        impl Future<Output = hyper::Result<Response<Incoming>>>,
-    )>
+    ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<Response<Incoming>>>)>
     where
         IO: Send + 'static,
     {

@@ -169,9 +169,7 @@ where
         // The connector that is ready is the one that is called; nothing of it has to outlive this.
         let connecting = self.connector.call(prepared.dial.clone());
         let dial = dial::dial(connecting, prepared, self.settings.clone(), deadline);
-        UpgradeFuture {
-            dial: Box::pin(dial),
-        }
+        UpgradeFuture { dial: Box::pin(dial) }
     }
 }
 

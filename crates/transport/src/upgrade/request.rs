@@ -2,9 +2,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     uri::PathAndQuery,
 };
@@ -57,9 +56,7 @@ pub(super) fn prepare(request: Request<()>, subprotocols: &[String]) -> Result<P
     let mut request = Request::new(Empty::new());
     // Origin form: `/path?query`.
     let path = head.uri.path_and_query().cloned();
-    *request.uri_mut() = path
-        .unwrap_or_else(|| PathAndQuery::from_static("/"))
-        .into();
+    *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
     *request.version_mut() = Version::HTTP_11;
     // The generator is a secure one that the system seeds.
     let key = generate_key();
@@ -100,14 +97,10 @@ impl Url {
                 )));
             }
             Some(_) => {
-                return Err(invalid(
-                    "the url's scheme is unknown: it must be `ws` or `wss`",
-                ));
+                return Err(invalid("the url's scheme is unknown: it must be `ws` or `wss`"));
             }
             None => {
-                return Err(invalid(
-                    "the url has no scheme: begin it with `ws://` or `wss://`",
-                ));
+                return Err(invalid("the url has no scheme: begin it with `ws://` or `wss://`"));
             }
         };
         // A url with a scheme has an authority, or it would not have been parsed.
@@ -123,9 +116,7 @@ impl Url {
         }
         let port = authority.port_u16();
         if port.is_none() && authority.as_str() != host {
-            return Err(invalid(
-                "the url's port is not a number between 0 and 65535",
-            ));
+            return Err(invalid("the url's port is not a number between 0 and 65535"));
         }
         let dial = Uri::builder()
             .scheme(dialled)
@@ -160,9 +151,7 @@ fn offered(subprotocols: &[String], headers: &HeaderMap) -> Result<Vec<String>, 
             return Err(bad_subprotocol());
         }
         if offered[..at].contains(name) {
-            return Err(invalid(
-                "a subprotocol is offered twice: each name may be there once",
-            ));
+            return Err(invalid("a subprotocol is offered twice: each name may be there once"));
         }
     }
     Ok(offered)
@@ -178,9 +167,7 @@ fn value(text: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn bad_subprotocol() -> Failure {
-    invalid(
-        "a subprotocol's name must be letters, digits and -._~ and the like, without spaces or commas",
-    )
+    invalid("a subprotocol's name must be letters, digits and -._~ and the like, without spaces or commas")
 }
 
 fn no_host() -> Failure {
@@ -209,9 +196,7 @@ mod tests {
     #[test]
     fn the_handshake_is_complete() {
         let mut request = request("ws://example.com:8080/chat?room=1");
-        request
-            .headers_mut()
-            .insert("x-mine", HeaderValue::from_static("yes"));
+        request.headers_mut().insert("x-mine", HeaderValue::from_static("yes"));
         for more in ["token.abc, b", "c"] {
             request
                 .headers_mut()
@@ -269,27 +254,15 @@ mod tests {
     fn the_handshakes_own_headers_stay_its_own() {
         for own in OWN {
             let mut request = request("ws://a/");
-            request
-                .headers_mut()
-                .insert(&own, HeaderValue::from_static("secret"));
+            request.headers_mut().insert(&own, HeaderValue::from_static("secret"));
             let text = refused(request);
-            assert!(
-                text.contains(own.as_str()) && !text.contains("secret"),
-                "{text}"
-            );
+            assert!(text.contains(own.as_str()) && !text.contains("secret"), "{text}");
         }
     }
 
     #[test]
     fn subprotocols_are_tokens_and_unique() {
-        for bad in [
-            &["a b"][..],
-            &[""],
-            &["a,b"],
-            &["a\r\nb"],
-            &["a", "a"],
-            &["é"],
-        ] {
+        for bad in [&["a b"][..], &[""], &["a,b"], &["a\r\nb"], &["a", "a"], &["é"]] {
             let names: Vec<_> = bad.iter().map(ToString::to_string).collect();
             assert!(prepare(request("ws://a/"), &names).is_err(), "{bad:?}");
         }

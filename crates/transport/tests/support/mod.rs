@@ -16,9 +16,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
-use tower_ws_transport::{
-    Message, Resolver, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection,
-};
+use tower_ws_transport::{Message, Resolver, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection};
 
 pub type Conn = WebSocketConnection<TokioIo<TcpStream>>;
 
@@ -57,10 +55,7 @@ pub async fn connected_with(layer: TransportLayer, url: &str) -> (Conn, Up) {
 /// The error of a dial that must fail.
 pub async fn refused(layer: UpgradeLayer, url: &str) -> UpgradeError {
     let upgrade: Upgrade<_> = layer.layer(tcp());
-    bounded(upgrade.oneshot(get(url)))
-        .await
-        .map(drop)
-        .unwrap_err()
+    bounded(upgrade.oneshot(get(url))).await.map(drop).unwrap_err()
 }
 
 /// Reads to the end: the messages, and the one `Down`, after which there must be nothing.

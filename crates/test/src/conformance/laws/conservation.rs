@@ -57,13 +57,7 @@ impl<H: Harness> Suite<H, H::Message> {
             let before = u64::MAX / 2;
             let (item, ticket) = link.item(before);
             ticket.cancel();
-            ledger.insert(
-                before,
-                Accepted {
-                    ticket,
-                    in_time: true,
-                },
-            );
+            ledger.insert(before, Accepted { ticket, in_time: true });
             link.sink
                 .send(item)
                 .await
@@ -192,13 +186,7 @@ impl<H: Harness> Suite<H, H::Message> {
         let n = ledger.len() as u64;
         let (item, ticket) = link.item(n);
         if link.start_send(item.control()).is_ok() {
-            ledger.insert(
-                n,
-                Accepted {
-                    ticket,
-                    in_time: false,
-                },
-            );
+            ledger.insert(n, Accepted { ticket, in_time: false });
         }
     }
 
@@ -256,10 +244,7 @@ impl<H: Harness> Suite<H, H::Message> {
             }
         }
         if let Some(n) = link.arrived.iter().find(|n| !ledger.contains_key(n)) {
-            broken(
-                "only what the sink accepted arrives",
-                format!("message {n} as well"),
-            );
+            broken("only what the sink accepted arrives", format!("message {n} as well"));
         }
     }
 }

@@ -15,11 +15,7 @@ use crate::conformance::{
 impl<L, M> Suite<Stack<L, M>, M>
 where
     L: Layer<Under<M>>,
-    L::Service: Service<
-            Request<()>,
-            Response: Connection<Message = M> + Send + 'static,
-            Error: Into<BoxError>,
-        >,
+    L::Service: Service<Request<()>, Response: Connection<Message = M> + Send + 'static, Error: Into<BoxError>>,
     M: Clone + Send + 'static,
 {
     /// All laws.
@@ -36,10 +32,7 @@ where
             "control_is_passed_on_at_once",
             self.control_is_passed_on_at_once().await,
         );
-        report.add(
-            "wrapping_is_transparent",
-            self.wrapping_is_transparent().await,
-        );
+        report.add("wrapping_is_transparent", self.wrapping_is_transparent().await);
         self.redialling(&mut report).await;
         report
     }
@@ -108,16 +101,10 @@ where
             let n = u64::MAX / 2;
             let (item, _) = link.item(n);
             if let Err(error) = link.start_send(item.control()) {
-                broken(
-                    "a sink that takes a control message without readiness",
-                    error,
-                );
+                broken("a sink that takes a control message without readiness", error);
             }
             if !self.taken(&link.peer).contains(&n) {
-                broken(
-                    "the control message is with the connection below",
-                    "the layer keeps it",
-                );
+                broken("the control message is with the connection below", "the layer keeps it");
             }
             Outcome::Held
         })

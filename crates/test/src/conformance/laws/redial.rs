@@ -18,22 +18,12 @@ const WITHOUT: Outcome = Outcome::NotRun("the layer does not redial");
 impl<L, M> Suite<Stack<L, M>, M>
 where
     L: Layer<Under<M>>,
-    L::Service: Service<
-            Request<()>,
-            Response: Connection<Message = M> + Send + 'static,
-            Error: Into<BoxError>,
-        >,
+    L::Service: Service<Request<()>, Response: Connection<Message = M> + Send + 'static, Error: Into<BoxError>>,
     M: Clone + Send + 'static,
 {
     pub(super) async fn redialling(&self, report: &mut Report) {
-        report.add(
-            "not_ready_before_up_is_read",
-            self.not_ready_before_up_is_read().await,
-        );
-        report.add(
-            "the_sink_half_never_dials",
-            self.the_sink_half_never_dials().await,
-        );
+        report.add("not_ready_before_up_is_read", self.not_ready_before_up_is_read().await);
+        report.add("the_sink_half_never_dials", self.the_sink_half_never_dials().await);
         report.add(
             "control_without_a_connection_comes_back",
             self.control_without_a_connection_comes_back().await,
@@ -47,9 +37,7 @@ where
                 return WITHOUT;
             }
             if self.traits.holds {
-                return Outcome::NotRun(
-                    "the layer holds messages, so its sink may be ready at any time",
-                );
+                return Outcome::NotRun("the layer holds messages, so its sink may be ready at any time");
             }
             let mut link = self.between().await;
             if let Ok(ready) = timeout(SETTLE, link.ready()).await {
@@ -79,10 +67,7 @@ where
                 sleep(Duration::from_secs(1)).await;
             }
             if link.peer.dials() != before {
-                broken(
-                    "no dial while nobody reads",
-                    format!("{}", link.peer.dials() - before),
-                );
+                broken("no dial while nobody reads", format!("{}", link.peer.dials() - before));
             }
             link.up().await;
             Outcome::Held

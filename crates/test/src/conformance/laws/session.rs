@@ -87,10 +87,7 @@ impl<H: Harness> Suite<H, H::Message> {
             for n in 0..5 {
                 self.at("waiting for the peer to send");
                 // Nobody reads: the way may be full.
-                if timeout(SETTLE, link.peer.send(self.message(n)))
-                    .await
-                    .is_err()
-                {
+                if timeout(SETTLE, link.peer.send(self.message(n))).await.is_err() {
                     break;
                 }
                 said.push(n);

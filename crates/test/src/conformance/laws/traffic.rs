@@ -40,17 +40,11 @@ impl<H: Harness> Suite<H, H::Message> {
                     }
                     let _ = sink.flush().await;
                 };
-                let read = async {
-                    while link.arrived.len() < items.len() && link.arrival().await.is_some() {}
-                };
+                let read = async { while link.arrived.len() < items.len() && link.arrival().await.is_some() {} };
                 join(write, read).await;
                 for lane in [false, true] {
-                    let only = |all: &[u64]| -> Vec<u64> {
-                        all.iter()
-                            .copied()
-                            .filter(|n| (*n >= CONTROL) == lane)
-                            .collect()
-                    };
+                    let only =
+                        |all: &[u64]| -> Vec<u64> { all.iter().copied().filter(|n| (*n >= CONTROL) == lane).collect() };
                     same("sent", &only(&items), &only(&link.arrived));
                 }
 
@@ -85,9 +79,7 @@ impl<H: Harness> Suite<H, H::Message> {
                 sleep(SETTLE).await;
                 if ends {
                     if !link.cut().await {
-                        outcome = Outcome::Adapted(
-                            "the peer cannot end a connection: it only read again",
-                        );
+                        outcome = Outcome::Adapted("the peer cannot end a connection: it only read again");
                         continue;
                     }
                     self.at("waiting for the writer after the connection has ended");
@@ -99,18 +91,11 @@ impl<H: Harness> Suite<H, H::Message> {
                     // Only the writer flushes here.
                     while link.arrival().await.is_some_and(|n| n != next) {}
                 }
-                let sent = writer
-                    .await
-                    .unwrap_or_else(|error| broken("a writer that ends", error));
+                let sent = writer.await.unwrap_or_else(|error| broken("a writer that ends", error));
                 match sent {
-                    Err(error) if !ends || self.traits.redials => {
-                        broken("a message that is sent", error)
-                    }
+                    Err(error) if !ends || self.traits.redials => broken("a message that is sent", error),
                     Ok(()) if ends && !self.traits.redials && !self.traits.holds => {
-                        broken(
-                            "an error: the connection has ended",
-                            "a message that was sent",
-                        );
+                        broken("an error: the connection has ended", "a message that was sent");
                     }
                     _ => {}
                 }
@@ -129,16 +114,11 @@ impl<H: Harness> Suite<H, H::Message> {
             if let Err(why) = link.jam().await {
                 return Outcome::NotRun(why);
             }
-            let controls: Vec<u64> = (0..Lane::CONTROL_ROOM as u64)
-                .map(|n| CONTROL + n)
-                .collect();
+            let controls: Vec<u64> = (0..Lane::CONTROL_ROOM as u64).map(|n| CONTROL + n).collect();
             for &n in &controls {
                 let (item, _) = link.item(n);
                 if let Err(error) = link.start_send(item.control()) {
-                    broken(
-                        "a sink that takes a control message without readiness",
-                        error,
-                    );
+                    broken("a sink that takes a control message without readiness", error);
                 }
             }
             self.at("waiting for the control messages to arrive");
@@ -186,10 +166,7 @@ impl<H: Harness> Suite<H, H::Message> {
                 let read = async { while link.arrival().await.is_some_and(|n| n != last) {} };
                 join(write, read).await;
                 if !link.arrived.is_sorted_by(|a, b| a < b) {
-                    broken(
-                        "each message at most once, in order",
-                        format!("{:?}", link.arrived),
-                    );
+                    broken("each message at most once, in order", format!("{:?}", link.arrived));
                 }
                 if let Some(lost) = sent.iter().find(|n| !link.arrived.contains(n)) {
                     broken(
@@ -205,13 +182,9 @@ impl<H: Harness> Suite<H, H::Message> {
 }
 
 fn same(what: &str, expected: &[u64], saw: &[u64]) {
-    if let Some(at) = (0..expected.len().max(saw.len())).find(|&at| expected.get(at) != saw.get(at))
-    {
+    if let Some(at) = (0..expected.len().max(saw.len())).find(|&at| expected.get(at) != saw.get(at)) {
         broken(
-            format!(
-                "message {:?} as number {at} of those {what}",
-                expected.get(at)
-            ),
+            format!("message {:?} as number {at} of those {what}", expected.get(at)),
             format!("{:?}", saw.get(at)),
         );
     }

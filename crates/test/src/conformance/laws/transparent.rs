@@ -28,11 +28,7 @@ const SHOWN: usize = 12;
 impl<L, M> Suite<Stack<L, M>, M>
 where
     L: Layer<Under<M>>,
-    L::Service: Service<
-            Request<()>,
-            Response: Connection<Message = M> + Send + 'static,
-            Error: Into<BoxError>,
-        >,
+    L::Service: Service<Request<()>, Response: Connection<Message = M> + Send + 'static, Error: Into<BoxError>>,
     M: Clone + Send + 'static,
 {
     /// In a random script of polls, the wrapped connection says what the bare one says at each step, passes the same
@@ -50,20 +46,14 @@ where
                 if strict {
                     let (mut below, peer) = Below::new();
                     let connection = Stack::<L, M>::dial::<Below<M>>(&mut below).await;
-                    compare(
-                        &mut rng,
-                        &mut Rig::new(self, connection, peer),
-                        &mut wrapped,
-                    );
+                    compare(&mut rng, &mut Rig::new(self, connection, peer), &mut wrapped);
                 } else {
                     complete(&mut rng, &mut wrapped);
                 }
             }
             match strict {
                 true => Outcome::Held,
-                false => Outcome::Adapted(
-                    "messages are compared, polls are not: the layer redials or holds messages",
-                ),
+                false => Outcome::Adapted("messages are compared, polls are not: the layer redials or holds messages"),
             }
         })
         .await
@@ -122,11 +112,8 @@ struct Task {
     woken: AtomicBool,
 }
 
-fn compare<H, A, B, M>(
-    rng: &mut fastrand::Rng,
-    bare: &mut Rig<'_, H, A, M>,
-    wrapped: &mut Rig<'_, H, B, M>,
-) where
+fn compare<H, A, B, M>(rng: &mut fastrand::Rng, bare: &mut Rig<'_, H, A, M>, wrapped: &mut Rig<'_, H, B, M>)
+where
     A: Connection<Message = M>,
     B: Connection<Message = M>,
 {
@@ -173,10 +160,7 @@ where
             rig.step(op);
         }
     }
-    for (what, expected, saw) in [
-        ("down", &rig.sent, &rig.arrived),
-        ("up", &rig.said, &rig.read),
-    ] {
+    for (what, expected, saw) in [("down", &rig.sent, &rig.arrived), ("up", &rig.said, &rig.read)] {
         if expected != saw {
             broken(
                 format!("these messages on the way {what}: {expected:?}"),
@@ -209,35 +193,21 @@ where
     fn step(&mut self, op: Op) -> String {
         let saw = match op {
             Op::Next => {
-                let polled = self
-                    .reader
-                    .clone()
-                    .poll(|cx| self.connection.as_mut().poll_next(cx));
+                let polled = self.reader.clone().poll(|cx| self.connection.as_mut().poll_next(cx));
                 match polled {
                     Poll::Pending => "pending".to_owned(),
                     Poll::Ready(event) => self.event(event.as_ref()),
                 }
             }
             Op::Ready => {
-                let polled = self
-                    .writer
-                    .clone()
-                    .poll(|cx| self.connection.as_mut().poll_ready(cx));
+                let polled = self.writer.clone().poll(|cx| self.connection.as_mut().poll_ready(cx));
                 self.granted = matches!(polled, Poll::Ready(Ok(())));
                 shown(polled)
             }
-            Op::Flush => shown(
-                self.writer
-                    .clone()
-                    .poll(|cx| self.connection.as_mut().poll_flush(cx)),
-            ),
+            Op::Flush => shown(self.writer.clone().poll(|cx| self.connection.as_mut().poll_flush(cx))),
             Op::Close => {
                 self.granted = false;
-                shown(
-                    self.writer
-                        .clone()
-                        .poll(|cx| self.connection.as_mut().poll_close(cx)),
-                )
+                shown(self.writer.clone().poll(|cx| self.connection.as_mut().poll_close(cx)))
             }
             Op::Send(n) => {
                 self.granted = false;

@@ -1,0 +1,60 @@
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use crate::{DropReason, Outgoing, Wire};
+
+/// What has been accepted and the socket has not taken.
+#[derive(Debug)]
+pub(crate) struct Outbox<M> {
+    pub(crate) control: VecDeque<Outgoing<M>>,
+    /// The rest of a message that goes out in pieces.
+    pub(crate) rest: Option<M>,
+}
+
+/// A message that must not be written, and why.
+pub(crate) type Refused<M> = (Outgoing<M>, DropReason);
+
+impl<M> Outbox<M> {
+    pub(crate) fn new() -> Self {
+        Self {
+            control: VecDeque::new(),
+            rest: None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.rest.is_none()
+    }
+
+    /// What goes next. A control message waits for the end of a message in pieces only if the two must not mix.
+    pub(crate) fn next<W: Wire<M>>(&mut self, wire: &W) -> Result<M, Refused<M>> {
+        if let Some(mut rest) = self.rest.take() {
+            let control = self.control.front();
+            if !control.is_some_and(|control| wire.interleaves(&control.message)) {
+                let piece = wire.split(&mut rest);
+                return Ok(match piece {
+                    Some(piece) => {
+                        self.rest = Some(rest);
+                        piece
+                    }
+                    None => rest,
+                });
+            }
+            self.rest = Some(rest);
+        }
+        // Callers ask only when there is something, and the rest was not it.
+        hand_over(self.control.pop_front().expect("the outbox is not empty"))
+    }
+}
+
+/// The last look at a message before the codec gets it. From here on the peer may see it.
+pub(crate) fn hand_over<M>(item: Outgoing<M>) -> Result<M, Refused<M>> {
+    if item.deadline.is_some() && item.is_expired(Instant::now()) {
+        return Err((item, DropReason::Expired));
+    }
+    match &item.ticket {
+        Some(ticket) if !ticket.mark_sent() => Err((item, DropReason::Cancelled)),
+        _ => Ok(item.message),
+    }
+}

@@ -1,0 +1,106 @@
+//! What a connection begins with: done before it is handed up, or the dial fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::task::JoinHandle;
+use tower::{Layer, ServiceExt};
+use tower_ws_core::*;
+use tower_ws_test::conformance;
+use tower_ws_transport::memory;
+
+type Peer = memory::Socket<String>;
+
+async fn login(mut talk: Talk<String>) -> Result<Talk<String>, Failure> {
+    talk.send("hello".to_owned()).await?;
+    loop {
+        let said = talk.recv().await?;
+        match said.as_str() {
+            "welcome" => break,
+            "no" => return Err(Failure::new(FailureKind::Auth, "the server said no")),
+            _ => talk.keep(said)?,
+        }
+    }
+    talk.up().resumed = true;
+    Ok(talk)
+}
+
+/// Dials a peer that does `script`.
+async fn dial<Fut>(script: impl FnOnce(Peer) -> Fut) -> (Result<Exchanged<String>, BoxError>, JoinHandle<Fut::Output>)
+where
+    Fut: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (transport, mut listener) = memory::channel(8);
+    let dial = tokio::spawn(ExchangeLayer::new("login", login).layer(transport).oneshot(()));
+    let peer = tokio::spawn(script(listener.accept().await.unwrap()));
+    (dial.await.unwrap(), peer)
+}
+
+async fn failure<Fut>(script: impl FnOnce(Peer) -> Fut) -> Failure
+where
+    Fut: Future<Output: Send + 'static> + Send + 'static,
+{
+    Failure::of(dial(script).await.0.unwrap_err())
+}
+
+#[tokio::test(start_paused = true)]
+async fn up_comes_after_the_dialogue_and_what_came_early_follows_it() {
+    let (connection, peer) = dial(async |mut peer: Peer| {
+        assert_eq!(peer.next().await.unwrap().unwrap(), "hello");
+        for text in ["early", "earlier", "welcome", "late"] {
+            peer.send(text.to_owned()).await.unwrap();
+        }
+        peer
+    })
+    .await;
+    let mut connection = connection.unwrap();
+    let _peer = peer.await.unwrap();
+    let Some(Event::Up(up)) = connection.next().await else {
+        panic!()
+    };
+    assert!(up.resumed);
+    assert_eq!(up.layers.last(), Some(&"login"));
+    for expected in ["early", "earlier", "late"] {
+        let Some(Event::Message(text)) = connection.next().await else {
+            panic!()
+        };
+        assert_eq!(text, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_an_end_and_silence_fail_the_dial_each_by_its_name() {
+    let refused = failure(async |mut peer: Peer| {
+        peer.send("no".to_owned()).await.unwrap();
+        peer
+    })
+    .await;
+    assert_eq!(refused.kind(), FailureKind::Auth);
+    assert_eq!(
+        failure(async |peer: Peer| drop(peer)).await.kind(),
+        FailureKind::Network
+    );
+    let silent = failure(async |peer: Peer| {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        peer
+    })
+    .await;
+    assert_eq!(silent.kind(), FailureKind::Timeout);
+    assert!(silent.to_string().contains("`login`"), "{silent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_comes_to_the_point_is_left() {
+    let failure = failure(async |mut peer: Peer| while peer.send("chatter".to_owned()).await.is_ok() {}).await;
+    assert_eq!(
+        (failure.kind(), failure.disposition()),
+        (FailureKind::Policy, Disposition::Backoff)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_conforms() {
+    conformance::layer(ExchangeLayer::new("nothing", |talk: Talk<String>| async { Ok(talk) })).await;
+}

@@ -1,0 +1,152 @@
+use std::fmt;
+
+use tower::{
+    Layer, Service, ServiceExt,
+    layer::util::{Identity, Stack},
+};
+use tower_ws_client::{Client, ClientLayer, Inbound};
+use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
+use tower_ws_reconnect::ReconnectLayer;
+use tower_ws_transport::{Connector, JsonText, Message, Transport, TransportLayer, connector};
+
+/// Connects by the recommended stack with its defaults. See the [crate docs](crate).
+///
+/// Resolves when the first connection is up. A server that is not there yet is waited for, as long as it takes: put a
+/// `tokio::time::timeout` around it, or use [`Builder::reconnect`] with
+/// [`fail_fast`](ReconnectLayer::fail_fast), if that is too long. Dropping the future ends the attempt.
+///
+/// # Errors
+///
+/// [`ConnectError`], when the address is none, or when trying again would not help: a certificate that is wrong, a
+/// refusal for good.
+pub async fn connect(url: impl AsRef<str>) -> Result<(Client, Inbound), ConnectError> {
+    builder(url).connect().await
+}
+
+/// The recommended stack, to be changed before it connects.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), tower_ws::ConnectError> {
+/// use std::time::Duration;
+/// use tower_ws::{reconnect::ReconnectLayer, transport::TransportLayer};
+///
+/// let (client, inbound) = tower_ws::builder("wss://example.com/mcp")
+///     .transport(TransportLayer::new().subprotocols(["mcp"]).timeout(Duration::from_secs(5)))
+///     .reconnect(ReconnectLayer::new().fail_fast())
+///     .header("x-tenant", "blue")
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+pub fn builder(url: impl AsRef<str>) -> Builder {
+    let url = url.as_ref();
+    Builder {
+        request: http::Request::get(url),
+        client: ClientLayer::new(JsonText),
+        reconnect: ReconnectLayer::new(),
+        below: Identity::new(),
+        transport: TransportLayer::new(),
+    }
+}
+
+/// The recommended stack, before it connects. See [`builder`].
+#[must_use = "a builder does nothing until it connects"]
+pub struct Builder<L = Identity> {
+    request: http::request::Builder,
+    client: ClientLayer<JsonText>,
+    reconnect: ReconnectLayer,
+    below: L,
+    transport: TransportLayer,
+}
+
+impl<L> Builder<L> {
+    /// Adds a header to each handshake.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// Replaces the layer on top, which makes calls of messages.
+    pub fn client(mut self, client: ClientLayer<JsonText>) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Replaces the layer that redials.
+    pub fn reconnect(mut self, reconnect: ReconnectLayer) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Replaces the transport.
+    pub fn transport(mut self, transport: TransportLayer) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Adds a layer below reconnect: it acts on each connection anew. The one added first is the outermost.
+    ///
+    /// This is the place of a dialogue that opens each connection
+    /// ([`ExchangeLayer`](tower_ws_core::ExchangeLayer)).
+    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>> {
+        Builder {
+            request: self.request,
+            client: self.client,
+            reconnect: self.reconnect,
+            below: Stack::new(layer, self.below),
+            transport: self.transport,
+        }
+    }
+
+    /// Connects. See [`connect`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn connect(self) -> Result<(Client, Inbound), ConnectError>
+    where
+        L: Layer<Transport<Connector>>,
+        L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    {
+        let request = self.request.body(()).map_err(|error| ConnectError(error.into()))?;
+        // Each place with its reason:
+        let stack = tower::ServiceBuilder::new()
+            // calls in, replies out; on top, so that it sees the whole session
+            .layer(self.client)
+            // above it a connection lives across drops, below it everything is per connection
+            .layer(self.reconnect)
+            // what each connection begins with, before anything that waits above may go
+            .layer(self.below)
+            // WebSocket, with its limits and deadlines
+            .layer(self.transport)
+            // TCP and TLS
+            .service(connector());
+        stack.oneshot(request).await.map_err(ConnectError)
+    }
+}
+
+impl<L> fmt::Debug for Builder<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the address nor the headers: both can hold secrets.
+        f.debug_struct("Builder")
+            .field("client", &self.client)
+            .field("reconnect", &self.reconnect)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// No session could be had. The sources say why, from the outermost layer inwards.
+#[derive(Debug, thiserror::Error)]
+#[error("could not connect")]
+pub struct ConnectError(#[source] BoxError);
+
+impl ConnectError {
+    /// Why, classified.
+    pub fn failure(&self) -> Failure {
+        find::<Failure>(&*self.0)
+            .cloned()
+            .unwrap_or_else(|| Failure::new(FailureKind::Local, "the cause has no classification"))
+    }
+}
