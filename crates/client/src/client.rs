@@ -11,9 +11,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
-use tower_ws_core::jsonrpc::{Kind, scan};
+use tower_ws_core::jsonrpc::parse_error;
 
-use crate::{CallError, Reply, Request, shared::Shared};
+use crate::{CallError, Reply, Request, shared::Shared, table::Answer};
 
 /// A handle on a session: a cloneable [`Service`] from [`Request`] to [`Reply`].
 ///
@@ -182,11 +182,13 @@ impl Future for CallFuture {
             },
         };
         self.0 = Call::Done;
-        let text = outcome?;
-        // Telling a result from an error is left to the caller's task; the driver only routes.
-        Poll::Ready(match scan(&text) {
-            Ok(Kind::Error(_)) => Err(Reply::refusal(&text)),
-            _ => Ok(Reply::new(text)),
+        Poll::Ready(match outcome {
+            Ok(Answer::Result(text)) => Ok(Reply::new(text)),
+            Ok(Answer::Error(text)) => Err(match parse_error(&text) {
+                Ok(error) => CallError::Rpc(error),
+                Err(malformed) => CallError::Malformed(malformed),
+            }),
+            Err(error) => Err(error),
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     CallError, Incoming, Notification, Request, ServerRequest,
     mailbox::{Mailbox, Put},
     shared::{Body, Entry, Shared, Stage},
+    table::Answer,
 };
 
 /// Drives a connection: reads always, feeds what is ready, flushes once. Nothing moves unless it is polled.
@@ -132,14 +133,17 @@ where
 
     fn read(self: Pin<&mut Self>, text: Bytes) {
         match scan(&text) {
-            Ok(Kind::Result(id) | Kind::Error(id)) => {
-                if !self.shared.settle(id, Ok(text)) {
-                    tracing::debug!(id, "an answer that nobody waits for was ignored");
-                }
-            }
+            Ok(Kind::Result(id)) => self.answered(id, Answer::Result(text)),
+            Ok(Kind::Error(id)) => self.answered(id, Answer::Error(text)),
             Ok(Kind::Call) => self.called(text),
             Ok(Kind::Stray) => tracing::warn!("an answer to no request of ours was ignored"),
             Err(error) => tracing::warn!(%error, "a message of the peer's was ignored"),
+        }
+    }
+
+    fn answered(&self, id: u64, answer: Answer) {
+        if !self.shared.settle(id, Ok(answer)) {
+            tracing::debug!(id, "an answer that nobody waits for was ignored");
         }
     }
 

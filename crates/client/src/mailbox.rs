@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -17,6 +18,13 @@ use crate::{Notification, Request, ServerRequest};
 #[derive(Debug)]
 pub struct Inbound {
     mailbox: Mailbox,
+}
+
+impl Inbound {
+    /// The next item; `None` once the session has ended. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
 }
 
 /// One thing that came in.

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tower_ws_core::{
     Replay,
-    jsonrpc::{self, Malformed, parse_answer},
+    jsonrpc::{self, parse_result},
 };
 
 use crate::CallError;
@@ -125,7 +125,7 @@ impl Reply {
     ///
     /// [`CallError::Malformed`] if the result is no `T`.
     pub fn result<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        Ok(parse_answer(&self.text)??)
+        Ok(parse_result(&self.text)?)
     }
 
     /// The result as JSON text, borrowed.
@@ -134,21 +134,12 @@ impl Reply {
     ///
     /// [`CallError::Malformed`] if it is no JSON.
     pub fn raw_result(&self) -> Result<&RawValue, CallError> {
-        Ok(parse_answer(&self.text)??)
+        Ok(parse_result(&self.text)?)
     }
 
     /// The whole answer as JSON text, with its envelope.
     pub fn text(&self) -> &Bytes {
         &self.text
-    }
-
-    /// An answer that is an error, as the error that it is.
-    pub(crate) fn refusal(text: &[u8]) -> CallError {
-        match parse_answer::<&RawValue>(text) {
-            Ok(Err(error)) => CallError::Rpc(error),
-            Ok(Ok(_)) => CallError::Malformed(Malformed::Shape),
-            Err(malformed) => CallError::Malformed(malformed),
-        }
     }
 }
 

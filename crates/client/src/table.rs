@@ -36,7 +36,14 @@ struct Slot {
 }
 
 /// How a call ended.
-pub(crate) type Outcome = Result<Bytes, CallError>;
+pub(crate) type Outcome = Result<Answer, CallError>;
+
+/// What the peer answered, as text: parsing is left to the caller's task.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Result(Bytes),
+    Error(Bytes),
+}
 
 /// Those to wake, once no lock is held.
 pub(crate) type Wakers = Vec<Waker>;
@@ -263,7 +270,7 @@ mod tests {
         let first = table.open(now, LIMIT, None).id;
         assert_eq!(table.abandon(first), Some(Phase::Waiting));
         let others: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None).id).collect();
-        assert!(table.settle(first, Ok(Bytes::new())).is_none());
+        assert!(table.settle(first, Ok(Answer::Result(Bytes::new()))).is_none());
         for id in others {
             assert!(poll(&mut table, id).is_pending());
         }
@@ -307,13 +314,13 @@ mod tests {
                         open.insert(id);
                     }
                     2 => if let Some(id) = any(&open) {
-                        table.settle(id, Ok(Bytes::from(id.to_string())));
+                        table.settle(id, Ok(Answer::Result(Bytes::from(id.to_string()))));
                         open.remove(&id);
                         settled.insert(id);
                     },
                     _ => if let Some(id) = any(&settled) {
                         settled.remove(&id);
-                        let Poll::Ready(Ok(text)) = poll(&mut table, id) else { panic!() };
+                        let Poll::Ready(Ok(Answer::Result(text))) = poll(&mut table, id) else { panic!() };
                         prop_assert_eq!(text, id.to_string());
                     } else if let Some(id) = any(&open) {
                         open.remove(&id);

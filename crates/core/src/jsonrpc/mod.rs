@@ -18,7 +18,7 @@ pub use self::{
     codec::{Codec, Decoded},
     error::{JsonPlace, Malformed, RpcError},
     ids::Ids,
-    parse::{Call, parse_answer},
+    parse::{Call, parse_error, parse_result},
     scan::{Kind, scan},
     write::{write_answer, write_call},
 };

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Kind, Malformed, RpcError, scan, scan::present};
+use super::{Malformed, RpcError, scan::present};
 
 /// A request or a notification of the peer's, borrowed from its text.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads the envelope of a text that [`scan`] found to be a [`Kind::Call`].
+    /// Reads the envelope of a text that [`scan`](super::scan) found to be a [`Kind::Call`](super::Kind::Call).
     ///
     /// # Errors
     ///
@@ -30,26 +30,32 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The answer to a request: a result of type `T`, or the peer's error.
+/// The result of a text that [`scan`](super::scan) found to be a [`Kind::Result`](super::Kind::Result).
 ///
 /// # Errors
 ///
-/// [`Malformed`] if the text is no answer, or its result is no `T`.
-pub fn parse_answer<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<Result<T, RpcError>, Malformed> {
+/// [`Malformed`] if it has no result, or one that is no `T`.
+pub fn parse_result<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Malformed> {
     #[derive(Deserialize)]
     struct Success<T> {
         result: T,
     }
+    let Success { result } = serde_json::from_slice(text)?;
+    Ok(result)
+}
+
+/// The error of a text that [`scan`](super::scan) found to be a [`Kind::Error`](super::Kind::Error).
+///
+/// # Errors
+///
+/// [`Malformed`] if it has no error of the form that the specification gives it.
+pub fn parse_error(text: &[u8]) -> Result<RpcError, Malformed> {
     #[derive(Deserialize)]
     struct Refusal {
         error: RpcError,
     }
-    match scan(text)? {
-        Kind::Result(_) => serde_json::from_slice(text).map(|Success { result }| Ok(result)),
-        Kind::Error(_) => serde_json::from_slice(text).map(|Refusal { error }| Err(error)),
-        Kind::Call | Kind::Stray => return Err(Malformed::Shape),
-    }
-    .map_err(Malformed::from)
+    let Refusal { error } = serde_json::from_slice(text)?;
+    Ok(error)
 }
 
 #[cfg(test)]
@@ -57,25 +63,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_parsed_by_type() {
-        let parse = |text: &'static str| parse_answer::<Option<u8>>(text.as_bytes());
-        assert_eq!(
-            parse(r#"{"jsonrpc":"2.0","id":1,"result":5}"#).unwrap().unwrap(),
-            Some(5)
-        );
-        assert_eq!(
-            parse(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).unwrap().unwrap(),
-            None
-        );
-        let error = parse(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no","data":[1]}}"#);
-        assert_eq!(error.unwrap().unwrap_err().code, -1);
+    fn results_are_parsed_by_type() {
+        let parse = |text: &'static str| parse_result::<Option<u8>>(text.as_bytes());
+        assert_eq!(parse(r#"{"jsonrpc":"2.0","id":1,"result":5}"#).unwrap(), Some(5));
+        assert_eq!(parse(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).unwrap(), None);
         assert!(parse(r#"{"jsonrpc":"2.0","id":1,"result":"secret"}"#).is_err());
         assert!(parse(r#"{"jsonrpc":"2.0","id":1,"result":5"#).is_err());
     }
 
     #[test]
-    fn an_error_never_quotes_the_text() {
-        let error = parse_answer::<u8>(br#"{"jsonrpc":"2.0","id":1,"result":"hunter2"}"#).unwrap_err();
+    fn errors_have_a_code() {
+        let text = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no","data":[1]}}"#;
+        assert_eq!(parse_error(text).unwrap().code, -1);
+        assert!(parse_error(br#"{"jsonrpc":"2.0","id":1,"error":"no"}"#).is_err());
+    }
+
+    #[test]
+    fn a_malformed_text_is_not_quoted() {
+        let error = parse_result::<u8>(br#"{"jsonrpc":"2.0","id":1,"result":"hunter2"}"#).unwrap_err();
         let shown = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
     }
