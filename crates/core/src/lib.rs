@@ -130,8 +130,10 @@ mod halves;
 pub mod jsonrpc;
 mod lift;
 mod map;
+mod measure;
 mod outbox;
 mod outgoing;
+mod probe;
 mod progress;
 mod ticket;
 mod wire;
@@ -150,7 +152,9 @@ pub use self::{
     failure::{Close, Failure, FailureKind, RetryAfter, find},
     lift::Lift,
     map::{MapConnection, Wrap},
+    measure::{Length, Measure},
     outgoing::{Lane, Outgoing, Replay},
+    probe::Probe,
     progress::Progress,
     ticket::{Phase, Ticket},
     wire::{Inbound, Plain, Wire},

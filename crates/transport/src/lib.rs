@@ -81,6 +81,7 @@
 mod classify;
 mod codec;
 mod connector;
+mod frames;
 mod handshake;
 mod io;
 mod lift;
@@ -101,6 +102,7 @@ pub use self::connector::{Connector, connector, connector_with};
 pub use self::{
     codec::JsonText,
     connector::{Resolver, Resolving, tcp_connector},
+    frames::Frames,
     handshake::Handshake,
     io::Counted,
     lift::{LiftLayer, Lifted, ToConnection},
