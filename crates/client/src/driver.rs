@@ -50,6 +50,8 @@ pub struct Driver<C, K> {
     /// There is no connection, and a layer below tries to have one.
     down: bool,
     closing: bool,
+    /// Why this side ends the session, if nobody asked it to.
+    overrun: Option<Failure>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -91,6 +93,7 @@ where
             end_cause: EndCause::new(),
             down: false,
             closing: false,
+            overrun: None,
             sleep: None,
         }
     }
@@ -107,11 +110,15 @@ where
                 let this = self.as_mut().project();
                 *this.epoch = up.epoch;
                 *this.down = false;
+                *this.cause = None;
                 *this.end_cause = up.extensions.get::<EndCause>().cloned().unwrap_or_default();
                 self.put(Incoming::Up(up));
             }
-            Event::Down(down) => {
+            Event::Down(mut down) => {
                 let this = self.as_mut().project();
+                if let (Some(overrun), false) = (&this.overrun, down.will_retry) {
+                    down.cause = overrun.clone();
+                }
                 *this.dirty = false;
                 *this.control_given = 0;
                 *this.cause = Some(down.cause.clone());
@@ -174,20 +181,22 @@ where
         match self.mailbox.put(item) {
             Put::Kept => {}
             Put::Unread(Incoming::Request(request)) => {
-                request.reject(&RpcError::new(
+                request.turn_away(&RpcError::new(
                     RpcError::METHOD_NOT_FOUND,
                     "nobody answers requests here",
                 ));
             }
             Put::Evicted(Incoming::Request(request)) => {
-                request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));
+                request.turn_away(&RpcError::new(RpcError::BUSY, "too many requests at once"));
             }
             Put::Unread(_) | Put::Evicted(_) => {}
+            // It ends already.
+            Put::Overrun if self.closing => {}
             Put::Overrun => {
                 let this = self.project();
                 let text = "the application did not read what came in fast enough, and asked to end then";
                 tracing::error!("{text}");
-                this.cause
+                this.overrun
                     .get_or_insert_with(|| Failure::new(FailureKind::Policy, text));
                 *this.closing = true;
             }
@@ -210,13 +219,17 @@ where
                 }),
             );
         }
+        let (waited_for, replay) = (outgoing.ticket.is_some(), outgoing.replay);
+        let given_up = outgoing.ticket.as_ref().is_some_and(Ticket::is_cancelled);
         let request = match self.codec.decode(outgoing.message) {
-            Decoded::Json(text) => Call::parse(&text).ok().map(Request::from_call),
+            Decoded::Json(text) => Call::parse(&text)
+                .ok()
+                .map(|call| Request::from_call(call).replay(replay)),
             _ => None,
         };
         if self.closing && !seen {
-            self.shared.lock().keep_leftover(request);
-        } else if outgoing.ticket.is_none() {
+            self.shared.lock().keep_leftover(request.filter(|_| !given_up));
+        } else if !waited_for {
             self.put(Incoming::Undelivered { request, reason });
         }
     }
@@ -331,7 +344,12 @@ where
 
     /// The session is over, however it came about.
     fn end(mut self: Pin<&mut Self>) {
-        let cause = self.end_cause.get().or(self.cause.as_ref()).cloned();
+        let known = self.overrun.as_ref().or(self.end_cause.get());
+        let cause = match known {
+            // Closed between two connections: why the last one went down is another story.
+            None if self.closing && self.down => Some(Failure::closed_locally()),
+            known => known.or(self.cause.as_ref()).cloned(),
+        };
         // The application was told that there might be another connection.
         if let (true, Some(cause)) = (self.down, &cause) {
             let mut down = Down::new(cause.clone());
@@ -352,6 +370,8 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Before anything is looked at: what another thread adds meanwhile wakes this task again.
+        self.shared.lock().park_driver(cx);
         for _ in 0..ROUNDS {
             let reading = self.as_mut().poll_read(cx);
             if let Poll::Ready(Reading::Ended) = reading {
@@ -368,9 +388,6 @@ where
             if self.as_mut().poll_clock(cx).is_ready() || reading.is_ready() {
                 continue;
             }
-            let this = self.project();
-            let mut state = this.shared.lock();
-            state.park_driver(cx);
             return Poll::Pending;
         }
         cx.waker().wake_by_ref();
@@ -382,10 +399,8 @@ where
 impl<C, K> PinnedDrop for Driver<C, K> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        let cause = this
-            .cause
-            .take()
-            .unwrap_or_else(|| Failure::new(FailureKind::Local, "the driver of the session was dropped"));
+        // After the session's end this says nothing new.
+        let cause = Failure::new(FailureKind::Local, "the driver of the session was dropped");
         this.shared.end(Some(cause), this.batch.drain(..));
         this.mailbox.end();
     }

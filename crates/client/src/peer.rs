@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tower_ws_core::jsonrpc::{Call, Malformed, RpcError, write_answer};
 
-use crate::shared::Shared;
+use crate::shared::{Body, Shared};
 
 /// The peer tells something and wants no answer.
 ///
@@ -113,6 +113,16 @@ impl ServerRequest {
         self.answer(Err(error));
     }
 
+    /// Answers with an error although nobody has looked at the request. A peer that floods us and does not read gets only
+    /// some of these: there is no room for more of them than for other control messages.
+    pub(crate) fn turn_away(mut self, error: &RpcError) {
+        self.answered = true;
+        if let Some(shared) = self.shared.upgrade() {
+            let answer = self.write(Err(error));
+            shared.lock().push_control(answer);
+        }
+    }
+
     fn answer(mut self, answer: Result<&str, &RpcError>) {
         self.send(answer);
     }
@@ -120,10 +130,14 @@ impl ServerRequest {
     fn send(&mut self, answer: Result<&str, &RpcError>) {
         self.answered = true;
         if let Some(shared) = self.shared.upgrade() {
-            let mut text = BytesMut::new();
-            write_answer(&mut text, &self.id, answer);
-            shared.answer(self.epoch, text.freeze());
+            shared.answer(self.write(answer));
         }
+    }
+
+    fn write(&self, answer: Result<&str, &RpcError>) -> Body {
+        let mut text = BytesMut::new();
+        write_answer(&mut text, &self.id, answer);
+        Body::Answer(self.epoch, text.freeze())
     }
 }
 

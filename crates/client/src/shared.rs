@@ -166,13 +166,13 @@ impl Shared {
     }
 
     /// Answers a request of the peer's.
-    pub(crate) fn answer(&self, epoch: u64, text: Bytes) {
+    pub(crate) fn answer(&self, answer: Body) {
         let mut state = self.lock();
         if matches!(state.stage, Stage::Ended(_)) {
             return;
         }
         let entry = Entry {
-            body: Body::Answer(epoch, text),
+            body: answer,
             ticket: None,
             deadline: None,
             _permit: None,
@@ -189,7 +189,8 @@ impl Shared {
     pub(crate) fn client_dropped(&self) {
         let mut state = self.lock();
         state.clients -= 1;
-        let last = state.clients == 0;
+        // A close that is under way has its own grace.
+        let last = state.clients == 0 && matches!(state.stage, Stage::Open);
         drop(state);
         if last {
             self.drain(self.config.close_grace);

@@ -18,7 +18,7 @@ use support::{Puppet, Text, settle};
 use tokio::task::JoinHandle;
 use tower::{Service, ServiceExt};
 use tower_ws_client::*;
-use tower_ws_core::{BoxError, DropReason, Event, Lane, jsonrpc::Malformed};
+use tower_ws_core::{BoxError, DropReason, Event, Lane, Replay, jsonrpc::Malformed};
 
 type Answer = JoinHandle<Result<Reply, CallError>>;
 
@@ -222,6 +222,25 @@ async fn a_message_that_a_layer_holds_survives_the_outage_and_one_that_it_drops_
     assert!(!error.may_have_been_seen());
     puppet.answer(1, &json!(1));
     assert!(outcome(held).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_held_is_handed_back_if_somebody_still_wants_it() {
+    let (puppet, client, _inbound) = Puppet::start(&layer());
+    settle().await;
+    puppet.pull(|s| s.hold = true);
+    let wanted = start(&client, Request::new("wanted").replay(Replay::Safe));
+    let given_up = start(&client, Request::new("given up"));
+    let late = start(&client, Request::new("late").timeout(Duration::from_millis(5)));
+    settle().await;
+    given_up.abort();
+    assert!(outcome(late).await.is_err());
+    let left = client.close(Duration::ZERO).await;
+    assert!(!outcome(wanted).await.unwrap_err().may_have_been_seen());
+    let [unsent] = &left.unsent[..] else { panic!("{left:?}") };
+    assert_eq!(unsent.method(), "wanted");
+    // What it was declared to be, it still is.
+    assert!(format!("{unsent:?}").contains("Safe"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -217,6 +217,23 @@ async fn a_flood_of_pings_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_requests_is_bounded() {
+    let (puppet, _client, _inbound) = Puppet::start(&layer().inbound(4, Lag::DropOldest));
+    settle().await;
+    puppet.pull(|s| (s.ready, s.flushable) = (false, false));
+    for id in 0..10_000 {
+        puppet.say(&request(id));
+    }
+    settle().await;
+    puppet.pull(|s| (s.ready, s.flushable) = (true, true));
+    let answers = puppet.sent().await.len();
+    assert!(
+        answers < 200,
+        "{answers} answers were kept for a peer that does not read"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_goes_only_to_the_connection_that_asked() {
     let (puppet, _client, mut inbound) = Puppet::start(&layer());
     puppet.say(&request(1));
