@@ -1,0 +1,232 @@
+//! The least that calls over tokio-tungstenite need: about as far as one gets on that crate.
+//!
+//! One task drives the connection; one short lock holds the queue and the waiting calls; the slot of a call is its id; one
+//! flush covers all that is queued. It does not reconnect, ping, time out or forgive a dropped call.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::Write;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{BufMut, BytesMut};
+use futures_core::Stream;
+use futures_sink::Sink;
+use slab::Slab;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::drive::calls::{self, Caller};
+use crate::meter::Meter;
+use crate::{BoxError, tuned};
+
+use super::{Kind, Target};
+
+pub(crate) const KIND: Kind = Kind {
+    name: "minimal",
+    run: |target, meter| Box::pin(run(target, meter)),
+};
+
+/// Four times that of the echoes: answers outlive the poll that read them, so each read buffer is used once.
+const READ_BUFFER: usize = 64 * 1024;
+/// Requests are written into blocks of this size, so that a small one costs no allocation.
+const BLOCK: usize = 64 * 1024;
+
+async fn run(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
+    let socket = tuned::connect(&target, "/rpc", READ_BUFFER).await?;
+    let client = Client::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Driver::new(socket, client.clone()));
+    calls::spawn(&mut tasks, &client, &target, &meter);
+    calls::first_failure(tasks).await
+}
+
+// === impl Client ===
+
+#[derive(Clone, Default)]
+struct Client(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Utf8Bytes>,
+    block: BytesMut,
+    calls: Slab<Slot>,
+    driver: Option<Waker>,
+}
+
+enum Slot {
+    Waiting(Waker),
+    /// The whole answer, and where the result starts in it.
+    Answered(Utf8Bytes, usize),
+}
+
+impl Client {
+    /// Gives the answer to its call.
+    fn answer(&self, answer: Utf8Bytes) -> Result<(), BoxError> {
+        let (id, at) = scan_id(&answer).ok_or("an answer without an id")?;
+        let mut state = self.lock();
+        let slot = state.calls.get_mut(id).ok_or("an answer to an unknown call")?;
+        let Slot::Waiting(caller) = mem::replace(slot, Slot::Answered(answer, at)) else {
+            return Err("a second answer to a call".into());
+        };
+        drop(state);
+        caller.wake();
+        Ok(())
+    }
+
+    /// Swaps the requests for the empty `queue`; if there are none, `driver` is woken by the next one.
+    fn take_queue(&self, queue: &mut VecDeque<Utf8Bytes>, driver: &Waker) -> bool {
+        let mut state = self.lock();
+        if state.queue.is_empty() {
+            state.driver = Some(driver.clone());
+            return false;
+        }
+        mem::swap(queue, &mut state.queue);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caller for Client {
+    async fn call(&self, text: &str) -> Result<String, BoxError> {
+        let call = Call {
+            client: self,
+            text,
+            id: None,
+        };
+        call.await
+    }
+}
+
+// === impl Call ===
+
+struct Call<'a> {
+    client: &'a Client,
+    text: &'a str,
+    id: Option<usize>,
+}
+
+impl Future for Call<'_> {
+    type Output = Result<String, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.client.lock();
+        let Some(id) = self.id else {
+            let id = state.calls.insert(Slot::Waiting(cx.waker().clone()));
+            let request = write_request(&mut state.block, id, self.text)?;
+            state.queue.push_back(request);
+            let driver = if state.queue.len() == 1 {
+                state.driver.take()
+            } else {
+                None
+            };
+            drop(state);
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+            self.id = Some(id);
+            return Poll::Pending;
+        };
+        match state.calls.get_mut(id).ok_or("the call was answered before")? {
+            Slot::Waiting(waker) => {
+                waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
+            Slot::Answered(..) => {}
+        }
+        let Slot::Answered(answer, at) = state.calls.remove(id) else {
+            return Poll::Ready(Err("the call has no answer".into()));
+        };
+        drop(state);
+        Poll::Ready(Ok(serde_json::from_str(&answer[at..answer.len() - 1])?))
+    }
+}
+
+/// The id of an answer with its fields in the usual order, and where its result starts.
+fn scan_id(answer: &str) -> Option<(usize, usize)> {
+    let rest = answer.strip_prefix(r#"{"jsonrpc":"2.0","id":"#)?;
+    let (id, rest) = rest.split_at(rest.bytes().position(|byte| !byte.is_ascii_digit())?);
+    let result = rest.strip_prefix(r#","result":"#)?;
+    Some((id.parse().ok()?, answer.len() - result.len()))
+}
+
+fn write_request(block: &mut BytesMut, id: usize, text: &str) -> Result<Utf8Bytes, BoxError> {
+    if block.capacity() < text.len() + 128 {
+        block.reserve(BLOCK.max(text.len() + 128));
+    }
+    let mut writer = block.writer();
+    writer.write_all(br#"{"jsonrpc":"2.0","id":"#)?;
+    serde_json::to_writer(&mut writer, &id)?;
+    writer.write_all(br#","method":"echo","params":["#)?;
+    serde_json::to_writer(&mut writer, text)?;
+    writer.write_all(b"]}")?;
+    Ok(block.split().freeze().try_into()?)
+}
+
+// === impl Driver ===
+
+struct Driver {
+    socket: WebSocketStream<TcpStream>,
+    client: Client,
+    queue: VecDeque<Utf8Bytes>,
+    unflushed: bool,
+}
+
+impl Driver {
+    fn new(socket: WebSocketStream<TcpStream>, client: Client) -> Self {
+        Self {
+            socket,
+            client,
+            queue: VecDeque::new(),
+            unflushed: false,
+        }
+    }
+
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Infallible, BoxError>> {
+        loop {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)).ok_or("the connection ended")?? {
+                Message::Text(answer) => self.client.answer(answer)?,
+                other => {
+                    return Poll::Ready(Err(format!("an unexpected message: {other:?}").into()));
+                }
+            }
+        }
+    }
+
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        while !self.queue.is_empty() || self.client.take_queue(&mut self.queue, cx.waker()) {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
+            if let Some(request) = self.queue.pop_front() {
+                Pin::new(&mut self.socket).start_send(Message::Text(request))?;
+                self.unflushed = true;
+            }
+        }
+        // Also when nothing is new: an earlier flush may not have come to its end.
+        if self.unflushed {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Future for Driver {
+    type Output = Result<Infallible, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(ended) = self.poll_answers(cx) {
+            return Poll::Ready(ended);
+        }
+        if let Poll::Ready(Err(error)) = self.poll_requests(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,54 @@
+//! tower-ws without its client: the connection plane, driven as tokio-tungstenite is.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_ws::core::{Event, Outgoing};
+use tower_ws::reconnect::ReconnectLayer;
+use tower_ws::transport::{Message, TransportLayer, connector};
+
+use crate::BoxError;
+use crate::drive::echo::{Codec, batched};
+use crate::meter::Meter;
+
+use super::{Kind, Target};
+
+pub(crate) const KIND: Kind = Kind {
+    name: "tower-ws-echo",
+    run: |target, meter| Box::pin(run(target, meter)),
+};
+
+async fn run(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
+    let request = http::Request::get(format!("ws://{}/echo", target.address)).body(())?;
+    let connection = ServiceBuilder::new()
+        .layer(ReconnectLayer::new().fail_fast())
+        .layer(TransportLayer::new())
+        .service(connector())
+        .oneshot(request)
+        .await?;
+    let mut connection = Box::pin(connection);
+    // `Up` comes first, and nothing is ready before it has been read.
+    futures_util::StreamExt::next(&mut connection).await;
+    batched(connection, Events, target, meter).await
+}
+
+struct Events;
+
+impl<S> Codec<S> for Events
+where
+    S: futures_core::Stream<Item = Event<Message>>,
+{
+    type Message = Outgoing<Message>;
+
+    fn wrap(&self, payload: Bytes) -> Outgoing<Message> {
+        Outgoing::new(Message::Binary(payload))
+    }
+
+    fn unwrap(&self, event: Event<Message>) -> Result<Option<Bytes>, BoxError> {
+        match event {
+            Event::Message(Message::Binary(payload)) => Ok(Some(payload)),
+            other => Err(format!("an unexpected event: {other:?}").into()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! tower-ws side by side with its peers, inside one run: see README.md.
+
+mod args;
+mod check;
+mod compare;
+mod cpu;
+mod drive;
+mod kinds;
+mod meter;
+mod payload;
+mod peer;
+mod pin;
+mod report;
+mod server;
+mod tuned;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::args::{Command, Plan};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<ExitCode, BoxError> {
+    match args::parse()? {
+        Command::Help => print!("{}", args::USAGE),
+        Command::Server(core) => server::serve(core)?,
+        Command::Compare(plan) => return compare(&plan),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(plan: &Plan) -> Result<ExitCode, BoxError> {
+    let cells = compare::run(plan)?;
+    if let Some(path) = &plan.json {
+        let json = serde_json::json!({
+            "repetitions": plan.repetitions,
+            "run_ms": plan.timing.run.as_millis() as u64,
+            "cells": cells,
+        });
+        std::fs::write(path, format!("{json:#}\n"))?;
+    }
+    if plan.check && !check::hold(&cells) {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

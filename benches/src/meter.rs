@@ -1,0 +1,76 @@
+//! One measurement: how many replies, in what time, for how much processor time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::BoxError;
+use crate::cpu::Clocks;
+
+/// A client without a reply for so long is not slow but stuck.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// How long a client is driven before, and while, it is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) warm_up: Duration,
+    pub(crate) run: Duration,
+}
+
+/// What one run came to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Sample {
+    /// Replies a second.
+    pub(crate) rate: f64,
+    /// Processor time of the client per reply, in microseconds.
+    pub(crate) cpu_us: f64,
+    /// The share of the machine that other processes used meanwhile, from 0 to 1.
+    pub(crate) others: f64,
+}
+
+/// Counts the replies that have been checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter {
+    replies: Arc<AtomicU64>,
+}
+
+impl Meter {
+    pub(crate) fn add(&self, replies: u64) {
+        self.replies.fetch_add(replies, Ordering::Relaxed);
+    }
+
+    /// Measures whatever runs beside this future.
+    pub(crate) async fn sample(&self, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
+        sleep(timing.warm_up).await;
+        self.next_reply().await?;
+        let (clocks, replies, at) = (Clocks::read(peer)?, self.total(), Instant::now());
+        sleep(timing.run).await;
+        self.next_reply().await?;
+        let (took, replies) = (at.elapsed(), self.total() - replies);
+        let now = Clocks::read(peer)?;
+        Ok(Sample {
+            rate: replies as f64 / took.as_secs_f64(),
+            cpu_us: now.client_since(&clocks).as_secs_f64() * 1e6 / replies as f64,
+            others: now.others_since(&clocks)?,
+        })
+    }
+
+    /// Waits for a reply: a client that stopped on the way would pass for a slow one.
+    async fn next_reply(&self) -> Result<(), BoxError> {
+        let (before, at) = (self.total(), Instant::now());
+        while self.total() == before {
+            if at.elapsed() > STALLED {
+                return Err("no replies any more".into());
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    fn total(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,45 @@
+//! The peer: one thread, one connection at a time, in a process of its own.
+//!
+//! It has to be faster than every client under test, hence the framing by hand. It answers all it has read and writes the
+//! answers at once; it always reads, however much it still has to write, so that no client can lock up against it. For a
+//! while after the last byte it asks the socket again and again instead of sleeping, which keeps the wake-up of its core
+//! out of the figures for one message at a time.
+
+mod call;
+mod connection;
+mod frame;
+mod upgrade;
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use nix::sys::{prctl, signal::Signal};
+
+use crate::{BoxError, pin};
+
+use self::connection::Connection;
+
+/// What the peer does with a message, chosen by the path of the upgrade request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    /// `/echo`: sends every message back.
+    Echo,
+    /// `/rpc`: answers a JSON-RPC call with its only parameter.
+    Rpc,
+}
+
+/// Serves until the parent ends, having written its port to standard output.
+pub(crate) fn serve(core: Option<usize>) -> Result<(), BoxError> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if let Some(core) = core {
+        pin::this_thread(core)?;
+    }
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("{}", listener.local_addr()?.port());
+    for stream in listener.incoming() {
+        if let Err(error) = Connection::new(stream?).serve() {
+            eprintln!("peer: {error}");
+        }
+    }
+    Ok(())
+}
