@@ -38,7 +38,7 @@ impl<K> ClientLayer<K> {
     }
 
     /// How long a call waits for its answer, time in queues and outages included. Default 60 s; a
-    /// [request](Request::timeout) can say otherwise.
+    /// [request](crate::Request::timeout) can say otherwise.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;

@@ -10,7 +10,7 @@ pub enum Kind {
     Result(u64),
     /// The answer to the request with this id: an error.
     Error(u64),
-    /// A request or a notification of the peer's. [`Call::parse`] reads it.
+    /// A request or a notification of the peer's. [`Call::parse`](super::Call::parse) reads it.
     Call,
     /// A well-formed answer to no request that could be ours: its id is null or no positive integer.
     Stray,
