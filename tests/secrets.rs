@@ -1,0 +1,358 @@
+//! Secrets are planted in every place that holds some, and must show up in none that is shown: our logs down to `TRACE`,
+//! the `Debug` of whatever is public, the texts of errors and of their sources.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::{
+    error::Error,
+    fmt::Debug,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+use support::{SECOND, bounded, builder, eager, impatient, millis};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_ws::{
+    CallError, Client, Inbound, Incoming, Message, Request,
+    client::ClientLayer,
+    core::Event,
+    reconnect::{Handle, ReconnectLayer},
+    transport::{JsonText, Limits, TransportLayer, UpgradeError, connector},
+};
+use tower_ws_test::{Cut, Script, Server};
+use tracing::{Level, Metadata, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Stands in each place; what follows says which.
+const SECRET: &str = "hunter2";
+
+fn secret(place: &str) -> String {
+    format!("{SECRET}-{place}")
+}
+
+/// What was shown.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Vec<u8>>>);
+
+impl Shown {
+    /// From now on our crates' traces go here, those of this thread.
+    fn trace(&self) -> DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_ansi(false)
+            .with_writer(Ours(self.clone()))
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn text(&self, text: impl AsRef<str>) {
+        self.0.lock().unwrap().extend(text.as_ref().bytes().chain([b'\n']));
+    }
+
+    fn debug(&self, value: impl Debug) {
+        self.text(format!("{value:?}\n{value:#?}"));
+    }
+
+    fn error(&self, error: &(dyn Error + 'static)) {
+        self.debug(error);
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.text(error.to_string());
+            self.debug(error);
+            next = error.source();
+        }
+    }
+
+    fn check(&self) {
+        let shown = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("tower_ws"), "nothing was logged");
+        for line in shown.lines() {
+            assert!(!line.contains(SECRET), "{line}");
+        }
+    }
+}
+
+/// Writes what comes from our crates.
+struct Ours(Shown);
+
+impl<'a> MakeWriter<'a> for Ours {
+    type Writer = Box<dyn io::Write>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Box::new(self.0.clone())
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
+        // The server of the test kit is no part of the client.
+        let ours = meta.target().starts_with("tower_ws") && !meta.target().starts_with("tower_ws_test");
+        if ours { self.make_writer() } else { Box::new(io::sink()) }
+    }
+}
+
+impl io::Write for Shown {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn address(server: &Server) -> String {
+    format!("{}{}?token={}", server.url(), secret("path"), secret("query"))
+}
+
+/// A builder that holds secrets.
+fn loaded(url: &str) -> tower_ws::Builder {
+    builder(url)
+        .header("authorization", &format!("Bearer {}", secret("authorization")))
+        .header("x-key", &secret("header"))
+}
+
+async fn up(inbound: &mut Inbound, shown: &Shown) -> Option<Handle> {
+    loop {
+        let item = bounded(inbound.next()).await?;
+        shown.debug(&item);
+        if let Incoming::Up(up) = item {
+            return up.extensions.get().cloned();
+        }
+    }
+}
+
+fn show_end(ended: Result<impl Debug, CallError>, shown: &Shown) {
+    match ended {
+        Ok(reply) => shown.debug(reply),
+        Err(error) => shown.error(&error),
+    }
+}
+
+/// Says everything that a session can say, through an outage.
+#[tokio::test]
+async fn a_session_with_all_that_happens_in_one() {
+    let (shown, server) = (Shown::default(), Server::start(Script::json_rpc()).await.unwrap());
+    let _guard = shown.trace();
+    let layer = ClientLayer::new(JsonText).timeout(5 * SECOND).on_cancel(|id| {
+        Request::new("cancel")
+            .params(&json!({ "id": id, "because": secret("cancel") }))
+            .unwrap()
+    });
+    let builder = loaded(&address(&server)).client(layer.clone());
+    shown.debug(&builder);
+    shown.debug(&layer);
+    let (client, mut inbound) = bounded(builder.connect()).await.unwrap();
+    shown.debug((&client, &inbound));
+    let handle = up(&mut inbound, &shown).await.unwrap();
+    let (mut state, mut transitions) = (handle.state(), handle.transitions());
+
+    let request = Request::new("call")
+        .params(&json!({ "password": secret("params") }))
+        .unwrap();
+    shown.debug(&request);
+    let reply = bounded(client.send(request.clone())).await.unwrap();
+    shown.debug(&reply);
+    assert!(reply.result::<Value>().unwrap().to_string().contains(SECRET));
+    // An answer of another type than expected, whose parser would quote it.
+    show_end(reply.result::<u8>(), &shown);
+    show_end(reply.result::<Vec<u8>>(), &shown);
+    show_end(
+        bounded(client.request::<_, u8>("call", &secret("params"))).await,
+        &shown,
+    );
+
+    for said in [
+        json!({ "jsonrpc": "2.0", "method": "told", "params": [secret("pushed")] }).to_string(),
+        json!({ "jsonrpc": "2.0", "id": secret("id"), "method": "asked", "params": [secret("asked")] }).to_string(),
+        json!({ "jsonrpc": "2.0", "id": 77, "result": secret("stray") }).to_string(),
+        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": 1, "message": secret("stray") } }).to_string(),
+        json!({ "jsonrpc": "1.0", "secret": secret("version") }).to_string(),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": [secret("method")] }).to_string(),
+        json!([secret("batch")]).to_string(),
+        format!("{{ \"jsonrpc\": {} nonsense", secret("nonsense")),
+        secret("plain"),
+    ] {
+        server.push(Message::text(said));
+    }
+    server.push(Message::binary(secret("binary")));
+    for _ in 0..2 {
+        let item = bounded(inbound.next()).await.unwrap();
+        shown.debug(&item);
+        match item {
+            Incoming::Notification(said) => show_end(said.params::<u8>().map_err(CallError::from), &shown),
+            Incoming::Request(asked) => {
+                show_end(asked.params::<u8>().map_err(CallError::from), &shown);
+                asked.respond(&secret("answer")).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // Under way when the connection is lost, waiting during an outage, given up, too large.
+    server.freeze();
+    let under_way = client.send(request.clone());
+    let lost = async {
+        tokio::time::sleep(millis(50)).await;
+        server.refuse();
+        server.cut(Cut::Rst);
+    };
+    let (ended, ()) = tokio::join!(bounded(under_way), lost);
+    assert!(matches!(ended, Err(CallError::Interrupted(_))), "{ended:?}");
+    show_end(ended, &shown);
+    server.thaw();
+    let waiting = request.clone().timeout(millis(50));
+    show_end(bounded(client.send(waiting.clone())).await, &shown);
+    client.notify(waiting).await.unwrap();
+    let mut ready = client.clone();
+    let abandoned = ready.ready().await.unwrap().call(request.clone());
+    shown.debug(&abandoned);
+    drop(abandoned);
+    tokio::time::sleep(millis(100)).await;
+    server.listen().unwrap();
+    assert!(up(&mut inbound, &shown).await.is_some());
+    let large = Request::new("large").params(&secret("large").repeat(3 << 20)).unwrap();
+    let ended = bounded(client.send(large)).await;
+    assert!(matches!(ended, Err(CallError::NotSent(_))), "{ended:?}");
+    show_end(ended, &shown);
+
+    // Left behind.
+    server.freeze();
+    let last = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    tokio::time::sleep(millis(50)).await;
+    shown.debug(bounded(client.close(millis(10))).await);
+    show_end(bounded(last).await.unwrap(), &shown);
+    show_end(client.request::<_, u8>("late", &secret("params")).await, &shown);
+    while let Some(item) = bounded(inbound.next()).await {
+        shown.debug(item);
+    }
+    shown.debug((&handle, &*state.borrow_and_update(), &inbound, &client));
+    while let Ok(transition) = transitions.try_recv() {
+        shown.debug(transition);
+    }
+    let asked = &server.requests()[0];
+    assert!(asked.path.contains(&secret("query")) && asked.headers["x-key"] == secret("header"));
+    assert!(
+        server
+            .received()
+            .iter()
+            .any(|received| received.message.to_string().contains(&secret("params")))
+    );
+    shown.check();
+}
+
+/// Handshakes that fail, each in its way.
+#[tokio::test]
+async fn every_way_of_failing_to_connect() {
+    let (shown, server) = (Shown::default(), Server::start(Script::Echo).await.unwrap());
+    let _guard = shown.trace();
+    let cookie = secret("cookie");
+    let headers = [
+        ("Set-Cookie", &*cookie),
+        ("Location", "ws://hunter2-location/"),
+        ("WWW-Authenticate", "hunter2-realm"),
+    ];
+    let status = |code| Script::Status {
+        code,
+        headers: headers
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        body: secret("body"),
+    };
+    for script in [
+        status(401),
+        status(302),
+        status(403),
+        status(503),
+        Script::NoAccept,
+        Script::WrongAccept,
+        Script::Garbage,
+        Script::NeverReply,
+        Script::CutMidReply(Cut::Rst),
+        Script::NoSubprotocol,
+        Script::ManyHeaders(200),
+        Script::EndlessHeader,
+    ] {
+        server.play(script);
+        let mut transport = impatient().timeout(millis(200));
+        transport = transport.subprotocols([secret("subprotocol")]);
+        let once = loaded(&address(&server))
+            .transport(transport)
+            .reconnect(eager().fail_fast());
+        show(bounded(once.connect()).await, &shown);
+    }
+    let port = server.addr().port();
+    for url in [
+        format!("ws://user:{}@127.0.0.1:{port}/", secret("password")),
+        format!("ws://{}@127.0.0.1:{port}/", secret("user")),
+        format!("ws://127.0.0.1:{port}x/{}", secret("path")),
+        format!("http://127.0.0.1:{port}/{}", secret("path")),
+        format!("ws://127.0.0.1:{port}/ {}", secret("path")),
+        format!("/{}", secret("path")),
+        format!("ws://127.0.0.1:1/{}", secret("path")),
+        format!("wss://127.0.0.1:{port}/{}", secret("path")),
+    ] {
+        let once = loaded(&url).reconnect(eager().fail_fast());
+        show(bounded(once.connect()).await, &shown);
+    }
+    for (name, value) in [("x-key", format!("{}\n", secret("value"))), ("host", secret("host"))] {
+        let once = builder(server.url())
+            .header(name, &value)
+            .reconnect(ReconnectLayer::new().fail_fast());
+        show(bounded(once.connect()).await, &shown);
+    }
+    shown.check();
+}
+
+fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &Shown) {
+    let error = connected.expect_err("no session can be had there");
+    shown.error(&error);
+    shown.error(&error.failure());
+}
+
+/// The layers below the client, by themselves.
+#[tokio::test]
+async fn services_and_connections() {
+    let (shown, server) = (Shown::default(), Server::start(Script::Silent).await.unwrap());
+    let _guard = shown.trace();
+    let target = http::Request::get(address(&server)).header("authorization", secret("authorization"));
+    let target = target.body(()).unwrap();
+
+    let transport = TransportLayer::new()
+        .limits(Limits::default().message_out(1 << 20))
+        .layer(connector());
+    shown.debug(&transport);
+    let mut stack = ServiceBuilder::new().layer(eager()).service(transport);
+    shown.debug(&stack);
+    let dial = stack.ready().await.unwrap().call(target.clone());
+    shown.debug(&dial);
+    let mut session = Box::pin(bounded(dial).await.unwrap());
+    let Some(Event::Up(up)) = bounded(futures_util::StreamExt::next(&mut session)).await else {
+        panic!()
+    };
+    shown.debug((&up, &session));
+    let send = futures_util::SinkExt::send(&mut session, Message::text(secret("sent")).into());
+    bounded(send).await.unwrap();
+    shown.debug(&session);
+
+    server.play(Script::Status {
+        code: 418,
+        headers: Vec::new(),
+        body: secret("body"),
+    });
+    let refused = bounded(TransportLayer::new().layer(connector()).oneshot(target))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, UpgradeError::Refused(_)));
+    shown.error(&refused);
+    let refusal = refused.refusal().unwrap();
+    assert_eq!(refusal.body(), &secret("body"));
+    shown.debug(refusal);
+    shown.check();
+}
