@@ -18,7 +18,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
     client::ClientLayer,
-    core::Event,
+    core::{Event, Outgoing},
     reconnect::{Handle, ReconnectLayer},
     transport::{JsonText, Limits, TransportLayer, UpgradeError, connector},
 };
@@ -112,6 +112,7 @@ fn loaded(url: &str) -> tower_ws::Builder {
     builder(url)
         .header("authorization", &format!("Bearer {}", secret("authorization")))
         .header("x-key", &secret("header"))
+        .transport(TransportLayer::new().subprotocols([secret("subprotocol")]))
 }
 
 async fn up(inbound: &mut Inbound, shown: &Shown) -> Option<Handle> {
@@ -325,6 +326,7 @@ async fn services_and_connections() {
     let target = target.body(()).unwrap();
 
     let transport = TransportLayer::new()
+        .subprotocols([secret("subprotocol")])
         .limits(Limits::default().message_out(1 << 20))
         .layer(connector());
     shown.debug(&transport);
@@ -337,7 +339,9 @@ async fn services_and_connections() {
         panic!()
     };
     shown.debug((&up, &session));
-    let send = futures_util::SinkExt::send(&mut session, Message::text(secret("sent")).into());
+    let outgoing = Outgoing::new(Message::text(secret("sent")));
+    shown.debug((&outgoing, Event::Message(Message::text(secret("received")))));
+    let send = futures_util::SinkExt::send(&mut session, outgoing);
     bounded(send).await.unwrap();
     shown.debug(&session);
 

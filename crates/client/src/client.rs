@@ -17,7 +17,9 @@ use crate::{CallError, Reply, Request, shared::Shared, table::Answer};
 
 /// A handle on a session: a cloneable [`Service`] from [`Request`] to [`Reply`].
 ///
-/// It is ready when there is room for one more call; a clone has to get ready itself. Calls go out in the order in
+/// It is ready when there is room for one more call; a clone has to get ready itself. A handle that is ready holds that room
+/// until it calls or is dropped; [`send`](Self::send), [`request`](Self::request) and [`notify`](Self::notify) take room of
+/// their own. Calls go out in the order in
 /// which [`call`](Service::call) is called, and wait while the connection is down. Dropping a call's future takes it
 /// back if it was not sent, and tells the peer if it was and the protocol [can](crate::ClientLayer::on_cancel).
 ///

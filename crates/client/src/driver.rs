@@ -52,6 +52,8 @@ pub struct Driver<C, K> {
     closing: bool,
     /// Why this side ends the session, if nobody asked it to.
     overrun: Option<Failure>,
+    /// How many messages of the peer's made no sense.
+    senseless: u64,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -94,6 +96,7 @@ where
             down: false,
             closing: false,
             overrun: None,
+            senseless: 0,
             sleep: None,
         }
     }
@@ -103,7 +106,7 @@ where
         match event {
             Event::Message(message) => match self.codec.decode(message) {
                 Decoded::Json(text) => self.read(text),
-                Decoded::Refused(why) => tracing::warn!(why, "a message of the peer's was ignored"),
+                Decoded::Refused(why) => self.ignored(&why),
                 _ => {}
             },
             Event::Up(up) => {
@@ -143,8 +146,8 @@ where
             Ok(Kind::Result(id)) => self.answered(id, Answer::Result(text)),
             Ok(Kind::Error(id)) => self.answered(id, Answer::Error(text)),
             Ok(Kind::Call) => self.called(text),
-            Ok(Kind::Stray) => tracing::warn!("an answer to no request of ours was ignored"),
-            Err(error) => tracing::warn!(%error, "a message of the peer's was ignored"),
+            Ok(Kind::Stray) => self.ignored(&"an answer to no request of ours"),
+            Err(error) => self.ignored(&error),
         }
     }
 
@@ -158,7 +161,7 @@ where
     fn called(self: Pin<&mut Self>, text: Bytes) {
         let call = match Call::parse(&text) {
             Ok(call) => call,
-            Err(error) => return tracing::warn!(%error, "a message of the peer's was ignored"),
+            Err(error) => return self.ignored(&error),
         };
         let said = Notification::new(text.clone(), &call);
         match call.id {
@@ -174,6 +177,15 @@ where
                 let request = ServerRequest::new(said, id, self.epoch, shared);
                 self.put(Incoming::Request(request));
             }
+        }
+    }
+
+    /// A message that makes no sense. The 1st, 2nd, 4th, 8th … is logged: a peer cannot fill the log with them.
+    fn ignored(self: Pin<&mut Self>, why: &dyn fmt::Display) {
+        let this = self.project();
+        *this.senseless += 1;
+        if this.senseless.is_power_of_two() {
+            tracing::warn!(%why, so_far = *this.senseless, "a message of the peer's was ignored");
         }
     }
 

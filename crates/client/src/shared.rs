@@ -160,9 +160,27 @@ impl Shared {
         let Some(phase) = state.table.abandon(id) else {
             return;
         };
-        let waker = state.gave_up(id, phase, &self.config);
+        if phase == Phase::Waiting {
+            state.given_up();
+        }
+        // A session that drains may have waited for just this call.
+        let waker = (!matches!(state.stage, Stage::Open))
+            .then(|| state.driver.take())
+            .flatten();
         drop(state);
         wake(waker);
+        if phase != Phase::Waiting {
+            wake(self.tell_peer(id));
+        }
+    }
+
+    /// Tells the peer that nobody waits for this call any more, if its protocol can. The application's closure runs without
+    /// the lock: it may use the client.
+    fn tell_peer(&self, id: u64) -> Option<Waker> {
+        let notice = self.config.cancel.as_ref()?.notice(id);
+        let mut state = self.lock();
+        state.push_control(Body::Call(None, notice));
+        state.driver.take()
     }
 
     /// Answers a request of the peer's.
@@ -249,11 +267,17 @@ impl Shared {
     pub(crate) fn expire(&self, now: Instant) {
         let mut state = self.lock();
         let (expired, wakers): (_, Wakers) = state.table.expire(now);
-        for (id, phase) in expired {
-            // The driver is at work: nobody needs to wake it.
-            state.gave_up(id, phase, &self.config);
+        for (_, phase) in &expired {
+            if *phase == Phase::Waiting {
+                state.given_up();
+            }
         }
         drop(state);
+        for (id, phase) in expired {
+            if phase != Phase::Waiting {
+                wake(self.tell_peer(id));
+            }
+        }
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -339,29 +363,14 @@ impl State {
         if first || urgent { self.driver.take() } else { None }
     }
 
-    /// Nobody waits for this call any more: takes it out of the queue, or tells the peer.
-    fn gave_up(&mut self, id: u64, phase: Phase, config: &Config) -> Option<Waker> {
-        match (phase, &config.cancel) {
-            (Phase::Waiting, _) => {
-                self.dead += 1;
-                // Most of the queue may be gone during an outage, and all of it is memory.
-                if self.dead > 32 && self.dead * 2 > self.out.len() {
-                    self.out
-                        .retain(|entry| !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled));
-                    self.dead = 0;
-                }
-                // A session that drains may have waited for just this call.
-                (!matches!(self.stage, Stage::Open))
-                    .then(|| self.driver.take())
-                    .flatten()
-            }
-            (_, Some(cancel)) => {
-                self.push_control(Body::Call(None, cancel.notice(id)));
-                self.driver.take()
-            }
-            (_, None) => (!matches!(self.stage, Stage::Open))
-                .then(|| self.driver.take())
-                .flatten(),
+    /// Nobody waits for a call any more whose message was not sent: takes it out of the queue.
+    fn given_up(&mut self) {
+        self.dead += 1;
+        // Most of the queue may be gone during an outage, and all of it is memory.
+        if self.dead > 32 && self.dead * 2 > self.out.len() {
+            self.out
+                .retain(|entry| !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled));
+            self.dead = 0;
         }
     }
 }

@@ -19,8 +19,10 @@ pub struct Deadlines {
     /// Progress is counted in bytes if the transport gives a [`Progress`]: then a slow link is never cut. Otherwise
     /// each write must be done within this time.
     pub write: Option<Duration>,
-    /// How long a closing handshake may take, whoever began it. Default 5 s: long enough for a round trip around the
-    /// world, short enough for a person who waits for a program to end.
+    /// How long a closing handshake may take. Default 5 s: long enough for a round trip around the world, short enough
+    /// for a person who waits for a program to end.
+    ///
+    /// Once the peer has said goodbye, no more than [`LINGER`](Self::LINGER) of it is left.
     pub close: Duration,
     /// How long nothing at all may come in. Default `None`: a quiet link is not a dead one. Set it only where the
     /// peer is known to speak (or ping) more often; a health layer, which asks before it judges, is the better
@@ -33,6 +35,10 @@ impl Deadlines {
     pub const WRITE: Duration = Duration::from_secs(20);
     /// The default of [`close`](Self::close).
     pub const CLOSE: Duration = Duration::from_secs(5);
+    /// How long a peer that has said goodbye may take to end the connection: 1 s. Politeness lets the server end it first
+    /// ([RFC 6455, section 7.1.1](https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1)); nothing more is to come, and a
+    /// session above waits to redial.
+    pub const LINGER: Duration = Duration::from_secs(1);
 
     /// Sets [`write`](Self::write).
     #[must_use]
@@ -114,6 +120,15 @@ impl Timers {
         if self.close.is_none() {
             self.close = after(self.deadlines.close);
         }
+    }
+
+    /// The peer has said goodbye.
+    pub(crate) fn peer_closed(&mut self) {
+        let linger = after(self.deadlines.close.min(Deadlines::LINGER));
+        self.close = match (self.close, linger) {
+            (Some(close), Some(linger)) => Some(close.min(linger)),
+            (close, linger) => close.or(linger),
+        };
     }
 
     /// Something came in since the last call (or nothing did), and now there is nothing more.

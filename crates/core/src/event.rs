@@ -12,7 +12,9 @@ use crate::{Failure, Outgoing};
 /// The first event is [`Up`](Event::Up); each `Up` is followed by one [`Down`](Event::Down) before the next; after
 /// the last `Down` the stream ends. There are no error items: the end is `Down` with its cause, then `None`. One
 /// place to learn why.
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` leaves messages out: they may hold secrets.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Event<M> {
     /// Ready for traffic.
@@ -26,6 +28,18 @@ pub enum Event<M> {
     Dropped(Outgoing<M>, DropReason),
     /// The connection is gone.
     Down(Down),
+}
+
+impl<M> fmt::Debug for Event<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(up) => f.debug_tuple("Up").field(up).finish(),
+            Self::Message(_) => f.write_str("Message(..)"),
+            Self::Delivered(outgoing) => f.debug_tuple("Delivered").field(outgoing).finish(),
+            Self::Dropped(outgoing, reason) => f.debug_tuple("Dropped").field(outgoing).field(reason).finish(),
+            Self::Down(down) => f.debug_tuple("Down").field(down).finish(),
+        }
+    }
 }
 
 /// A connection is ready for traffic.

@@ -371,7 +371,7 @@ where
 
     fn closed_by_peer(self: Pin<&mut Self>, cause: Failure) {
         let this = self.project();
-        this.timers.closing();
+        this.timers.peer_closed();
         if let Ending::Not | Ending::Broken(_) = this.ending {
             *this.ending = Ending::Closing {
                 cause,

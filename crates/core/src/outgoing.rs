@@ -1,3 +1,5 @@
+use std::fmt;
+
 use tokio::time::Instant;
 
 use crate::Ticket;
@@ -16,7 +18,9 @@ use crate::Ticket;
 /// let ping = Outgoing::new("ping").control().replay(Replay::Unsafe);
 /// assert_eq!(ping.lane, Lane::Control);
 /// ```
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` leaves the message out: it may hold secrets.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Outgoing<M> {
     /// What goes to the peer.
@@ -86,6 +90,16 @@ impl<M> Outgoing<M> {
     /// True once the deadline has passed.
     pub fn is_expired(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
+impl<M> fmt::Debug for Outgoing<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("lane", &self.lane)
+            .field("replay", &self.replay)
+            .field("ticket", &self.ticket)
+            .finish_non_exhaustive()
     }
 }
 

@@ -325,6 +325,19 @@ async fn closing_loses_nothing_unread_and_has_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_says_goodbye_and_stays_is_not_waited_for() {
+    let puppet = Puppet::default();
+    let mut lift = up(&puppet).await;
+    puppet.pull(|s| s.inbound.push_back(Some(Ok(1001))));
+    let start = Instant::now();
+    let Some(Event::Down(down)) = next(&mut lift).await else {
+        panic!()
+    };
+    assert_eq!(down.cause.close().unwrap().code, 1001);
+    assert_eq!(start.elapsed(), Deadlines::LINGER);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_ends_in_time_while_the_peer_takes_nothing() {
     let puppet = Puppet::default();
     let (mut sink, mut stream) = up(&puppet).await.split();

@@ -45,7 +45,9 @@ mod tests {
 
     #[test]
     fn only_the_pong_that_echoes_a_ping_answers_it() {
-        let Message::Ping(payload) = Frames.probe(7) else { panic!("a probe is a ping") };
+        let Message::Ping(payload) = Frames.probe(7) else {
+            panic!("a probe is a ping")
+        };
         assert_eq!(Frames.answer(&Message::Pong(payload)), Some(7));
         assert_eq!(Frames.answer(&Message::Pong(Bytes::from_static(b"unsolicited"))), None);
         assert_eq!(Frames.answer(&Message::text("pong")), None);

@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use crate::Excerpt;
 
 /// An error that a peer answers with, or that we answer a peer with.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+///
+/// Shown, both ways, without its data, and with the message cut and escaped.
+#[derive(Clone, Deserialize, Serialize)]
 pub struct RpcError {
     /// What kind of error; -32768 to -32000 are the protocol's own.
     pub code: i64,
@@ -32,6 +34,16 @@ impl RpcError {
             message: message.into(),
             data: None,
         }
+    }
+}
+
+impl fmt::Debug for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcError")
+            .field("code", &self.code)
+            .field("message", &format_args!("{}", Excerpt::new(&self.message)))
+            .field("data_bytes", &self.data.as_ref().map(|data| data.get().len()))
+            .finish()
     }
 }
 

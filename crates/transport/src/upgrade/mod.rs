@@ -56,12 +56,24 @@ pub struct Upgrade<C> {
     settings: Arc<Settings>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Settings {
     subprotocols: Vec<String>,
     mode: Subprotocols,
     timeout: Duration,
     limits: Limits,
+}
+
+/// Subprotocols by number only: some peers take a token for one.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("subprotocols", &self.subprotocols.len())
+            .field("mode", &self.mode)
+            .field("timeout", &self.timeout)
+            .field("limits", &self.limits)
+            .finish()
+    }
 }
 
 // === impl UpgradeLayer ===
