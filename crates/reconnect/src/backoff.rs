@@ -99,7 +99,8 @@ impl Backoff {
         self
     }
 
-    /// Gives up when the next attempt would begin later than this after the outage began. Default: never.
+    /// Gives up when the delay before the next attempt would end later than this after the outage began. The spacing of
+    /// attempts and a shared [`Budget`](crate::Budget) are not foreseen. Default: never.
     #[must_use]
     pub fn max_outage(mut self, outage: Duration) -> Self {
         self.max_outage = Some(outage);

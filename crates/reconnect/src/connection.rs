@@ -10,7 +10,9 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up};
+use tower_ws_core::{
+    BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up,
+};
 
 use crate::{Backoff, Policy, dialer::Dialer};
 
@@ -22,7 +24,7 @@ use crate::{Backoff, Policy, dialer::Dialer};
 /// # What happens to messages while there is no connection
 ///
 /// - The sink is not ready, from the loss of a connection until the next one's `Up` has been read. It fails, with
-///   [`Closed`], only once the session has ended. So nothing is queued here: put a queue above.
+///   [`Closed`], only once the session is being closed or has ended. So nothing is queued here: put a queue above.
 /// - A message handed to a sink that was ready, but whose connection has just been lost, comes back as
 ///   [`Dropped`](Event::Dropped): the session never sends it, and never sends anything twice.
 /// - A [control](Lane::Control) message needs no readiness and comes back as `Dropped` too. Up to

@@ -8,10 +8,11 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
-use tower_ws_core::{BoxError, Clock, Failure, FailureKind};
+use tower_ws_core::{BoxError, Clock, Disposition, Failure, FailureKind};
 
 use crate::{
-    Decision, Policy, ReconnectError,
+    Budget, Decision, Policy, ReconnectError,
+    budget::Booking,
     layer::Settings,
     outage::{Outage, later},
     session::Session,
@@ -27,6 +28,9 @@ pub(crate) struct Dialer<S, T, P> {
     rng: fastrand::Rng,
     clock: Arc<dyn Clock>,
     outage: Outage,
+    budget: Option<Budget>,
+    /// Held for the next attempt, while it waits.
+    booking: Option<Booking>,
     session: Session,
     fail_fast: bool,
     /// As last seen at the hub.
@@ -39,7 +43,12 @@ enum Step {
     /// The service came readied.
     Readied,
     /// Nothing is dialled before this moment.
-    BackingOff { until: Instant, cause: Failure },
+    /// Without a shared budget this would be `wanted`.
+    BackingOff {
+        wanted: Instant,
+        until: Instant,
+        cause: Failure,
+    },
     /// An attempt has begun: the service is readied, then called.
     Dialling,
 }
@@ -53,6 +62,8 @@ impl<S, T, P> Dialer<S, T, P> {
             rng: settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             clock: settings.clock.clone(),
             outage: Outage::new(Instant::now(), settings.healthy_after, settings.min_spacing),
+            budget: settings.budget.clone(),
+            booking: None,
             session: Session::begin(settings.hub.clone()),
             fail_fast: settings.fail_fast,
             offline: false,
@@ -101,20 +112,46 @@ impl<S, T, P> Dialer<S, T, P> {
         }
     }
 
-    /// Plans the next attempt, no sooner than the spacing allows. Returns the delay.
+    /// Plans the next attempt, no sooner than the spacing and the shared budget allow. Returns the delay, without what
+    /// the budget adds to it.
     fn back_off(&mut self, delay: Duration, cause: &Failure) -> Duration {
         let now = Instant::now();
-        let until = later(now, delay).max(self.outage.earliest().unwrap_or(now));
+        let wanted = later(now, delay).max(self.outage.earliest().unwrap_or(now));
+        let until = self.book(now, wanted);
         if self.offline {
             self.session.offline();
         } else {
             self.session.backing_off(self.outage.next_attempt(), until, cause);
         }
         self.step = Step::BackingOff {
+            wanted,
             until,
             cause: cause.clone(),
         };
-        until - now
+        wanted - now
+    }
+
+    /// When the shared budget lets an attempt begin that should begin at `wanted`.
+    fn book(&mut self, now: Instant, wanted: Instant) -> Instant {
+        let held = self.booking.take();
+        match &self.budget {
+            Some(budget) if !self.offline => self.booking.insert(budget.book(now, wanted, held)).at(),
+            _ => wanted,
+        }
+    }
+
+    /// The first attempt: true if the shared budget puts it off.
+    fn is_put_off(&mut self) -> bool {
+        let now = Instant::now();
+        if self.book(now, now) <= now {
+            return false;
+        }
+        let cause = Failure::new(
+            FailureKind::Policy,
+            "the budget that sessions share has no dial left for now",
+        );
+        self.back_off(Duration::ZERO, &cause.with_disposition(Disposition::Backoff));
+        true
     }
 
     fn poll_sleep(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -190,13 +227,22 @@ where
             } else {
                 match self.step {
                     Step::Readied => {
-                        self.begin();
-                        self.dial(call.as_mut());
+                        if !self.is_put_off() {
+                            self.begin();
+                            self.dial(call.as_mut());
+                        }
                         continue;
                     }
-                    Step::BackingOff { until, .. } => {
+                    Step::BackingOff { until, ref cause, .. } => {
+                        let cause = cause.clone();
                         ready!(self.poll_sleep(until, cx));
-                        self.begin();
+                        match &self.booking {
+                            // Nobody read for so long that others' turns have come.
+                            Some(booking) if booking.is_missed(Instant::now()) => {
+                                self.back_off(Duration::ZERO, &cause);
+                            }
+                            _ => self.begin(),
+                        }
                         continue;
                     }
                     Step::Dialling => match ready!(self.service.poll_ready(cx)) {
@@ -215,6 +261,9 @@ where
     }
 
     fn begin(&mut self) {
+        if let Some(booking) = self.booking.take() {
+            booking.spend();
+        }
         self.outage.begin(Instant::now());
         self.session.connecting(self.outage.next_attempt());
         self.step = Step::Dialling;
@@ -236,14 +285,17 @@ where
                 let cause = Failure::new(FailureKind::Local, "the dial was cancelled to go offline, on request");
                 self.back_off(Duration::ZERO, &cause);
             }
-            (_, false, true) => self.session.offline(),
+            (_, false, true) => {
+                self.booking = None;
+                self.session.offline();
+            }
             (Step::BackingOff { cause, .. }, true, false) => {
                 let cause = cause.clone();
                 self.back_off(Duration::ZERO, &cause);
             }
-            (Step::BackingOff { until, cause }, false, false) if reconnect => {
+            (Step::BackingOff { wanted, cause, .. }, false, false) if reconnect => {
                 let now = Instant::now();
-                if self.outage.earliest().unwrap_or(now).max(now) < *until {
+                if self.outage.earliest().unwrap_or(now).max(now) < *wanted {
                     let cause = cause.clone();
                     self.back_off(Duration::ZERO, &cause);
                 }

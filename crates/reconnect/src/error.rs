@@ -23,7 +23,7 @@ pub enum ReconnectError {
     GaveUp {
         /// How many times it was tried.
         attempts: u32,
-        /// From the first attempt to the end of the last.
+        /// From the beginning of the session to the end of the last attempt, with all waits.
         elapsed: Duration,
         /// Why the last attempt failed.
         #[source]

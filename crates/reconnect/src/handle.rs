@@ -36,7 +36,8 @@ impl Handle {
     /// How many transitions are kept for who is slow to receive them: 64, some ten outages.
     pub const LAG: usize = 64;
 
-    /// Dials as soon as the [spacing](crate::ReconnectLayer::min_spacing) of attempts allows. Calls coalesce.
+    /// Dials as soon as the [spacing](crate::ReconnectLayer::min_spacing) of attempts and a shared
+    /// [`Budget`](crate::Budget) allow. Calls coalesce.
     ///
     /// While backing off, it cuts the delay short. While connected, it closes the connection in order (which takes
     /// until the peer answers, or the transport's close deadline) and dials anew: for a network that has changed
@@ -51,7 +52,7 @@ impl Handle {
         self.0.set_offline(true);
     }
 
-    /// Dials again, as soon as the spacing of attempts allows.
+    /// Dials again, as soon as the spacing of attempts and a shared budget allow.
     pub fn go_online(&self) {
         self.0.set_offline(false);
     }
@@ -87,13 +88,13 @@ pub enum State {
         /// Which connection of the session it is, from 1.
         epoch: u64,
     },
-    /// Down, and waiting to dial.
+    /// Not connected, and waiting to dial.
     BackingOff {
         /// Which attempt of this outage comes next, from 1.
         attempt: u32,
         /// When it begins.
         until: Instant,
-        /// What went wrong.
+        /// What went wrong; or, before the first dial, that a shared [`Budget`](crate::Budget) puts it off.
         cause: Failure,
     },
     /// Down, and not dialling until [`Handle::go_online`].
@@ -132,7 +133,7 @@ pub struct Transition {
     pub epoch: u64,
     /// Which attempt of this outage is in progress or comes next, from 1.
     pub attempt: u32,
-    /// What went wrong, if something did.
+    /// What went wrong or is waited for, if something is.
     pub cause: Option<Failure>,
     /// How long until the next attempt, if one is planned.
     pub delay: Option<Duration>,

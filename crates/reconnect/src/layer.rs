@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 use tower_ws_core::{Clock, SystemClock};
 
-use crate::{Backoff, Handle, Policy, Reconnect, session::Hub};
+use crate::{Backoff, Budget, Handle, Policy, Reconnect, session::Hub};
 
 /// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate docs](crate).
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,7 @@ pub(crate) struct Settings {
     pub(crate) fail_fast: bool,
     pub(crate) min_spacing: Duration,
     pub(crate) healthy_after: Duration,
+    pub(crate) budget: Option<Budget>,
     pub(crate) seed: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hub: Option<Arc<Hub>>,
@@ -84,6 +85,13 @@ impl<P> ReconnectLayer<P> {
         self
     }
 
+    /// Makes all sessions that are given a clone of this [`Budget`] keep to it together. Default: none.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.settings.budget = Some(budget);
+        self
+    }
+
     /// Sets the wall clock that `Retry-After` dates are compared with. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -116,6 +124,7 @@ impl Default for Settings {
             fail_fast: false,
             min_spacing: ReconnectLayer::<Backoff>::MIN_SPACING,
             healthy_after: ReconnectLayer::<Backoff>::HEALTHY_AFTER,
+            budget: None,
             seed: None,
             clock: Arc::new(SystemClock),
             hub: None,
@@ -129,6 +138,7 @@ impl fmt::Debug for Settings {
             .field("fail_fast", &self.fail_fast)
             .field("min_spacing", &self.min_spacing)
             .field("healthy_after", &self.healthy_after)
+            .field("budget", &self.budget)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }

@@ -91,6 +91,55 @@
 //! authentication that fails after the upgrade. Clients that reset at "connected" answer them with hundreds of
 //! dials a second.
 //!
+//! # Many sessions in one process
+//!
+//! They are dropped together when their server restarts, and would come back together. A [`Budget`] that they share
+//! bounds how many dial in a time; those that find none left are put off, each until its own turn. There is none unless
+//! it is [given](ReconnectLayer::budget).
+//!
+//! # Several endpoints
+//!
+//! [`FailoverLayer`], right below, makes a session of [`Targets`]: it dials the first endpoint, in the order of
+//! preference, that has not failed within the last [30 s](FailoverLayer::COOL_DOWN). A refusal that is final at one
+//! endpoint ends the session only when all have refused.
+//!
+//! ```
+//! # use std::{convert::Infallible, num::NonZeroU32, time::Duration};
+//! # use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+//! # use tower_ws_core::{BoxError, Failure, FailureKind, Lift};
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let dial = tower::service_fn(|target: &'static str| async move {
+//! #     if target == "wss://here.example" {
+//! #         return Err(BoxError::from(Failure::new(FailureKind::Handshake, "refused").with_status(403)));
+//! #     }
+//! #     let (near, far) = tokio::io::duplex(1024);
+//! #     tokio::spawn(async move { let _far = far; std::future::pending::<()>().await });
+//! #     Ok(Lift::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await))
+//! # });
+//! use futures_util::StreamExt;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_ws_core::Event;
+//! use tower_ws_reconnect::{Budget, EndpointIndex, FailoverLayer, ReconnectLayer, Targets};
+//!
+//! let budget = Budget::new(NonZeroU32::MIN, Duration::from_secs(1));
+//! let targets = Targets::new("wss://here.example", ["wss://there.example"]);
+//! let connect = ServiceBuilder::new()
+//!     .layer(ReconnectLayer::new().budget(budget))
+//!     .layer(FailoverLayer::new())
+//!     .service(dial);
+//!
+//! let session = connect.oneshot(targets.clone()).await?;
+//! let Some(Event::Up(up)) = Box::pin(session).next().await else {
+//!     return Err("not connected".into());
+//! };
+//! assert_eq!(up.extensions.get(), Some(&EndpointIndex(1)));
+//! let why = targets.endpoints()[0].last_failure.clone();
+//! assert_eq!(why.and_then(|failure| failure.status()), Some(403));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it does not do
 //!
 //! - It does not send anything again, and keeps no message: what is sent in an outage waits at the sink, or in a
@@ -100,18 +149,24 @@
 //!   retried.
 //! - It does not get credentials: for [`RefreshCredentials`](tower_ws_core::Disposition::RefreshCredentials) it
 //!   dials once more, and an auth layer below sees to the rest.
-//! - It does not bound the dials of a whole process: a rate limit below, shared by its clients, does.
+//! - It does not bound the dials of a whole process unless its sessions share a [`Budget`], and never those of several.
+//! - It does not notice by itself that the network changed or the machine slept: whoever does calls
+//!   [`Handle::reconnect_now`].
 //!
 //! # Logs
 //!
 //! One `tracing` event for each transition: `DEBUG` for a dial, `INFO` when a connection is up or the session
-//! closed, `WARN` when one is down and what follows, `ERROR` when the session ends because the policy gave up. The
-//! fields are `epoch`, `attempt`, and where they apply `kind`, `cause`, `delay_ms`.
+//! closed, `WARN` when a dial failed, is put off, or a connection is down, and what follows, `ERROR` when the session
+//! ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `kind`, `cause`, `delay_ms`.
+//! A `WARN` tells of each control message that is [discarded](Handle::discarded). Failover tells which `endpoint` it
+//! dials (`DEBUG`), and which cools down (`WARN`), why, and for how many `cool_down_ms`.
 
 mod backoff;
+mod budget;
 mod connection;
 mod dialer;
 mod error;
+mod failover;
 mod future;
 mod handle;
 mod layer;
@@ -122,8 +177,12 @@ mod session;
 
 pub use self::{
     backoff::Backoff,
+    budget::Budget,
     connection::ReconnectConnection,
     error::ReconnectError,
+    failover::{
+        Endpoint, EndpointIndex, EndpointState, Failover, FailoverConnection, FailoverFuture, FailoverLayer, Targets,
+    },
     future::ReconnectFuture,
     handle::{Handle, State, Transition},
     layer::ReconnectLayer,

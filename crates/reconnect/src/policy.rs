@@ -43,7 +43,8 @@ impl Policy for Arc<dyn Policy + Send + Sync> {
 /// What a [`Policy`] wants. This list is complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decision {
-    /// Dial again after this delay, or later if the spacing of attempts asks for it.
+    /// Dial again after this delay, or later if the spacing of attempts or a shared [`Budget`](crate::Budget) asks for
+    /// it.
     RetryAfter(Duration),
     /// End the session.
     GiveUp,
@@ -64,7 +65,8 @@ pub struct History {
     pub outage: Duration,
     /// How long the connection that has just been lost was up. `None` when a dial failed.
     pub uptime: Option<Duration>,
-    /// The delay before the present attempt; zero if it had none, or if a healthy connection has just been lost.
+    /// The delay before the present attempt, without what a shared [`Budget`](crate::Budget) added; zero if it had none,
+    /// or if a healthy connection has just been lost.
     pub last_delay: Duration,
     /// Why the attempt before this one failed. `None` if it was the first of its outage.
     pub previous: Option<Failure>,

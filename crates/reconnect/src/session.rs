@@ -153,7 +153,7 @@ impl Session {
             kind = cause.kind().as_str(),
             %cause,
             delay_ms = delay.as_millis() as u64,
-            "not connected; dialling again after the delay"
+            "not connected; dialling after the delay"
         );
         let state = State::BackingOff {
             attempt,

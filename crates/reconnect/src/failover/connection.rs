@@ -1,0 +1,102 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower_ws_core::{BoxError, Connection, Event, Failure, FailureKind, Outgoing, forward_sink};
+
+use super::{board::Course, targets::EndpointIndex};
+
+/// A connection to one of several endpoints: notes how the endpoint fared. See [`FailoverLayer`](super::FailoverLayer).
+///
+/// Its `Up` names the layer `failover` and brings an [`EndpointIndex`]. Dropping it says nothing about the endpoint.
+#[pin_project]
+pub struct FailoverConnection<C> {
+    #[pin]
+    inner: C,
+    /// Until it is down.
+    course: Option<Course>,
+    endpoint: EndpointIndex,
+    since: Option<Instant>,
+    /// By this side: what follows is not the endpoint's fault.
+    closed: bool,
+}
+
+impl<C> FailoverConnection<C> {
+    pub(super) fn new(inner: C, course: Course) -> Self {
+        Self {
+            inner,
+            endpoint: EndpointIndex(course.endpoint()),
+            course: Some(course),
+            since: None,
+            closed: false,
+        }
+    }
+}
+
+impl<C: Connection> Stream for FailoverConnection<C> {
+    type Item = C::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
+        let this = self.project();
+        let event = ready!(this.inner.poll_next(cx));
+        Poll::Ready(match event {
+            Some(Event::Up(mut up)) => {
+                if let Some(course) = this.course {
+                    course.came_up();
+                }
+                *this.since = Some(Instant::now());
+                up.extensions.insert(*this.endpoint);
+                Some(Event::Up(up.through("failover")))
+            }
+            Some(Event::Down(mut down)) => {
+                if let Some(course) = this.course.take_if(|_| !*this.closed) {
+                    let uptime = this.since.map(|since| since.elapsed());
+                    down.cause = course.lost(Instant::now(), uptime, &down.cause);
+                }
+                Some(Event::Down(down))
+            }
+            None => {
+                // Without a word; reconnect takes it for a failure of the network, too.
+                if let Some(course) = this.course.take_if(|_| !*this.closed) {
+                    let cause = Failure::new(FailureKind::Network, "the connection ended without a word");
+                    let uptime = this.since.map(|since| since.elapsed());
+                    course.lost(Instant::now(), uptime, &cause);
+                }
+                None
+            }
+            event => event,
+        })
+    }
+}
+
+impl<C: Connection> Sink<Outgoing<C::Message>> for FailoverConnection<C> {
+    type Error = BoxError;
+
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        self.project().inner.start_send(item)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let this = self.project();
+        *this.closed = true;
+        this.inner.poll_close(cx)
+    }
+
+    forward_sink!(@ inner poll_ready);
+    forward_sink!(@ inner poll_flush);
+}
+
+impl<C> fmt::Debug for FailoverConnection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailoverConnection")
+            .field("endpoint", &self.endpoint)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
