@@ -1,0 +1,106 @@
+use metrics::{
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::names::{Metric, Type};
+
+/// The word for whatever is not among those known.
+pub(crate) const OTHER: &str = "other";
+
+/// Labels, each with one of a few fixed words.
+pub(crate) type Labels<'a> = &'a [(&'static str, &'static str)];
+
+/// Names and labels what one layer registers.
+pub(crate) struct Scope {
+    height: &'static str,
+    label: Option<Label>,
+}
+
+/// Counters that differ in one label. All are registered at the start, at zero: a rate needs a value to rise from.
+pub(crate) struct Family {
+    known: Vec<(&'static str, Counter)>,
+    other: Counter,
+}
+
+/// One of what a gauge counts, for as long as it exists.
+#[must_use = "the gauge goes down when this is dropped"]
+pub(crate) struct Held(Gauge);
+
+// === impl Scope ===
+
+impl Scope {
+    pub(crate) fn new(height: &'static str, label: Option<Label>) -> Self {
+        Self { height, label }
+    }
+
+    pub(crate) fn describe(&self, metrics: &[Metric]) {
+        for metric in metrics {
+            let name = self.name(metric.name);
+            match metric.of {
+                Type::Counter => describe_counter!(name, metric.unit, metric.text),
+                Type::Gauge => describe_gauge!(name, metric.unit, metric.text),
+                Type::Histogram => describe_histogram!(name, metric.unit, metric.text),
+            }
+        }
+    }
+
+    pub(crate) fn counter(&self, name: &str, labels: Labels<'_>) -> Counter {
+        counter!(self.name(name), self.labels(labels))
+    }
+
+    pub(crate) fn gauge(&self, name: &str) -> Gauge {
+        gauge!(self.name(name), self.labels(&[]))
+    }
+
+    pub(crate) fn histogram(&self, name: &str, labels: Labels<'_>) -> Histogram {
+        histogram!(self.name(name), self.labels(labels))
+    }
+
+    /// One counter for each word of the label `key`, and one for all others. `fixed` is what they have in common.
+    pub(crate) fn family(
+        &self,
+        name: &str,
+        fixed: Labels<'_>,
+        key: &'static str,
+        words: impl IntoIterator<Item = &'static str>,
+    ) -> Family {
+        let counter = |word| self.counter(name, &[fixed, &[(key, word)]].concat());
+        Family {
+            known: words.into_iter().map(|word| (word, counter(word))).collect(),
+            other: counter(OTHER),
+        }
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("tower_ws_{}_{name}", self.height)
+    }
+
+    fn labels(&self, labels: Labels<'_>) -> Vec<Label> {
+        let fixed = labels.iter().map(|&(key, word)| Label::from_static_parts(key, word));
+        self.label.iter().cloned().chain(fixed).collect()
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    pub(crate) fn count(&self, word: &'static str) {
+        let known = self.known.iter().find(|(known, _)| *known == word);
+        known.map_or(&self.other, |(_, counter)| counter).increment(1);
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
