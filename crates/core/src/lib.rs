@@ -72,14 +72,16 @@
 //!     type Item = C::Item;
 //!     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
 //!         let this = self.project();
-//!         this.inner.poll_next(cx).map(|event| match event {
-//!             Some(Event::Up(up)) => Some(Event::Up(up.through("count"))),
-//!             Some(Event::Message(message)) => {
-//!                 *this.messages += 1;
-//!                 Some(Event::Message(message))
+//!         let mut polled = this.inner.poll_next(cx);
+//!         // Changed in place: an event is large, and moving it costs more than looking at it.
+//!         if let Poll::Ready(Some(event)) = &mut polled {
+//!             match event {
+//!                 Event::Up(up) => up.layers.push("count"),
+//!                 Event::Message(_) => *this.messages += 1,
+//!                 _ => {}
 //!             }
-//!             event => event,
-//!         })
+//!         }
+//!         polled
 //!     }
 //! }
 //!

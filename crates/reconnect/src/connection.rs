@@ -180,6 +180,10 @@ where
                         Some(inner) => ready!(inner.poll_next(cx)),
                         None => None,
                     };
+                    // Nearly all of them; an event is large, and the fewer moves the better.
+                    if let Some(Event::Message(_)) = event {
+                        return Poll::Ready(event);
+                    }
                     if let Some(event) = self.as_mut().translate(event) {
                         return Poll::Ready(Some(event));
                     }
