@@ -1,16 +1,17 @@
 use std::{
+    fmt,
     sync::Arc,
     task::{Context, Wake, Waker},
 };
 
 use futures_util::task::AtomicWaker;
 
-/// The two tasks that may wait on one socket: one reads, one writes.
+/// The two tasks that may wait on one connection: one reads, one writes. Help for layers whose reader writes too.
 ///
-/// A socket keeps one waker for its write side. Whoever polls last takes the other's place, so a reader that pushes
-/// out a pong would silence a writer, and a writer whose future is dropped would silence the reader. So the write
-/// side and the timers are polled with a waker that wakes both.
-pub(crate) struct Halves {
+/// A sink keeps one waker, that of whoever polled it last. A reader that pushes out a pong, or what is to be sent again,
+/// takes the place of a writer who waits; a writer whose future is dropped leaves the reader without a wake-up. So park
+/// each half here, and poll the sink below, and the timers, with the waker that wakes [both](Self::both).
+pub struct Halves {
     pair: Arc<Pair>,
     both: Waker,
 }
@@ -22,7 +23,8 @@ struct Pair {
 }
 
 impl Halves {
-    pub(crate) fn new() -> Self {
+    /// Nobody waits yet. Two allocations for each connection.
+    pub fn new() -> Self {
         let pair = Arc::<Pair>::default();
         Self {
             both: Waker::from(pair.clone()),
@@ -31,26 +33,35 @@ impl Halves {
     }
 
     /// The waker for whatever both wait for.
-    pub(crate) fn both(&self) -> Waker {
-        self.both.clone()
+    pub fn both(&self) -> &Waker {
+        &self.both
     }
 
-    pub(crate) fn park_reader(&self, cx: &Context<'_>) {
+    /// Parks the task that reads. Do it before polling with [`both`](Self::both), or poll once more after it: the wake-up
+    /// may come in between.
+    pub fn park_reader(&self, cx: &Context<'_>) {
         self.pair.reader.register(cx.waker());
     }
 
-    /// Parks the writer, and returns the waker to poll again with: the wake-up may have come in between.
-    pub(crate) fn park_writer(&self, cx: &Context<'_>) -> Waker {
+    /// Parks the task that writes; as [`park_reader`](Self::park_reader).
+    pub fn park_writer(&self, cx: &Context<'_>) {
         self.pair.writer.register(cx.waker());
-        self.both.clone()
     }
 
-    pub(crate) fn wake_reader(&self) {
+    /// Wakes the task that reads, if it is parked.
+    pub fn wake_reader(&self) {
         self.pair.reader.wake();
     }
 
-    pub(crate) fn wake_writer(&self) {
+    /// Wakes the task that writes, if it is parked.
+    pub fn wake_writer(&self) {
         self.pair.writer.wake();
+    }
+}
+
+impl Default for Halves {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -65,8 +76,8 @@ impl Wake for Pair {
     }
 }
 
-impl std::fmt::Debug for Halves {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Halves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Halves")
     }
 }

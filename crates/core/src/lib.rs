@@ -11,7 +11,7 @@
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
 //! - [`ExchangeLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
-//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`].
+//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`].
 //!
 //! # A layer of your own
 //!
@@ -152,6 +152,7 @@ pub use self::{
     excerpt::Excerpt,
     exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Talk},
     failure::{Close, Failure, FailureKind, RetryAfter, find},
+    halves::Halves,
     lift::Lift,
     map::{MapConnection, Wrap},
     measure::{Length, Measure},

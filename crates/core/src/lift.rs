@@ -202,7 +202,7 @@ where
         let this = self.as_mut().project();
         this.halves.park_reader(cx);
         this.timers.read_dry(std::mem::take(this.heard));
-        let both = this.halves.both();
+        let both = this.halves.both().clone();
         let mut both = Context::from_waker(&both);
         if !this.outbox.is_empty() || this.blocked.is_some() {
             let until = this
@@ -235,7 +235,9 @@ where
         if let Poll::Ready(done) = self.as_mut().poll_push(cx, until) {
             return Poll::Ready(done);
         }
-        let both = self.as_mut().project().halves.park_writer(cx);
+        let halves = self.as_mut().project().halves;
+        halves.park_writer(cx);
+        let both = halves.both().clone();
         self.poll_push(&mut Context::from_waker(&both), until)
     }
 
@@ -473,7 +475,9 @@ where
         if let Poll::Ready(done) = self.as_mut().poll_farewell(cx) {
             return Poll::Ready(done.map_err(Into::into));
         }
-        let both = self.as_mut().project().halves.park_writer(cx);
+        let halves = self.as_mut().project().halves;
+        halves.park_writer(cx);
+        let both = halves.both().clone();
         self.poll_farewell(&mut Context::from_waker(&both)).map_err(Into::into)
     }
 }
