@@ -1,0 +1,383 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Measure, Outgoing, Up};
+
+use crate::{AckLayer, Strategy, handle::Session, window::Window};
+
+/// A connection that keeps what was sent until it is acknowledged.
+///
+/// # When it is ready
+///
+/// When the connection below is, the window has room, and everything that is to be sent again has been handed down.
+/// The control lane knows no window: it passes at once, and is never kept.
+///
+/// # What becomes of a message that awaits an acknowledgement
+///
+/// | what happens | not sent | sent, safe to send again | sent, not safe |
+/// |---|---|---|---|
+/// | it is acknowledged | cannot be | reply: the `Message` itself; bare: `Delivered` | the same |
+/// | the connection goes down, with another to come | goes with the next | ticket *held*, goes with the next | `Dropped`, interrupted |
+/// | the same, after close code 1009 (too big) | goes with the next | `Dropped`, interrupted | `Dropped`, interrupted |
+/// | its deadline passes in an outage | `Dropped`, expired | `Dropped`, interrupted | |
+/// | its time is over | `Dropped`, expired | `Dropped`, interrupted | `Dropped`, interrupted |
+/// | its ticket is cancelled | `Dropped`, cancelled | let go without a word | let go without a word |
+/// | the session ends | `Dropped`, closed | `Dropped`, interrupted | `Dropped`, interrupted |
+///
+/// What comes back comes back as the caller gave it, before the `Down` of the connection concerned.
+///
+/// Closing does not wait for acknowledgements. Dropping it drops what it keeps.
+#[pin_project]
+pub struct AckConnection<C, S, Me>
+where
+    C: Connection,
+    S: Strategy<C::Message>,
+{
+    #[pin]
+    inner: C,
+    strategy: S,
+    measure: Me,
+    window: Window<C::Message, S::Key>,
+    link: Link,
+    /// The connection's end, told once everything that it interrupted has been.
+    down: Option<Down>,
+    /// The sink said that it was ready, and nothing has come between.
+    granted: bool,
+    /// Something was handed down from here and not flushed.
+    dirty: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+    halves: Halves,
+    session: Session,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Link {
+    /// Its `Up` has not been read.
+    Fresh,
+    Up,
+    /// Another is to come.
+    Down,
+    /// None is to come.
+    Over,
+    /// The connection below has said `None`.
+    Ended,
+}
+
+impl<C, S, Me> AckConnection<C, S, Me>
+where
+    C: Connection<Message: Clone>,
+    S: Strategy<C::Message>,
+{
+    pub(crate) fn new(inner: C, layer: AckLayer<S, Me>) -> Self {
+        Self {
+            inner,
+            strategy: layer.strategy,
+            measure: layer.measure,
+            window: Window::new(layer.limits),
+            link: Link::Fresh,
+            down: None,
+            granted: false,
+            dirty: false,
+            sleep: None,
+            halves: Halves::new(),
+            session: Session::begin(layer.hub),
+        }
+    }
+
+    /// Hands down what is due, as far as the connection below takes it. Ready once nothing is due.
+    fn poll_drain(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        while self.window.has_due() {
+            if self.link != Link::Up {
+                return Poll::Pending;
+            }
+            let this = self.as_mut().project();
+            ready!(this.inner.poll_ready(&mut Context::from_waker(this.halves.both())))?;
+            self.as_mut().hand_down()?;
+            *self.as_mut().project().dirty = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands down the first of what is due to a connection that is ready for it.
+    fn hand_down(self: Pin<&mut Self>) -> Result<(), BoxError> {
+        let this = self.project();
+        *this.granted = false;
+        let next = this.window.next_due(Instant::now(), this.strategy);
+        if let Some((serial, item)) = next
+            && let Err(error) = this.inner.start_send(item)
+        {
+            this.window.unsent(serial);
+            return Err(error);
+        }
+        if this.window.has_events() {
+            this.halves.wake_reader();
+        }
+        Ok(())
+    }
+
+    /// Hands down what is due and flushes, until both are done or nothing moves.
+    fn poll_move(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        let mut left = usize::MAX;
+        loop {
+            let drained = self.as_mut().poll_drain().is_ready();
+            // Below is flushed in any case: what it has may be what makes room.
+            let this = self.as_mut().project();
+            ready!(this.inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
+            *this.dirty = false;
+            // In an outage nothing can be flushed, and nobody is held up by it.
+            if drained || *this.link != Link::Up {
+                return Poll::Ready(Ok(()));
+            }
+            let due = this.window.due();
+            if due == left {
+                return Poll::Pending;
+            }
+            left = due;
+        }
+    }
+
+    /// Moves what goes again. Whoever reads does this too: the writer may have nothing more to say.
+    fn drive(mut self: Pin<&mut Self>) {
+        let before = self.window.due();
+        if self.dirty || (before > 0 && self.link == Link::Up) {
+            // Why it is closed, the events say.
+            let _ = self.as_mut().poll_move();
+        }
+        // Only if something moved: whoever reads may be the same task, and would never rest.
+        if self.window.due() != before {
+            self.publish();
+            self.halves.wake_writer();
+        }
+    }
+
+    /// An event from below, as it goes up. `None` if it does not, or not yet.
+    fn translate(mut self: Pin<&mut Self>, event: Option<Event<C::Message>>) -> Option<Event<C::Message>> {
+        let this = self.as_mut().project();
+        let event = match event {
+            Some(Event::Up(up)) => Some(Event::Up(self.as_mut().came_up(up))),
+            Some(Event::Message(message)) => match this.strategy.acknowledges(&message) {
+                None => return Some(Event::Message(message)),
+                Some(ack) => {
+                    let original = this.window.acknowledged(Instant::now(), ack.keys, !ack.passes);
+                    ack.passes.then(|| {
+                        Event::Message(match original {
+                            Some(original) => this.strategy.translate(message, &original),
+                            None => message,
+                        })
+                    })
+                }
+            },
+            Some(Event::Dropped(item, reason)) => {
+                let key = match item.lane {
+                    Lane::Normal => this.strategy.awaits(&item.message),
+                    Lane::Control => None,
+                };
+                match key.is_some_and(|key| this.window.returned(&key, reason.clone())) {
+                    true => None,
+                    false => return Some(Event::Dropped(item, reason)),
+                }
+            }
+            Some(Event::Down(down)) => {
+                self.as_mut().went_down(down);
+                None
+            }
+            Some(event) => return Some(event),
+            None => {
+                // The session may have ended between two connections.
+                this.window.end();
+                *this.link = Link::Ended;
+                None
+            }
+        };
+        self.publish();
+        self.halves.wake_writer();
+        event
+    }
+
+    fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
+        let this = self.project();
+        *this.link = Link::Up;
+        this.strategy.came_up(&mut up);
+        up.extensions.insert(this.session.handle());
+        up.through("ack")
+    }
+
+    fn went_down(self: Pin<&mut Self>, down: Down) {
+        let this = self.project();
+        *this.granted = false;
+        *this.dirty = false;
+        if down.will_retry {
+            *this.link = Link::Down;
+            // "Too big": what was refused once will be again.
+            let replay = down.cause.close().is_none_or(|close| close.code != 1009);
+            this.window.down(replay, this.strategy);
+        } else {
+            *this.link = Link::Over;
+            this.window.end();
+        }
+        *this.down = Some(down);
+    }
+
+    /// Gives up what has waited too long. `Ready`: look again.
+    fn poll_clock(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let Some(next) = this.window.next_timeout() else {
+            return Poll::Pending;
+        };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        // A timer that fires too early costs a look; moving it with each message costs each message.
+        if sleep.deadline() > next || sleep.is_elapsed() {
+            sleep.as_mut().reset(next);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        this.window.expire(Instant::now());
+        this.session.publish(this.window.stats());
+        this.halves.wake_writer();
+        Poll::Ready(())
+    }
+
+    fn publish(&self) {
+        self.session.publish(self.window.stats());
+    }
+}
+
+impl<C, S, Me> Stream for AckConnection<C, S, Me>
+where
+    C: Connection<Message: Clone>,
+    S: Strategy<C::Message>,
+{
+    type Item = Event<C::Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.halves.park_reader(cx);
+        loop {
+            let this = self.as_mut().project();
+            // The first event is `Up`.
+            if *this.link != Link::Fresh
+                && let Some(event) = this.window.pop_event()
+            {
+                return Poll::Ready(Some(event));
+            }
+            if let Some(down) = this.down.take() {
+                return Poll::Ready(Some(Event::Down(down)));
+            }
+            if *this.link == Link::Ended {
+                return Poll::Ready(None);
+            }
+            self.as_mut().drive();
+            match self.as_mut().project().inner.poll_next(cx) {
+                Poll::Ready(event) => {
+                    if let Some(event) = self.as_mut().translate(event) {
+                        return Poll::Ready(Some(event));
+                    }
+                }
+                Poll::Pending => {
+                    let looked = self.as_mut().poll_clock(cx);
+                    if looked.is_pending() && (self.link == Link::Fresh || !self.window.has_events()) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<C, S, Me> Sink<Outgoing<C::Message>> for AckConnection<C, S, Me>
+where
+    C: Connection<Message: Clone>,
+    S: Strategy<C::Message>,
+    Me: Measure<C::Message>,
+{
+    type Error = BoxError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        if let Link::Over | Link::Ended = self.link {
+            return Poll::Ready(Err(Closed.into()));
+        }
+        ready!(self.as_mut().poll_drain())?;
+        let this = self.project();
+        let mut both = Context::from_waker(this.halves.both());
+        if this.window.is_full() {
+            this.window.sweep();
+            this.session.publish(this.window.stats());
+        }
+        if this.window.is_full() {
+            // What was never flushed is never acknowledged. Its outcome is told by the events.
+            let _ = this.inner.poll_flush(&mut both);
+            return Poll::Pending;
+        }
+        ready!(this.inner.poll_ready(&mut both))?;
+        *this.granted = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        let this = self.as_mut().project();
+        if item.lane == Lane::Control {
+            return this.inner.start_send(item);
+        }
+        if *this.link == Link::Ended || (*this.link == Link::Over && this.down.is_none()) {
+            return Err(Closed.into());
+        }
+        // Ready before a connection was lost, or before something went again, is not ready.
+        let granted = std::mem::take(this.granted);
+        let Some(key) = this.strategy.awaits(&item.message) else {
+            if granted {
+                return this.inner.start_send(item);
+            }
+            this.window.refuse(item, DropReason::Disconnected);
+            this.halves.wake_reader();
+            return Ok(());
+        };
+        let bytes = this.measure.bytes(&item.message);
+        this.window.accept(Instant::now(), key, item, bytes);
+        if *this.link == Link::Over {
+            this.window.end();
+        }
+        // Whoever reads sees to what waits here, and to the clock.
+        if !granted || this.sleep.as_ref().is_none_or(|sleep| sleep.is_elapsed()) {
+            this.halves.wake_reader();
+        }
+        if granted {
+            // If it fails the message is still kept, and comes back with the end of the session.
+            let _ = self.as_mut().hand_down();
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        self.poll_move()
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        let this = self.project();
+        *this.granted = false;
+        this.inner.poll_close(&mut Context::from_waker(this.halves.both()))
+    }
+}
+
+impl<C, S, Me> fmt::Debug for AckConnection<C, S, Me>
+where
+    C: Connection + fmt::Debug,
+    S: Strategy<C::Message>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckConnection")
+            .field("inner", &self.inner)
+            .field("link", &self.link)
+            .field("stats", &self.session.handle().stats())
+            .finish_non_exhaustive()
+    }
+}

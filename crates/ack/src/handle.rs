@@ -1,0 +1,104 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Watches what a session has sent and not seen acknowledged. Cheap to clone, works from any thread.
+///
+/// [`AckLayer::pair`](crate::AckLayer::pair) gives one out before there is a session; the session's own is in the
+/// extensions of each [`Up`](tower_ws_core::Up). It is for dashboards and tests: the order of things is told by the
+/// connection's events alone.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Hub>);
+
+/// What a session and its handles share.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    stats: Mutex<Stats>,
+    taken: AtomicBool,
+}
+
+/// A session's end of the [`Hub`].
+#[derive(Debug)]
+pub(crate) struct Session(Arc<Hub>);
+
+/// Where a session stands. Counts begin with the session.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many messages are kept: sent or to be sent again, and not acknowledged.
+    pub in_flight: usize,
+    /// Their size, in bytes.
+    pub bytes: usize,
+    /// How many messages were acknowledged.
+    pub acked: u64,
+    /// How often a message was sent again that the peer may have seen.
+    pub resent: u64,
+    /// How many messages were given up with an unknown outcome because a connection was lost.
+    pub interrupted: u64,
+    /// How many messages were given up because their time was over.
+    pub expired: u64,
+    /// How many acknowledgements came for a message that was given up: too late.
+    pub late: u64,
+    /// How many acknowledgements came for nothing that was kept: duplicates, or not of ours.
+    pub unmatched: u64,
+    /// From a message's handing down to its acknowledgement: smoothed as in
+    /// [RFC 6298, section 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), without messages that were sent more
+    /// than once. `None` before the first.
+    pub round_trip: Option<Duration>,
+}
+
+impl Handle {
+    /// Where the session stands now. All zero before there is one.
+    pub fn stats(&self) -> Stats {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.stats()).finish()
+    }
+}
+
+impl Session {
+    /// Begins a session under this hub, or under one of its own if that serves another.
+    pub(crate) fn begin(hub: Option<Arc<Hub>>) -> Self {
+        let session = match hub {
+            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => Self(hub),
+            _ => Self(Arc::default()),
+        };
+        session.publish(Stats::default());
+        session
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.0.clone())
+    }
+
+    pub(crate) fn publish(&self, stats: Stats) {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut stats = self.handle().stats();
+        (stats.in_flight, stats.bytes) = (0, 0);
+        self.publish(stats);
+        self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+impl Stats {
+    pub(crate) fn sample(&mut self, round_trip: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            Some(smoothed) => smoothed - smoothed / 8 + round_trip / 8,
+            None => round_trip,
+        });
+    }
+}

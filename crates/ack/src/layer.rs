@@ -1,0 +1,95 @@
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+use tower_ws_core::Length;
+
+use crate::{Acknowledge, Handle, handle::Hub, window::Limits};
+
+/// Keeps what was sent until it is acknowledged, and sends again what is safe to. See the [crate docs](crate).
+#[derive(Clone, Debug)]
+pub struct AckLayer<S, Me = Length> {
+    pub(crate) strategy: S,
+    pub(crate) measure: Me,
+    pub(crate) limits: Limits,
+    pub(crate) hub: Option<Arc<Hub>>,
+}
+
+impl<S> AckLayer<S> {
+    /// Acknowledgements as `strategy` knows them.
+    pub fn new(strategy: S) -> Self {
+        Self {
+            strategy,
+            measure: Length,
+            limits: Limits {
+                messages: Self::MESSAGES,
+                bytes: Self::BYTES,
+                timeout: Self::TIMEOUT,
+            },
+            hub: None,
+        }
+    }
+
+    /// The same, with a [`Handle`] to watch the session.
+    ///
+    /// The handle is that of one session at a time: one that begins while the handle is free takes it, and one that
+    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    pub fn pair(strategy: S) -> (Self, Handle) {
+        let hub = Arc::<Hub>::default();
+        let mut layer = Self::new(strategy);
+        layer.hub = Some(hub.clone());
+        (layer, Handle(hub))
+    }
+}
+
+impl<S, Me> AckLayer<S, Me> {
+    /// How many messages may be unacknowledged by default: 1,024, more than a peer answers at once.
+    pub const MESSAGES: usize = 1024;
+    /// How many bytes they may have by default: 16 MiB, the largest message that the transport takes. With messages
+    /// that share their bytes, as those of a WebSocket do, a kept message costs no copy.
+    pub const BYTES: usize = 16 * 1024 * 1024;
+    /// How long a message may wait for its acknowledgement by default: 60 s, as long as a client waits for a reply.
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each. Default
+    /// [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
+    ///
+    /// When the window is full the sink is not ready. It learns of a message's size only when it gets it, so the
+    /// bytes may go over the limit by one message.
+    #[must_use]
+    pub fn window(mut self, messages: usize, bytes: usize) -> Self {
+        self.limits.messages = messages;
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// How long a message may wait for its acknowledgement, outages included, from when it was first handed down.
+    /// Default [60 s](Self::TIMEOUT).
+    ///
+    /// Then it comes back as `Dropped`: [`Expired`](tower_ws_core::DropReason::Expired) if it was never sent,
+    /// [`Interrupted`](tower_ws_core::DropReason::Interrupted) if its outcome is unknown.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = timeout;
+        self
+    }
+
+    /// Sets how the size of messages is measured. Default: [`Length`], for texts and bytes; a transport brings the
+    /// measure of its own messages.
+    #[must_use]
+    pub fn measure<N>(self, measure: N) -> AckLayer<S, N> {
+        AckLayer {
+            strategy: self.strategy,
+            measure,
+            limits: self.limits,
+            hub: self.hub,
+        }
+    }
+}
+
+impl<S: Clone, Me: Clone, In> Layer<In> for AckLayer<S, Me> {
+    type Service = Acknowledge<In, S, Me>;
+
+    fn layer(&self, inner: In) -> Self::Service {
+        Acknowledge::new(inner, self.clone())
+    }
+}

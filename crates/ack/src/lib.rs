@@ -1,0 +1,129 @@
+//! A tower layer that knows what was sent and not yet acknowledged, and sends again what is safe to.
+//!
+//! [`AckLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection). It keeps each
+//! message that awaits an acknowledgement until it comes. When a connection is lost it sends again, on the next one,
+//! in the original order and ahead of anything new, what never reached the socket and what may be seen twice. The rest
+//! it gives back: sent, outcome unknown. A [`Strategy`] says what the protocol's acknowledgements are; [`JsonRpc`],
+//! [`Sequence`] and [`Bare`] are ready-made.
+//!
+//! # When to use it
+//!
+//! Whenever calls should survive the loss of a connection. It stands **above reconnect**, which makes the next
+//! connection, and **below a queue**, so that what goes again goes ahead of what has waited. Without it a message that
+//! is not answered when its connection is lost is lost as well: a call that was sent fails as interrupted, one that had
+//! just been handed to a broken connection as not sent, and a message that nobody waits for vanishes.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_ws_core::BoxError> {
+//! use futures_util::{SinkExt, StreamExt};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_ws_ack::{AckLayer, JsonRpc};
+//! use tower_ws_client::ClientLayer;
+//! use tower_ws_reconnect::ReconnectLayer;
+//! use tower_ws_transport::{JsonText, memory};
+//!
+//! let (transport, mut server) = memory::channel::<String>(16);
+//! tokio::spawn(async move {
+//!     // The first connection is lost with the request; the second brings the answer.
+//!     let mut socket = server.accept().await.expect("somebody dials");
+//!     let _request = socket.next().await;
+//!     drop(socket);
+//!     let mut socket = server.accept().await.expect("somebody dials again");
+//!     let _again = socket.next().await;
+//!     let answer = r#"{"jsonrpc":"2.0","id":1,"result":["a"]}"#;
+//!     socket.send(answer.to_owned()).await.expect("the client reads");
+//!     socket
+//! });
+//!
+//! let stack = ServiceBuilder::new()
+//!     .layer(ClientLayer::new(JsonText))
+//!     // Above reconnect, so that it outlives each connection.
+//!     .layer(AckLayer::new(JsonRpc::new(JsonText)))
+//!     .layer(ReconnectLayer::new())
+//!     .service(transport);
+//! let (client, _inbound) = stack.oneshot(()).await?;
+//! let names: Vec<String> = client.request("resources/list", &()).await?;
+//! assert_eq!(names, ["a"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Configuration
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower_ws_ack::{AckLayer, JsonRpc};
+//! use tower_ws_transport::{Frames, JsonText};
+//!
+//! let strategy = JsonRpc::new(JsonText).safe_methods(["*/list", "weather/now"]).fresh_ids();
+//! let (layer, handle) = AckLayer::pair(strategy);
+//! let layer = layer
+//!     // The size of WebSocket messages.
+//!     .measure(Frames)
+//!     .window(64, 1024 * 1024)
+//!     .timeout(Duration::from_secs(10));
+//!
+//! // From any thread: how much is under way, what became of the rest, how long the peer takes.
+//! assert_eq!(handle.stats().in_flight, 0);
+//! ```
+//!
+//! # What is safe to send again
+//!
+//! 1. What never reached the socket: always. A [`Ticket`](tower_ws_core::Ticket) says so; a message that has none gets
+//!    one of the layer's own.
+//! 2. What was sent: if its [`Replay`](tower_ws_core::Replay) is `Safe`, never if it is `Unsafe`, and by the word of
+//!    the strategy if it is `Unknown`. Unless the strategy knows better that word is no.
+//! 3. After close code 1009 (too big) nothing that was sent.
+//!
+//! # What it guarantees
+//!
+//! For a message that awaits an acknowledgement, and as long as the session lives and its time is not over:
+//!
+//! | mode | how to get it | must hold | may happen | must never happen |
+//! |---|---|---|---|---|
+//! | at most once | no layer, or nothing safe (the default of [`Bare`] and [`Sequence`]) | what may have been seen comes back as interrupted | a message has no effect | two effects |
+//! | at least once | everything safe: [`Bare::all_safe`], [`Sequence::all_safe`], `safe_methods(["*"])`, [`Replay::Safe`](tower_ws_core::Replay) | it is sent until it is acknowledged | two effects; a resend after the effect of a later message | a message is lost without a word |
+//! | effect once | at least once, and a peer that remembers the keys that it has seen: keys stay the same (no [`fresh_ids`](JsonRpc::fresh_ids)) | one effect, once acknowledged | the peer sees it twice, and acts once | two effects; a key used for two messages at a time |
+//!
+//! In all modes: what goes again goes in the original order; an acknowledgement ends a message once; each message that
+//! was accepted is acknowledged, comes back with a reason that is true, or, if nobody waits for it any more and it was
+//! written, is let go. When the session ends or time is over, at least once becomes "interrupted: outcome unknown".
+//!
+//! ## Why was my message refused?
+//!
+//! Two messages with one key cannot be told apart by their acknowledgements. So a message whose key is under way
+//! comes back as refused, and so does one whose key was given up among the last 1,024: a late acknowledgement of the
+//! first would be taken for that of the second.
+//!
+//! # What it does not do
+//!
+//! - It does not redial, and it holds nothing that was not sent, but what is to be sent again: put a queue above.
+//! - It keeps nothing that awaits no acknowledgement: notifications pass, in order. Nor the control lane.
+//! - It keeps nothing on disk: what is unacknowledged when the process ends is lost.
+//! - It does not recognise what the *peer* sends twice.
+//! - It does not restore what a server forgets with a connection (subscriptions, a login): a layer below does, before
+//!   `Up`.
+//! - Below it, nothing may hold a message from one connection to the next: it would be sent from there and from here.
+
+mod closures;
+mod connection;
+mod handle;
+mod jsonrpc;
+mod layer;
+mod service;
+mod strategy;
+mod window;
+
+pub use self::{
+    closures::{Bare, Sequence},
+    connection::AckConnection,
+    handle::{Handle, Stats},
+    jsonrpc::JsonRpc,
+    layer::AckLayer,
+    service::Acknowledge,
+    strategy::{Ack, Keys, Strategy},
+};

@@ -1,0 +1,451 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket};
+
+use crate::{Keys, Stats, Strategy};
+
+/// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is passed in, and what
+/// there is to tell is left in a queue.
+#[derive(Debug)]
+pub(crate) struct Window<M, K> {
+    limits: Limits,
+    /// By the order in which they were accepted.
+    kept: BTreeMap<u64, Kept<M, K>>,
+    index: BTreeMap<K, u64>,
+    /// Which of them are to be handed down, first or again.
+    due: BTreeSet<u64>,
+    retired: Retired<K>,
+    events: VecDeque<Event<M>>,
+    next: u64,
+    stats: Stats,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Kept<M, K> {
+    /// As the caller gave it.
+    outgoing: Outgoing<M>,
+    /// The caller's, or one of our own: without it nobody knows whether the message was written.
+    ticket: Ticket,
+    /// Under which it awaits.
+    key: K,
+    /// The caller's key, if it went again under another.
+    original: Option<K>,
+    bytes: usize,
+    until: Instant,
+    /// Its time is over, but it is below and unsent: below gives it back.
+    overdue: bool,
+    handed_down: Instant,
+    repeated: bool,
+}
+
+/// So far away that it never comes; `Instant` has no maximum.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+impl<M, K> Window<M, K>
+where
+    M: Clone,
+    K: Clone + Ord,
+{
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            kept: BTreeMap::new(),
+            index: BTreeMap::new(),
+            due: BTreeSet::new(),
+            retired: Retired::new(),
+            events: VecDeque::new(),
+            next: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// True when nothing more is to be accepted. So the bytes go over the limit by one message at most.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.len() >= self.limits.messages.max(1) || self.stats.bytes >= self.limits.bytes.max(1)
+    }
+
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    pub(crate) fn due(&self) -> usize {
+        self.due.len()
+    }
+
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub(crate) fn pop_event(&mut self) -> Option<Event<M>> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            in_flight: self.kept.len(),
+            ..self.stats
+        }
+    }
+
+    /// Gives back a message that was not kept.
+    pub(crate) fn refuse(&mut self, outgoing: Outgoing<M>, reason: DropReason) {
+        self.events.push_back(Event::Dropped(outgoing, reason));
+    }
+
+    /// Keeps a message, and makes it due.
+    pub(crate) fn accept(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) {
+        if self.index.contains_key(&key) || self.retired.contains(&key) {
+            let reason = DropReason::Refused("another message with its key is unacknowledged, or was given up lately");
+            return self.refuse(outgoing, reason);
+        }
+        let serial = self.next;
+        self.next += 1;
+        self.index.insert(key.clone(), serial);
+        self.due.insert(serial);
+        self.stats.bytes += bytes;
+        let kept = Kept {
+            ticket: outgoing.ticket.clone().unwrap_or_default(),
+            outgoing,
+            key,
+            original: None,
+            bytes,
+            until: now.checked_add(self.limits.timeout).unwrap_or(now + NEVER),
+            overdue: false,
+            handed_down: now,
+            repeated: false,
+        };
+        self.kept.insert(serial, kept);
+    }
+
+    /// The next message to hand down, in the order of acceptance, and its number.
+    pub(crate) fn next_due<S>(&mut self, now: Instant, strategy: &mut S) -> Option<(u64, Outgoing<M>)>
+    where
+        S: Strategy<M, Key = K>,
+    {
+        while let Some(&serial) = self.due.first() {
+            let Some(kept) = self.kept.get(&serial) else {
+                self.due.remove(&serial);
+                continue;
+            };
+            if let Some(reason) = kept.unfit(now) {
+                self.give_up(serial, reason);
+            } else if !kept.may_go(strategy) {
+                self.give_up(serial, DropReason::Interrupted);
+            } else {
+                self.due.remove(&serial);
+                return self.hand_down(serial, now, strategy).map(|item| (serial, item));
+            }
+        }
+        None
+    }
+
+    fn hand_down<S>(&mut self, serial: u64, now: Instant, strategy: &mut S) -> Option<Outgoing<M>>
+    where
+        S: Strategy<M, Key = K>,
+    {
+        let kept = self.kept.get_mut(&serial)?;
+        let mut item = kept.outgoing.clone();
+        if kept.ticket.may_have_been_seen() {
+            kept.repeated = true;
+            self.stats.resent += 1;
+            if let Some((key, message)) = strategy.again(&kept.outgoing.message)
+                && !self.index.contains_key(&key)
+            {
+                item.message = message;
+                self.index.insert(key.clone(), serial);
+                let old = std::mem::replace(&mut kept.key, key);
+                self.index.remove(&old);
+                self.retired.insert(old.clone());
+                kept.original.get_or_insert(old);
+            }
+        }
+        kept.handed_down = now;
+        item.ticket = Some(kept.ticket.clone());
+        // Whoever is below gives it back when its time is over: then nothing of it is written behind our back.
+        item.deadline = Some(item.deadline.map_or(kept.until, |deadline| deadline.min(kept.until)));
+        Some(item)
+    }
+
+    /// It could not be handed down after all.
+    pub(crate) fn unsent(&mut self, serial: u64) {
+        if self.kept.contains_key(&serial) {
+            self.due.insert(serial);
+        }
+    }
+
+    /// A layer below gave this one back. False if it is not kept.
+    pub(crate) fn returned(&mut self, key: &K, reason: DropReason) -> bool {
+        let Some((&serial, kept)) = self.index.get(key).and_then(|serial| self.kept.get_key_value(serial)) else {
+            return false;
+        };
+        match reason {
+            DropReason::Disconnected if kept.overdue => self.give_up(serial, DropReason::Expired),
+            // It never reached the socket: the next connection gets it.
+            DropReason::Disconnected => drop(self.due.insert(serial)),
+            reason => self.give_up(serial, reason),
+        }
+        true
+    }
+
+    /// These are acknowledged, and come up as delivered if asked for. Returns the caller's own key of one that went
+    /// again under another.
+    pub(crate) fn acknowledged(&mut self, now: Instant, keys: Keys<K>, deliver: bool) -> Option<K> {
+        match keys {
+            Keys::One(key) => self.settle(now, &key, deliver),
+            Keys::UpTo(key) => {
+                let seen = self
+                    .index
+                    .range(..=key)
+                    .filter(|(_, serial)| self.may_be_acknowledged(**serial));
+                let keys: Vec<K> = seen.map(|(key, _)| key.clone()).collect();
+                if keys.is_empty() {
+                    self.stats.unmatched += 1;
+                }
+                keys.iter().for_each(|key| drop(self.settle(now, key, deliver)));
+                None
+            }
+            Keys::Each(keys) => {
+                keys.iter().for_each(|key| drop(self.settle(now, key, deliver)));
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant, key: &K, deliver: bool) -> Option<K> {
+        let serial = self
+            .index
+            .get(key)
+            .copied()
+            .filter(|serial| self.may_be_acknowledged(*serial));
+        let Some(kept) = serial.and_then(|serial| self.remove(serial)) else {
+            match self.retired.contains(key) {
+                true => self.stats.late += 1,
+                false => self.stats.unmatched += 1,
+            }
+            return None;
+        };
+        self.stats.acked += 1;
+        // An acknowledgement of one that went twice may be that of either.
+        if !kept.repeated {
+            self.stats.sample(now.saturating_duration_since(kept.handed_down));
+        }
+        if deliver {
+            self.events.push_back(Event::Delivered(kept.outgoing));
+        }
+        kept.original
+    }
+
+    /// Nobody can acknowledge what was not sent.
+    fn may_be_acknowledged(&self, serial: u64) -> bool {
+        self.kept
+            .get(&serial)
+            .is_some_and(|kept| kept.ticket.may_have_been_seen())
+    }
+
+    /// The connection is lost, and there may be another: makes due what may go again, and gives up the rest. With
+    /// `replay` false, everything that may have been seen.
+    pub(crate) fn down<S>(&mut self, replay: bool, strategy: &S)
+    where
+        S: Strategy<M, Key = K>,
+    {
+        let serials: Vec<u64> = self.kept.keys().copied().collect();
+        for serial in serials {
+            let Some(kept) = self.kept.get(&serial) else { continue };
+            let seen = kept.ticket.may_have_been_seen();
+            if kept.is_abandoned() {
+                self.give_up(serial, DropReason::Cancelled);
+            } else if seen && !(replay && kept.may_go(strategy)) {
+                self.give_up(serial, DropReason::Interrupted);
+            } else if kept.overdue {
+                self.give_up(serial, DropReason::Expired);
+            } else if matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
+                // Abandoned since we looked.
+                self.give_up(serial, DropReason::Cancelled);
+            } else {
+                self.due.insert(serial);
+            }
+        }
+    }
+
+    /// There will not be another connection: gives everything back.
+    pub(crate) fn end(&mut self) {
+        let serials: Vec<u64> = self.kept.keys().copied().collect();
+        for serial in serials {
+            let abandoned = self.kept.get(&serial).is_some_and(Kept::is_abandoned);
+            let reason = if abandoned {
+                DropReason::Cancelled
+            } else {
+                DropReason::Closed
+            };
+            self.give_up(serial, reason);
+        }
+    }
+
+    /// Gives up what nobody waits for any more, to make room.
+    pub(crate) fn sweep(&mut self) {
+        let abandoned: Vec<u64> = self
+            .kept
+            .iter()
+            // What is below and unsent comes back by itself.
+            .filter(|(serial, kept)| {
+                kept.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
+            })
+            .map(|(&serial, _)| serial)
+            .collect();
+        abandoned
+            .into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Cancelled));
+    }
+
+    /// When to look at the clock next.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        // All have the same time, so the first accepted is the first to be over.
+        let first = self.kept.values().find(|kept| !kept.overdue).map(|kept| kept.until);
+        let due = self
+            .due
+            .iter()
+            .filter_map(|serial| self.kept.get(serial)?.outgoing.deadline);
+        first.into_iter().chain(due).min()
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let due = self.due.iter().copied();
+        let due: Vec<u64> = due
+            .filter(|serial| self.kept.get(serial).is_some_and(|kept| kept.unfit(now).is_some()))
+            .collect();
+        for serial in due {
+            let abandoned = self.kept.get(&serial).is_some_and(Kept::is_abandoned);
+            let reason = if abandoned {
+                DropReason::Cancelled
+            } else {
+                DropReason::Expired
+            };
+            self.give_up(serial, reason);
+        }
+        let over = self.kept.iter_mut().take_while(|(_, kept)| kept.until <= now);
+        let mut sent = Vec::new();
+        for (&serial, kept) in over {
+            match kept.ticket.may_have_been_seen() {
+                true => sent.push(serial),
+                false => kept.overdue = true,
+            }
+        }
+        sent.into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Expired));
+    }
+
+    /// Lets go of a message, and says truthfully how it ended.
+    fn give_up(&mut self, serial: u64, reason: DropReason) {
+        let Some(kept) = self.remove(serial) else { return };
+        match reason {
+            DropReason::Expired => self.stats.expired += 1,
+            DropReason::Interrupted | DropReason::Closed if kept.ticket.may_have_been_seen() => {
+                self.stats.interrupted += 1;
+            }
+            _ => {}
+        }
+        if !kept.ticket.may_have_been_seen() {
+            self.events.push_back(Event::Dropped(kept.outgoing, reason));
+            return;
+        }
+        // Only the connection that it went out on brings its acknowledgement, and after these there is none.
+        if !matches!(reason, DropReason::Interrupted | DropReason::Closed) {
+            self.retired.insert(kept.key);
+        }
+        // Of one that was written, and that nobody waits for, there is nothing to say.
+        if reason != DropReason::Cancelled {
+            self.events
+                .push_back(Event::Dropped(kept.outgoing, DropReason::Interrupted));
+        }
+    }
+
+    fn remove(&mut self, serial: u64) -> Option<Kept<M, K>> {
+        let kept = self.kept.remove(&serial)?;
+        self.index.remove(&kept.key);
+        self.due.remove(&serial);
+        self.stats.bytes -= kept.bytes;
+        Some(kept)
+    }
+}
+
+// === impl Kept ===
+
+impl<M, K> Kept<M, K> {
+    /// Nobody waits for it any more.
+    fn is_abandoned(&self) -> bool {
+        self.ticket.is_cancelled() || self.ticket.phase() == Phase::Settled
+    }
+
+    /// Why it must not be handed down.
+    fn unfit(&self, now: Instant) -> Option<DropReason> {
+        if self.is_abandoned() {
+            Some(DropReason::Cancelled)
+        } else if self.outgoing.is_expired(now) || self.until <= now {
+            Some(DropReason::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// The one rule of sending again: what may have been seen goes only if it is safe.
+    fn may_go<S: Strategy<M>>(&self, strategy: &S) -> bool {
+        !self.ticket.may_have_been_seen()
+            || match self.outgoing.replay {
+                Replay::Safe => true,
+                Replay::Unsafe => false,
+                Replay::Unknown => strategy.is_safe(&self.outgoing.message),
+            }
+    }
+}
+
+// === Retired ===
+
+/// The keys of what was given up last: an acknowledgement that comes late is not taken for another's.
+#[derive(Debug)]
+struct Retired<K> {
+    order: VecDeque<K>,
+    keys: BTreeSet<K>,
+}
+
+impl<K: Clone + Ord> Retired<K> {
+    const ROOM: usize = 1024;
+
+    fn new() -> Self {
+        Self {
+            order: VecDeque::new(),
+            keys: BTreeSet::new(),
+        }
+    }
+
+    fn contains(&self, key: &K) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn insert(&mut self, key: K) {
+        if !self.keys.insert(key.clone()) {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > Self::ROOM
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

@@ -1,0 +1,342 @@
+//! One session, event by event, over a connection that the test plays.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use support::{Puppet, down, number};
+use tokio::time::sleep;
+use tower_layer::Layer;
+use tower_ws_ack::{AckConnection, AckLayer, Bare, Handle, JsonRpc, Sequence, Strategy};
+use tower_ws_core::{DropReason, Event, Length, Outgoing, Phase, Replay, Ticket, Wrap};
+use tower_ws_transport::JsonText;
+
+type Number = fn(&String) -> Option<u64>;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn bare() -> Bare<Number, Number> {
+    Bare::new(|sent| number(sent), |came| came.strip_prefix("ack ")?.parse().ok())
+}
+
+/// A session whose first `Up` has been read.
+async fn session<S: Strategy<String> + Clone>(layer: AckLayer<S>) -> (AckConnection<Puppet, S, Length>, Puppet) {
+    let puppet = Puppet::default();
+    let mut session = layer.wrap(puppet.clone());
+    puppet.up();
+    let up = session.next().await;
+    assert!(matches!(up, Some(Event::Up(up)) if up.layers == ["ack"] && up.extensions.get::<Handle>().is_some()));
+    (session, puppet)
+}
+
+fn message(text: &str, replay: Replay) -> (Outgoing<String>, Ticket) {
+    let ticket = Ticket::new();
+    (
+        Outgoing::new(text.to_owned()).replay(replay).ticket(ticket.clone()),
+        ticket,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_acknowledgement_is_swallowed_and_measured() {
+    let (layer, handle) = AckLayer::pair(bare());
+    let (mut session, puppet) = session(layer).await;
+    session.send("7 a".to_owned().into()).await.unwrap();
+    assert_eq!((handle.stats().in_flight, handle.stats().bytes), (1, 3));
+    sleep(SECOND).await;
+    for came in ["ack 9", "ack 7", "ack 7", "news"] {
+        puppet.say(came);
+    }
+    // As the caller gave it: the ticket by which it was watched is our own.
+    assert!(
+        matches!(session.next().await, Some(Event::Delivered(item)) if item.message == "7 a" && item.ticket.is_none())
+    );
+    assert!(matches!(session.next().await, Some(Event::Message(news)) if news == "news"));
+    let stats = handle.stats();
+    assert_eq!(
+        (stats.in_flight, stats.bytes, stats.acked, stats.unmatched),
+        (0, 0, 1, 2)
+    );
+    assert_eq!(stats.round_trip, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_may_cover_many() {
+    let strategy: Sequence<Number, Number> =
+        Sequence::new(|sent| number(sent), |came| came.strip_prefix("upto ")?.parse().ok());
+    let (mut session, puppet) = session(AckLayer::new(strategy)).await;
+    for n in 1..=4 {
+        session.send(format!("{n} a").into()).await.unwrap();
+    }
+    puppet.say("upto 3");
+    for n in 1..=3 {
+        assert!(matches!(session.next().await, Some(Event::Delivered(item)) if number(&item.message) == Some(n)));
+    }
+    assert!(session.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_safe_goes_again_ahead_of_anything_new() {
+    let (layer, handle) = AckLayer::pair(bare());
+    let (mut session, puppet) = session(layer).await;
+    let (safe, safe_ticket) = message("1 safe", Replay::Safe);
+    let (unsafe_, unsafe_ticket) = message("2 unsafe", Replay::Unknown);
+    let (refused, refused_ticket) = message("3 unsent", Replay::Unsafe);
+    let (cancelled, cancelled_ticket) = message("4 cancelled", Replay::Safe);
+    session.send(safe).await.unwrap();
+    session.send(unsafe_).await.unwrap();
+    session.send(cancelled).await.unwrap();
+    puppet.breaks();
+    session.send(refused).await.unwrap();
+    cancelled_ticket.cancel();
+    puppet.event(down(true, None));
+
+    // What is given up is told before the end of the connection, and what is kept has been marked.
+    let dropped = session.next().await;
+    assert!(matches!(dropped, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "2 unsafe"));
+    assert_eq!(safe_ticket.phase(), Phase::Held);
+    assert_eq!(
+        (refused_ticket.phase(), refused_ticket.may_have_been_seen()),
+        (Phase::Waiting, false)
+    );
+    assert!(unsafe_ticket.may_have_been_seen());
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+    assert!(session.ready_is_pending());
+
+    puppet.up();
+    puppet.takes(1);
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    // A writer that asks now hands down what is due; the second does not find room.
+    assert!(session.ready_is_pending());
+    assert_eq!(puppet.sent(), ["1 safe", "2 unsafe", "4 cancelled", "1 safe"]);
+    puppet.takes(9);
+    // Reading is enough, and flushes.
+    let flushes = puppet.flushes();
+    assert!(session.next().now_or_never().is_none());
+    assert_eq!(puppet.sent().last().unwrap(), "3 unsent");
+    assert!(puppet.flushes() > flushes);
+    assert!(!session.ready_is_pending());
+    assert_eq!((handle.stats().resent, handle.stats().interrupted), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_big_nothing_seen_goes_again() {
+    let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+    session.send("1 a".to_owned().into()).await.unwrap();
+    puppet.breaks();
+    session.send("2 unsent".to_owned().into()).await.unwrap();
+    puppet.event(down(true, Some(1009)));
+    assert!(
+        matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 a")
+    );
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+    puppet.up();
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    assert!(session.next().now_or_never().is_none());
+    assert_eq!(puppet.sent(), ["1 a", "2 unsent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_window_waits_and_control_does_not() {
+    for ends in [false, true] {
+        let (mut session, puppet) = session(AckLayer::new(bare()).window(2, usize::MAX)).await;
+        session.feed("1 a".to_owned().into()).await.unwrap();
+        session.feed("2 a".to_owned().into()).await.unwrap();
+        let flushes = puppet.flushes();
+        assert!(session.ready_is_pending());
+        assert!(
+            puppet.flushes() > flushes,
+            "what was never flushed is never acknowledged"
+        );
+        session
+            .start_send_unpin(Outgoing::new("3 ping".to_owned()).control())
+            .unwrap();
+        assert_eq!(puppet.sent().last().unwrap(), "3 ping");
+
+        // The writer is a task of its own.
+        let (mut sink, mut stream) = session.split();
+        let writer = tokio::spawn(async move { sink.send("4 a".to_owned().into()).await });
+        tokio::task::yield_now().await;
+        assert!(!writer.is_finished());
+        puppet.event(match ends {
+            true => down(false, None),
+            false => Event::Message("ack 1".to_owned()),
+        });
+        while !matches!(stream.next().await, Some(Event::Delivered(_) | Event::Down(_))) {}
+        assert_eq!(writer.await.unwrap().is_err(), ends);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_fill_a_window_too() {
+    let (mut session, _puppet) = session(AckLayer::new(bare()).window(100, 10)).await;
+    session.send("1 23456789".to_owned().into()).await.unwrap();
+    assert!(session.ready_is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_messages_make_room() {
+    let (mut session, _puppet) = session(AckLayer::new(bare()).window(1, usize::MAX)).await;
+    let (item, ticket) = message("1 a", Replay::Unknown);
+    session.send(item).await.unwrap();
+    assert!(session.ready_is_pending());
+    ticket.cancel();
+    assert!(!session.ready_is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_is_over_for_sent_and_unsent() {
+    let (layer, handle) = AckLayer::pair(bare().all_safe());
+    let (mut session, puppet) = session(layer.timeout(SECOND * 10)).await;
+    assert!(session.next().now_or_never().is_none());
+    session.send("1 sent".to_owned().into()).await.unwrap();
+    puppet.breaks();
+    session.send("2 unsent".to_owned().into()).await.unwrap();
+    puppet.event(down(true, None));
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+    // Nothing but the clock wakes it.
+    let start = tokio::time::Instant::now();
+    let mut given_up = Vec::new();
+    for _ in 0..2 {
+        let Some(Event::Dropped(item, reason)) = session.next().await else {
+            panic!("it is given up")
+        };
+        given_up.push((item.message, reason));
+    }
+    given_up.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [("1 sent", DropReason::Interrupted), ("2 unsent", DropReason::Expired)];
+    assert_eq!(given_up, expected.map(|(message, reason)| (message.to_owned(), reason)));
+    assert_eq!(start.elapsed().as_secs(), 10);
+    puppet.up();
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    puppet.say("ack 1");
+    assert!(session.next().now_or_never().is_none());
+    assert_eq!(
+        (handle.stats().expired, handle.stats().late, puppet.sent().len()),
+        (2, 1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_gives_everything_back_first() {
+    for told in [true, false] {
+        let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+        session.send("1 sent".to_owned().into()).await.unwrap();
+        puppet.breaks();
+        session.send("2 unsent".to_owned().into()).await.unwrap();
+        if !told {
+            // It ends between two connections.
+            puppet.event(down(true, None));
+            assert!(matches!(session.next().await, Some(Event::Down(_))));
+            puppet.end();
+        } else {
+            puppet.event(down(false, None));
+            puppet.end();
+        }
+        assert!(
+            matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 sent")
+        );
+        assert!(
+            matches!(session.next().await, Some(Event::Dropped(item, DropReason::Closed)) if item.message == "2 unsent")
+        );
+        if told {
+            assert!(matches!(session.next().await, Some(Event::Down(_))));
+        }
+        assert!(session.next().await.is_none());
+        assert!(session.send("3 late".to_owned().into()).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_again_under_a_fresh_id() {
+    let (mut session, puppet) = session(AckLayer::new(JsonRpc::new(JsonText).fresh_ids())).await;
+    let request = r#"{"jsonrpc":"2.0","id":900,"method":"tools/list"}"#;
+    session.send(request.to_owned().into()).await.unwrap();
+    puppet.event(down(true, None));
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+    puppet.up();
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    assert!(session.next().now_or_never().is_none());
+    assert_eq!(puppet.sent()[1], request.replace("900", "1"));
+    puppet.say(r#"{"jsonrpc":"2.0","id":1,"result":5}"#);
+    let answer = session.next().await;
+    assert!(matches!(answer, Some(Event::Message(text)) if text == r#"{"jsonrpc":"2.0","id":900,"result":5}"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_serves_one_session_at_a_time() {
+    let (layer, handle) = AckLayer::pair(bare());
+    let (mut first, _puppet) = session(layer.clone()).await;
+    let (mut second, _puppet) = session(layer.clone()).await;
+    second.send("1 a".to_owned().into()).await.unwrap();
+    assert_eq!(handle.stats().in_flight, 0);
+    first.send("1 a".to_owned().into()).await.unwrap();
+    assert_eq!(handle.stats().in_flight, 1);
+    drop(first);
+    assert_eq!(handle.stats().in_flight, 0);
+    let (mut third, _puppet) = session(layer).await;
+    third.send("1 a".to_owned().into()).await.unwrap();
+    assert_eq!(handle.stats().in_flight, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_already_hears_of_the_clock() {
+    let (session, _puppet) = session(AckLayer::new(bare()).timeout(SECOND * 10)).await;
+    let (mut sink, mut stream) = session.split();
+    let reader = tokio::spawn(async move { stream.next().await });
+    tokio::task::yield_now().await;
+    sink.send("1 a".to_owned().into()).await.unwrap();
+    let given_up = tokio::time::timeout(SECOND * 11, reader)
+        .await
+        .expect("the clock was heard")
+        .unwrap();
+    assert!(matches!(given_up, Some(Event::Dropped(_, DropReason::Interrupted))));
+}
+
+/// Whoever reads may be whoever writes: it must not wake itself for ever over what cannot move.
+#[tokio::test(start_paused = true)]
+async fn one_task_that_reads_and_writes_comes_to_rest() {
+    let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+    session.send("1 a".to_owned().into()).await.unwrap();
+    puppet.event(down(true, None));
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+    puppet.up();
+    puppet.takes(0);
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    let mut polls = 0;
+    let both = std::future::poll_fn(|cx| {
+        polls += 1;
+        assert!(polls < 20, "it spins");
+        let _ = session.poll_ready_unpin(cx);
+        let _ = session.poll_flush_unpin(cx);
+        session.poll_next_unpin(cx).map(drop)
+    });
+    // Under a paused clock this ends only when nothing else is to be done.
+    assert!(tokio::time::timeout(SECOND, both).await.is_err());
+    puppet.takes(1);
+    assert!(session.next().now_or_never().is_none());
+    assert_eq!(puppet.sent(), ["1 a", "1 a"]);
+}
+
+trait IsPending {
+    fn ready_is_pending(&mut self) -> bool;
+}
+
+impl<S: Strategy<String>> IsPending for AckConnection<Puppet, S, Length> {
+    fn ready_is_pending(&mut self) -> bool {
+        let ready = pin!(std::future::poll_fn(|cx| self.poll_ready_unpin(cx)));
+        ready.now_or_never().is_none()
+    }
+}
+
+#[test]
+fn the_parts_are_send_and_sync() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let layer = AckLayer::new(JsonRpc::new(JsonText));
+    shared(&layer);
+    shared(&layer.layer(()));
+    shared(&AckLayer::pair(()).1);
+}

@@ -1,0 +1,248 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::pin_project;
+use tower_ws_core::{BoxError, Closed, Connection, Down, Event, Failure, Lane, Outgoing, Probe, Progress, Ticket, Up};
+
+use crate::{
+    hub::Session,
+    layer::Settings,
+    vigil::{Task, Vigil},
+};
+
+/// A connection that is watched, and that ends when its peer is dead.
+///
+/// Everything passes, in both directions, but the answers to the probes, and probes that were dropped below. Reading
+/// drives it: the probes, the clock, the verdict. A writer who waits is woken by the verdict, also on another task.
+///
+/// After the verdict the stream has [`Down`], with a [`Failure`] of the kind [`Timeout`](tower_ws_core::FailureKind::Timeout),
+/// then `None`; the sink fails with [`Closed`]. The connection below is dropped at that moment. Control messages that its
+/// socket had not taken go with it, without an event.
+///
+/// From the first poll of `poll_close` on nobody is probed or judged: closing has a deadline of its own.
+#[pin_project]
+pub struct HealthConnection<C, P> {
+    #[pin]
+    inner: Option<C>,
+    probe: P,
+    settings: Settings,
+    session: Session,
+    epoch: u64,
+    /// While the connection is up.
+    vigil: Option<Vigil>,
+    closing: bool,
+    writer: Option<Waker>,
+}
+
+impl<C, P> HealthConnection<C, P> {
+    pub(crate) fn new(inner: C, probe: P, settings: Settings, session: Session) -> Self {
+        Self {
+            inner: Some(inner),
+            probe,
+            settings,
+            session,
+            epoch: 0,
+            vigil: None,
+            closing: false,
+            writer: None,
+        }
+    }
+}
+
+impl<C, P> Stream for HealthConnection<C, P>
+where
+    C: Connection,
+    P: Probe<C::Message>,
+{
+    type Item = Event<C::Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let this = self.as_mut().project();
+            let Some(inner) = this.inner.as_pin_mut() else {
+                return Poll::Ready(None);
+            };
+            if let Some(vigil) = this.vigil {
+                vigil.before_read();
+            }
+            let Poll::Ready(event) = inner.poll_next(cx) else {
+                let (Some(vigil), false) = (this.vigil, *this.closing) else {
+                    return Poll::Pending;
+                };
+                match ready!(vigil.poll(cx, this.session)) {
+                    Task::Send(nonce, ticket) => self.as_mut().send(cx, nonce, ticket),
+                    Task::ReadAgain => {}
+                    Task::Leave(cause) => return Poll::Ready(Some(Event::Down(self.leave(cause)))),
+                }
+                // Reading is what moves the probe, and what the next wake-up comes from.
+                continue;
+            };
+            let Some(event) = event else {
+                self.end();
+                return Poll::Ready(None);
+            };
+            if let Some(event) = self.as_mut().pass(event) {
+                return Poll::Ready(Some(event));
+            }
+        }
+    }
+}
+
+impl<C, P> HealthConnection<C, P>
+where
+    C: Connection,
+    P: Probe<C::Message>,
+{
+    /// What goes up of an event from below. `None` for what concerns only the probes.
+    fn pass(mut self: Pin<&mut Self>, event: Event<C::Message>) -> Option<Event<C::Message>> {
+        let this = self.as_mut().project();
+        match (event, this.vigil) {
+            (Event::Up(up), _) => Some(Event::Up(self.came_up(up))),
+            (Event::Message(message), Some(vigil)) => {
+                vigil.heard();
+                if vigil.awaits()
+                    && let Some(nonce) = this.probe.answer(&message)
+                    && vigil.answered(nonce, this.session)
+                {
+                    return None;
+                }
+                this.session.message_in();
+                Some(Event::Message(message))
+            }
+            (Event::Message(message), None) => {
+                this.session.message_in();
+                Some(Event::Message(message))
+            }
+            (Event::Delivered(item), Some(vigil)) => {
+                vigil.heard();
+                Some(Event::Delivered(item))
+            }
+            (Event::Dropped(item, reason), Some(vigil)) => {
+                let ours = match (&item.ticket, item.lane) {
+                    (Some(ticket), Lane::Control) => vigil.dropped(ticket, &reason, this.session),
+                    _ => false,
+                };
+                (!ours).then_some(Event::Dropped(item, reason))
+            }
+            (Event::Down(down), _) => {
+                self.end();
+                Some(Event::Down(down))
+            }
+            (event, _) => Some(event),
+        }
+    }
+
+    fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
+        let this = self.project();
+        let progress = up.extensions.get::<Progress>().cloned();
+        *this.epoch = up.epoch;
+        *this.vigil = Some(Vigil::new(this.settings, up.connection, progress.clone()));
+        this.session.up(progress);
+        up.extensions.insert(this.session.handle());
+        up.through("health")
+    }
+
+    /// Sends a probe.
+    fn send(mut self: Pin<&mut Self>, cx: &mut Context<'_>, nonce: u64, ticket: Ticket) {
+        let this = self.as_mut().project();
+        let Some(mut inner) = this.inner.as_pin_mut() else {
+            return;
+        };
+        let item = Outgoing::new(this.probe.probe(nonce)).control().ticket(ticket);
+        // An error of the sink: the stream says why, and ends.
+        if inner.as_mut().start_send(item).is_ok() {
+            let _ = inner.poll_flush(cx);
+        }
+        // That may have taken the place of a writer who waits below.
+        self.wake_writer();
+    }
+
+    /// The peer is dead.
+    fn leave(mut self: Pin<&mut Self>, cause: Failure) -> Down {
+        self.as_mut().end();
+        let mut this = self.as_mut().project();
+        this.inner.set(None);
+        let mut down = Down::new(cause);
+        down.epoch = *this.epoch;
+        self.wake_writer();
+        down
+    }
+
+    fn end(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.vigil = None;
+        this.session.down();
+    }
+}
+
+impl<C, P> HealthConnection<C, P> {
+    /// Whoever may have to wait below is parked here too: the verdict takes the connection below away.
+    fn park_writer(self: Pin<&mut Self>, cx: &Context<'_>) {
+        match self.project().writer {
+            Some(writer) => writer.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    fn wake_writer(self: Pin<&mut Self>) {
+        if let Some(writer) = self.project().writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+impl<C: Connection, P> Sink<Outgoing<C::Message>> for HealthConnection<C, P> {
+    type Error = BoxError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().park_writer(cx);
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll_ready(cx),
+            None => Poll::Ready(Err(Closed.into())),
+        }
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => {
+                this.session.message_out();
+                inner.start_send(item)
+            }
+            None => Err(Closed.into()),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().park_writer(cx);
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll_flush(cx),
+            None => Poll::Ready(Err(Closed.into())),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().park_writer(cx);
+        let this = self.project();
+        *this.closing = true;
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_close(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<C: fmt::Debug, P> fmt::Debug for HealthConnection<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthConnection")
+            .field("inner", &self.inner)
+            .field("epoch", &self.epoch)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

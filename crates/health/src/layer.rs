@@ -1,0 +1,151 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+use tower_ws_core::{Clock, SystemClock};
+
+use crate::{Handle, Health, hub::Hub, pulse::Rhythm};
+
+/// Notices dead peers, and leaves them. See the [crate docs](crate).
+#[derive(Clone, Debug)]
+pub struct HealthLayer<P> {
+    probe: P,
+    settings: Settings,
+    hub: Option<Arc<Hub>>,
+}
+
+/// How a connection is watched.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    jitter: f64,
+    seed: Option<u64>,
+}
+
+impl HealthLayer<()> {
+    /// The default of [`interval`](HealthLayer::interval): 20 s. Proxies and NATs forget a silent connection after
+    /// 30 to 60 s; with this none of ours is silent for so long.
+    pub const INTERVAL: Duration = Duration::from_secs(20);
+    /// The default of [`timeout`](HealthLayer::timeout): 20 s. TCP waits twice as long after each resend, and makes some
+    /// six of them in this time: a link that loses a few packets in a row is not taken for a dead one.
+    pub const TIMEOUT: Duration = Duration::from_secs(20);
+    /// The default of [`jitter`](HealthLayer::jitter): 0.1. A thousand clients that came back at the same moment have
+    /// drifted apart after a few probes.
+    pub const JITTER: f64 = 0.1;
+    /// The least interval and timeout: 10 ms. Without any, each answer would be the moment for the next probe.
+    pub const LEAST: Duration = Duration::from_millis(10);
+    /// The most: a year. What is longer counts as this, and fits the clock.
+    pub const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+}
+
+impl<P> HealthLayer<P> {
+    /// Watches connections by this probe: the transport's ping, or one of the application's protocol
+    /// ([`probe_fn`](crate::probe_fn)).
+    pub fn new(probe: P) -> Self {
+        Self {
+            probe,
+            settings: Settings::default(),
+            hub: None,
+        }
+    }
+
+    /// The same, with a [`Handle`] to the statistics of the session.
+    ///
+    /// The handle is that of one connection at a time, and so of the session whose connections they are: one that begins
+    /// while the handle is free takes it, and one that begins while another lives has its own (in the extensions of its
+    /// [`Up`](tower_ws_core::Up)).
+    pub fn pair(probe: P) -> (Self, Handle) {
+        let hub = Hub::new();
+        let mut layer = Self::new(probe);
+        layer.hub = Some(hub.clone());
+        (layer, Handle(hub))
+    }
+
+    /// Sets how long nothing may come in before the peer is asked. Default 20 s, from 10 ms to a year.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.settings.interval = interval.clamp(HealthLayer::LEAST, HealthLayer::MOST);
+        self
+    }
+
+    /// Sets how long nothing at all may come in after that before the connection is ended. Default 20 s, from 10 ms to a
+    /// year. Also how long an answer may take before its probe counts as lost.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout.clamp(HealthLayer::LEAST, HealthLayer::MOST);
+        self
+    }
+
+    /// Sets by how much of itself each interval may be shortened at random, from 0 to 1. Default 0.1. It is never made
+    /// longer: the time in which a dead peer is noticed is a promise.
+    #[must_use]
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.settings.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// Sets the wall clock by which a suspend is noticed. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes jitter and nonces repeatable: all connections draw the same numbers. For tests; by default each connection
+    /// draws its own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+}
+
+impl<S, P: Clone> Layer<S> for HealthLayer<P> {
+    type Service = Health<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let hub = self.hub.clone().unwrap_or_else(Hub::new);
+        Health::new(inner, self.probe.clone(), self.settings.clone(), hub)
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(crate) fn rng(&self) -> fastrand::Rng {
+        self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
+    }
+
+    pub(crate) fn rhythm(&self, rng: fastrand::Rng) -> Rhythm {
+        Rhythm {
+            interval: self.interval,
+            timeout: self.timeout,
+            jitter: self.jitter,
+            rng,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval: HealthLayer::INTERVAL,
+            timeout: HealthLayer::TIMEOUT,
+            clock: Arc::new(SystemClock),
+            jitter: HealthLayer::JITTER,
+            seed: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("interval", &self.interval)
+            .field("timeout", &self.timeout)
+            .field("jitter", &self.jitter)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_ws_core::{Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Ticket};
+
+use crate::{
+    ProbeError,
+    hub::Session,
+    layer::Settings,
+    probes::{Answer, Probes},
+    pulse::{Act, Pulse},
+};
+
+/// The watch over one connection that is up: the [`Pulse`] with its evidence and its timer, and the probes.
+pub(crate) struct Vigil {
+    connection: ConnectionId,
+    pulse: Pulse,
+    probes: Probes,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    progress: Option<Progress>,
+    /// Bytes and dry reads, as last seen.
+    read: u64,
+    dry: u64,
+    /// An event came in since the last look.
+    heard: bool,
+    /// The time is up and its timer has fired: what is read from here on is evidence.
+    judging: bool,
+    /// The probe that [`Handle::probe_now`](crate::Handle::probe_now) waits for.
+    on_demand: Option<u64>,
+    /// One timer, moved only when it fires or has to fire earlier.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the connection is to do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Send the question with this nonce.
+    Send(u64, Ticket),
+    /// Read once more: only now does silence count.
+    ReadAgain,
+    /// The peer is dead.
+    Leave(Failure),
+}
+
+impl Vigil {
+    pub(crate) fn new(settings: &Settings, connection: ConnectionId, progress: Option<Progress>) -> Self {
+        let mut rng = settings.rng();
+        let nonces = rng.fork();
+        Self {
+            connection,
+            pulse: Pulse::new(settings.rhythm(rng), Instant::now(), settings.clock.now()),
+            probes: Probes::new(settings.timeout, nonces),
+            clock: settings.clock.clone(),
+            timeout: settings.timeout,
+            read: progress.as_ref().map_or(0, Progress::read),
+            dry: 0,
+            progress,
+            heard: false,
+            judging: false,
+            on_demand: None,
+            sleep: None,
+        }
+    }
+
+    /// The connection below is about to be read.
+    pub(crate) fn before_read(&mut self) {
+        self.dry = self.dry_reads();
+    }
+
+    /// Something came in.
+    pub(crate) fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// True while a message may be the answer to a probe.
+    pub(crate) fn awaits(&self) -> bool {
+        !self.probes.is_empty()
+    }
+
+    /// Takes an answer. False if it answers no probe of ours.
+    pub(crate) fn answered(&mut self, nonce: u64, session: &Session) -> bool {
+        let Some(answer) = self.probes.answered(nonce, Instant::now()) else {
+            return false;
+        };
+        if let Answer::InTime(rtt) = answer {
+            session.answered(rtt);
+            self.resolve(nonce, Ok(rtt), session);
+        }
+        true
+    }
+
+    /// Takes a probe that a layer below gave up. False if it is none of ours.
+    pub(crate) fn dropped(&mut self, ticket: &Ticket, reason: &DropReason, session: &Session) -> bool {
+        let Some(newly_lost) = self.probes.dropped(ticket) else {
+            return false;
+        };
+        // The time to answer runs on: a socket that takes no ping is no sign of life.
+        tracing::debug!(connection = %self.connection, %reason, "the probe was dropped");
+        session.lost(newly_lost.into());
+        self.resolve(ticket.tag(), Err(ProbeError::Dropped(reason.clone())), session);
+        true
+    }
+
+    /// Looks at the clock. Only after a read that found nothing.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, session: &Session) -> Poll<Task> {
+        // Before the look, so that a wish that comes in meanwhile is seen or wakes.
+        session.park(cx);
+        loop {
+            let now = Instant::now();
+            self.look(now, session);
+            if session.take_asked() && self.on_demand.is_none() {
+                self.pulse.asked_out_of_turn(now);
+                self.on_demand = self.probes.unsent();
+                if self.on_demand.is_none() {
+                    let (nonce, ticket) = self.question(now, session);
+                    self.on_demand = Some(nonce);
+                    return Poll::Ready(Task::Send(nonce, ticket));
+                }
+            }
+            let until = match self.pulse.act(now) {
+                // The last one still waits for the socket: one more would tell no more.
+                Act::Probe if self.probes.unsent().is_some() => continue,
+                Act::Probe => {
+                    let (nonce, ticket) = self.question(now, session);
+                    return Poll::Ready(Task::Send(nonce, ticket));
+                }
+                Act::Judge(deadline) => {
+                    // The runtime learns what the network brought before it fires timers. So nobody is judged by a
+                    // read that came before the timer.
+                    ready!(self.poll_timer(cx, deadline));
+                    if !std::mem::replace(&mut self.judging, true) {
+                        return Poll::Ready(Task::ReadAgain);
+                    }
+                    if !self.was_dry() {
+                        // Nobody looked into the socket. Whoever keeps it shut wakes us.
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Task::Leave(self.verdict(now)));
+                }
+                Act::Wait(until) => until,
+            };
+            self.judging = false;
+            let on_demand = self.on_demand.and_then(|nonce| self.probes.deadline(nonce));
+            ready!(self.poll_timer(cx, on_demand.map_or(until, |deadline| deadline.min(until))));
+        }
+    }
+
+    fn look(&mut self, now: Instant, session: &Session) {
+        let read = self.progress.as_ref().map_or(0, Progress::read);
+        let heard = std::mem::take(&mut self.heard) | (read != self.read);
+        self.read = read;
+        self.pulse.look(now, self.clock.now(), heard);
+        session.lost(self.probes.expire(now));
+        if let Some(nonce) = self.on_demand
+            && self.probes.deadline(nonce).is_none()
+        {
+            self.resolve(nonce, Err(ProbeError::Unanswered(self.timeout)), session);
+        }
+    }
+
+    fn question(&mut self, now: Instant, session: &Session) -> (u64, Ticket) {
+        let (nonce, ticket, evicted) = self.probes.begin(now);
+        let (silent, _) = self.pulse.silence(now);
+        tracing::debug!(connection = %self.connection, nonce, silent_ms = silent.as_millis() as u64, "probing");
+        session.sent();
+        session.lost(evicted.into());
+        (nonce, ticket)
+    }
+
+    fn verdict(&self, now: Instant) -> Failure {
+        let (silent, asked) = self.pulse.silence(now);
+        let text = format!(
+            "nothing came in for {silent:.1?}, though a probe was due {asked:.1?} ago: the peer or the way to it is dead; \
+             the connection was dropped without a closing handshake"
+        );
+        tracing::warn!(
+            connection = %self.connection,
+            silent_ms = silent.as_millis() as u64,
+            asked_ms = asked.as_millis() as u64,
+            "the peer is dead; dropping the connection"
+        );
+        Failure::new(FailureKind::Timeout, text)
+    }
+
+    fn resolve(&mut self, nonce: u64, outcome: Result<Duration, ProbeError>, session: &Session) {
+        if self.on_demand == Some(nonce) {
+            self.on_demand = None;
+            session.resolve(&outcome);
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let sleep = match &mut self.sleep {
+            Some(sleep) => {
+                if sleep.deadline() > until || (sleep.deadline() < until && sleep.is_elapsed()) {
+                    sleep.as_mut().reset(until);
+                }
+                sleep
+            }
+            none => none.insert(Box::pin(sleep_until(until))),
+        };
+        sleep.as_mut().poll(cx)
+    }
+
+    fn dry_reads(&self) -> u64 {
+        self.progress.as_ref().map_or(0, Progress::dry_reads)
+    }
+
+    /// The last read of the connection below looked into the socket, as far as can be told.
+    fn was_dry(&self) -> bool {
+        self.progress.is_none() || self.dry_reads() != self.dry
+    }
+}

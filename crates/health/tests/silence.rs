@@ -1,0 +1,385 @@
+//! When a peer is asked, and when it is left.
+
+mod support;
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use support::*;
+use tokio::time::{Instant, sleep, timeout};
+use tower_ws_core::{Closed, Event, FailureKind, Outgoing};
+use tower_ws_health::HealthLayer;
+use tower_ws_transport::{Frames, Message};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn layer() -> HealthLayer<Frames> {
+    HealthLayer::new(Frames)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_left_in_time_however_much_is_sent() {
+    let (connection, mut far) = connect(&layer()).await;
+    let start = Instant::now();
+    // The kernel takes everything, the peer says nothing.
+    let sink = tokio::spawn(async move { while far.next().await.is_some() {} });
+    let (mut writer, mut reader) = connection.split();
+    let writer = tokio::spawn(async move {
+        loop {
+            if let Err(error) = writer.send(Message::text("data").into()).await {
+                return error;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let Some(Event::Down(down)) = reader.next().await else {
+        panic!("expected Down")
+    };
+    assert_eq!(down.cause.kind(), FailureKind::Timeout);
+    assert!(down.cause.to_string().contains("nothing came in"), "{}", down.cause);
+    assert!(
+        (secs(38)..=secs(41)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(reader.next().await.is_none());
+    assert!(reader.next().await.is_none());
+    assert!(writer.await.unwrap().is::<Closed>());
+    sink.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_verdict_wakes_a_writer_who_waits() {
+    let (connection, _far) = connect(&layer()).await;
+    let (mut writer, mut reader) = connection.split();
+    let writer = tokio::spawn(async move {
+        loop {
+            if let Err(error) = writer.send(Message::text("data").into()).await {
+                return error;
+            }
+        }
+    });
+    assert!(matches!(reader.next().await, Some(Event::Down(_))));
+    let error = timeout(secs(1), writer).await.expect("it is woken").unwrap();
+    assert!(error.is::<Closed>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_does_not_take_the_place_of_a_writer_who_waits() {
+    let (connection, mut far) = connect(&layer()).await;
+    let (mut writer, mut reader) = connection.split();
+    let writer = tokio::spawn(async move {
+        for n in 0..20 {
+            writer.send(Message::text(n.to_string()).into()).await.unwrap();
+        }
+    });
+    // The probe is written while the writer waits.
+    let _ = timeout(secs(30), reader.next()).await;
+    let reads = tokio::spawn(async move { while far.next().await.is_some() {} });
+    timeout(secs(5), writer).await.expect("it is woken").unwrap();
+    reads.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_lives_and_its_answers_stay_below() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, far) = connect(&health).await;
+    let _far = answer(far, Duration::from_millis(50));
+    assert!(timeout(secs(600), connection.next()).await.is_err());
+    let stats = handle.stats();
+    assert!((29..=34).contains(&stats.probes_answered), "{stats:?}");
+    assert_eq!((stats.probes_lost, stats.messages_in), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_wakes_only_for_its_timer() {
+    let (mut connection, far) = connect(&layer()).await;
+    let _far = answer(far, Duration::ZERO);
+    let mut polls = 0;
+    let polling = poll_fn(|cx| {
+        polls += 1;
+        connection.poll_next_unpin(cx)
+    });
+    assert!(timeout(secs(600), polling).await.is_err());
+    // A timer and an answer for each probe.
+    assert!(polls <= 2 * 34 + 2, "{polls} polls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_is_not_probed_and_its_timer_rests() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, mut far) = connect(&health).await;
+    let _talks = tokio::spawn(async move {
+        while far.send(Message::text("news")).await.is_ok() {
+            sleep(secs(1)).await;
+        }
+    });
+    let mut polls = 0;
+    let polling = poll_fn(|cx| {
+        polls += 1;
+        while let Poll::Ready(event) = connection.poll_next_unpin(cx) {
+            assert!(matches!(event, Some(Event::Message(_))));
+        }
+        Poll::<()>::Pending
+    });
+    assert!(timeout(secs(600), polling).await.is_err());
+    assert_eq!(handle.stats().probes_sent, 0);
+    assert!(polls <= 600 + 34 + 2, "{polls} polls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_over_a_slow_link_is_life() {
+    let gate = Gate::counting();
+    let (connection, mut far) = connect_through(&layer(), gate.clone()).await;
+    let reader = read(connection);
+    // 16 MiB at 100 KB/s; and the peer cannot pong meanwhile.
+    for _ in 0..168 {
+        sleep(secs(1)).await;
+        gate.bytes(100_000);
+    }
+    far.send(Message::text("there")).await.unwrap();
+    let start = Instant::now();
+    let events = reader.await.unwrap();
+    assert!(matches!(&events[..], [Event::Message(_), Event::Down(_)]), "{events:?}");
+    assert!(
+        (secs(38)..=secs(41)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_did_not_read_does_not_judge() {
+    let (mut connection, mut far) = connect(&layer()).await;
+    // Nobody reads for minutes, so nobody asked either.
+    sleep(secs(300)).await;
+    let back = Instant::now();
+    assert!(timeout(secs(19), connection.next()).await.is_err());
+    assert!(ping(&mut far).now_or_never().is_some(), "asked on coming back");
+    down(&mut connection).await;
+    assert!((secs(20)..secs(22)).contains(&back.elapsed()), "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_comes_back_finds_the_answer_of_a_living_peer() {
+    let (mut connection, far) = connect(&layer()).await;
+    let _far = answer(far, Duration::from_millis(50));
+    for _ in 0..5 {
+        // Asked, then away when the time is up.
+        assert!(timeout(secs(20), connection.next()).await.is_err());
+        sleep(secs(300)).await;
+    }
+    assert!(timeout(secs(100), connection.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_behind_a_shut_gate_is_no_evidence() {
+    let gate = Gate::counting();
+    let (connection, far) = connect_through(&layer(), gate.clone()).await;
+    gate.shut(true);
+    let mut reader = read(connection);
+    assert!(timeout(secs(200), &mut reader).await.is_err());
+    gate.shut(false);
+    let open = Instant::now();
+    assert!(matches!(reader.await.unwrap()[..], [Event::Down(_)]));
+    assert!(open.elapsed() <= secs(21), "{:?}", open.elapsed());
+    drop(far);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsolicited_pong_is_life_but_no_answer() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, mut far) = connect(&health).await;
+    let events = tokio::spawn(async move {
+        let mut payloads = Vec::new();
+        while let Ok(Some(Event::Message(message))) = timeout(secs(100), connection.next()).await {
+            payloads.push(message.into_data());
+        }
+        payloads
+    });
+    let asked = ping(&mut far).await;
+    let strangers = [&b"hello"[..], b"", &[7; 8]].map(bytes::Bytes::from_static);
+    for payload in strangers.clone() {
+        far.send(Message::Pong(payload)).await.unwrap();
+    }
+    sleep(secs(1)).await;
+    assert_eq!(handle.stats().probes_answered, 0);
+    far.send(Message::Pong(asked.clone())).await.unwrap();
+    sleep(secs(1)).await;
+    assert_eq!(handle.stats().probes_answered, 1);
+    // Once more, it answers nothing.
+    far.send(Message::Pong(asked.clone())).await.unwrap();
+    sleep(secs(1)).await;
+    assert_eq!(handle.stats().probes_answered, 1);
+    drop(far);
+    let seen = events.await.unwrap();
+    assert_eq!(seen[..3], strangers);
+    assert_eq!(seen[3..], [asked]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_bytes_than_the_answer_are_life() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (connection, mut far) = connect(&health).await;
+    let reader = read(connection);
+    for _ in 0..20 {
+        ping(&mut far).await;
+        sleep(secs(15)).await;
+        far.send(Message::text("busy")).await.unwrap();
+    }
+    assert!(!reader.is_finished());
+    sleep(secs(20)).await;
+    let stats = handle.stats();
+    assert!(stats.probes_lost >= 19, "{stats:?}");
+    assert_eq!(stats.quality.as_str(), "poor");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_only_shortens() {
+    let mut times = Vec::new();
+    for seed in 0..30 {
+        let (connection, mut far) = connect(&layer().seed(seed)).await;
+        let start = Instant::now();
+        let reader = read(connection);
+        ping(&mut far).await;
+        times.push(start.elapsed());
+        reader.abort();
+    }
+    // A timer rounds up to the next millisecond.
+    let bounds = secs(18)..=secs(20) + Duration::from_millis(2);
+    assert!(times.iter().all(|time| bounds.contains(time)), "{times:?}");
+    times.dedup();
+    assert!(times.len() > 20, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_suspend_the_peer_is_asked_at_once() {
+    let (start, skipped) = (Instant::now(), Arc::<AtomicU64>::default());
+    let slept = skipped.clone();
+    let clock = move || SystemTime::UNIX_EPOCH + start.elapsed() + secs(slept.load(Ordering::Relaxed));
+    let (connection, mut far) = connect(&layer().clock(clock)).await;
+    let reader = read(connection);
+    sleep(secs(5)).await;
+    skipped.store(3600, Ordering::Relaxed);
+    let back = Instant::now();
+    // Whatever makes the connection look.
+    far.send(Message::text("from before")).await.unwrap();
+    ping(&mut far).await;
+    assert!(back.elapsed() < secs(1), "{:?}", back.elapsed());
+    let events = reader.await.unwrap();
+    assert!(matches!(&events[..], [Event::Message(_), Event::Down(_)]), "{events:?}");
+    assert!((secs(20)..secs(22)).contains(&back.elapsed()), "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_or_stepping_a_little_changes_nothing() {
+    let (start, shift) = (Instant::now(), Arc::<AtomicU64>::new(AtomicU64::new(7200)));
+    let shifted = shift.clone();
+    let clock = move || SystemTime::UNIX_EPOCH + start.elapsed() + secs(shifted.load(Ordering::Relaxed));
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (connection, mut far) = connect(&health.clock(clock)).await;
+    let _reader = read(connection);
+    for step in [3600, 3604, 0] {
+        shift.store(step, Ordering::Relaxed);
+        far.send(Message::text("look")).await.unwrap();
+        sleep(secs(1)).await;
+    }
+    assert_eq!(handle.stats().probes_sent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_finds_no_room_is_no_event_and_no_excuse() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, _far) = connect(&health).await;
+    let start = Instant::now();
+    while connection.feed(Message::text("data").into()).now_or_never().is_some() {}
+    for _ in 0..16 {
+        let item = Outgoing::new(Message::Ping(bytes::Bytes::new())).control();
+        connection.start_send_unpin(item).unwrap();
+    }
+    down(&mut connection).await;
+    assert!(
+        (secs(38)..=secs(41)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(handle.stats().probes_lost, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_being_closed_is_not_judged() {
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, far) = connect(&health).await;
+    connection.close().await.unwrap();
+    drop(far);
+    let down = down(&mut connection).await;
+    assert_eq!(down.cause.kind(), FailureKind::Local);
+    assert_eq!(handle.stats().probes_sent, 0);
+    assert!(connection.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_network_brings_with_the_timer_is_read_before_the_verdict() {
+    let gate = Arc::<Gate>::default();
+    *gate.blind.lock().unwrap() = Some(Instant::now() + secs(40));
+    let (health, handle) = HealthLayer::pair(Frames);
+    let (mut connection, mut far) = connect_through(&health.jitter(0.0), gate).await;
+    far.send(Message::text("in the last moment")).await.unwrap();
+    let event = connection.next().await;
+    assert!(matches!(event, Some(Event::Message(_))), "{event:?}");
+    assert_eq!(handle.stats().probes_sent, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_while_closing_stays_below() {
+    let (mut connection, mut far) = connect(&layer()).await;
+    let asked = {
+        let (asked, event) = futures_util::future::join(ping(&mut far), timeout(secs(21), connection.next())).await;
+        assert!(event.is_err());
+        asked
+    };
+    connection.close().await.unwrap();
+    far.send(Message::Pong(asked)).await.unwrap();
+    drop(far);
+    down(&mut connection).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_wakes_whoever_reads_now() {
+    let (mut connection, _far) = connect(&layer()).await;
+    let start = Instant::now();
+    // Read on one task, then on another.
+    assert!(timeout(Duration::from_millis(10), connection.next()).await.is_err());
+    let events = read(connection).await.unwrap();
+    assert!(matches!(events[..], [Event::Down(_)]), "{events:?}");
+    assert!(start.elapsed() <= secs(41), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_used_up_its_turn_is_woken_by_the_timer() {
+    let (mut connection, mut far) = connect(&layer()).await;
+    let reader = tokio::spawn(async move {
+        // Without a pause: each of these reads takes from the task's budget.
+        let mut down = false;
+        while !down {
+            while tokio::task::coop::has_budget_remaining() {
+                tokio::task::coop::consume_budget().await;
+            }
+            down = matches!(connection.next().await, Some(Event::Down(_)));
+        }
+    });
+    for _ in 0..300 {
+        far.send(Message::text("news")).await.unwrap();
+    }
+    timeout(secs(45), reader).await.expect("the dead peer is left").unwrap();
+}
