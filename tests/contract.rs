@@ -29,8 +29,11 @@ use tokio::{
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::MapResponseLayer};
 use tower_ws::{
     CallError, Client, Inbound, Incoming, Request,
+    ack::{AckLayer, JsonRpc},
     client::{ClientLayer, Lag, Leftovers},
     core::{BoxError, ExchangeLayer, Failure, FailureKind, Replay, Talk, boxed, jsonrpc::Ids},
+    metrics::MetricsLayer,
+    queue::QueueLayer,
     reconnect::ReconnectLayer,
     transport::{JsonText, lines::LinesLayer, memory},
 };
@@ -84,6 +87,39 @@ fn with_lines(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, _: &mut 
     (Door::Lines(dials), Box::pin(stack.oneshot(())))
 }
 
+fn with_queue(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
+    let (memory, listener) = memory::channel(rng.usize(1..20));
+    let stack = ServiceBuilder::new()
+        .layer(client)
+        .layer(QueueLayer::new().messages(rng.usize(1..60)))
+        .layer(reconnect)
+        .service(memory);
+    (Door::Memory(listener), Box::pin(stack.oneshot(())))
+}
+
+fn with_ack(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
+    let (memory, listener) = memory::channel(rng.usize(1..20));
+    let stack = ServiceBuilder::new()
+        .layer(client)
+        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
+        .layer(reconnect)
+        .service(memory);
+    (Door::Memory(listener), Box::pin(stack.oneshot(())))
+}
+
+fn with_all(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
+    let (memory, listener) = memory::channel(rng.usize(1..20));
+    let stack = ServiceBuilder::new()
+        .layer(client)
+        .layer(MetricsLayer::session())
+        .layer(QueueLayer::new().messages(rng.usize(1..60)))
+        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
+        .layer(reconnect)
+        .layer(MetricsLayer::connection())
+        .service(memory);
+    (Door::Memory(listener), Box::pin(stack.oneshot(())))
+}
+
 async fn hello(mut talk: Talk<String>, ids: Ids) -> Result<Talk<String>, Failure> {
     let id = ids.next_id();
     talk.send(json!({ "jsonrpc": "2.0", "id": id, "method": "hello" }).to_string())
@@ -122,6 +158,8 @@ struct Outcomes {
     begun: BTreeSet<u64>,
     ended: BTreeMap<u64, Ended>,
     notified: BTreeSet<u64>,
+    /// Those that may be seen twice.
+    safe: BTreeSet<u64>,
 }
 
 impl Calls {
@@ -160,6 +198,9 @@ async fn caller(client: Client, calls: Calls, book: Book, mut rng: Rng) {
             .choice([Replay::Unsafe, Replay::Safe, Replay::Unknown])
             .unwrap_or_default();
         let request = Request::new("call").params(&params).unwrap().replay(replay);
+        if replay == Replay::Safe {
+            calls.with(|calls| calls.safe.insert(n));
+        }
         if rng.u8(..6) == 0 {
             if client.notify(request.timeout(SECOND)).await.is_ok() {
                 calls.with(|calls| calls.notified.insert(n));
@@ -273,7 +314,7 @@ enum Finish {
     Dropped,
 }
 
-async fn session(build: Build, seed: u64, tally: &mut Tally) {
+async fn session(build: Build, resends: bool, seed: u64, tally: &mut Tally) {
     let _seed = Seed(seed);
     let mut rng = Rng::with_seed(seed);
     let book = Book::default();
@@ -312,8 +353,8 @@ async fn session(build: Build, seed: u64, tally: &mut Tally) {
         Finish::Settled => {}
         Finish::Closed(grace) => {
             sleep(millis(rng.u64(0..3_000))).await;
-            // The grace, then the closing handshake.
-            left = within(grace + 6 * SECOND, client.close(grace)).await;
+            // The grace, then what is queued drains, then the closing handshake.
+            left = within(grace + 11 * SECOND, client.close(grace)).await;
         }
         Finish::Dropped => {
             sleep(millis(rng.u64(0..3_000))).await;
@@ -337,19 +378,26 @@ async fn session(build: Build, seed: u64, tally: &mut Tally) {
     within(60 * SECOND, server).await.unwrap();
     assert_eq!(tasks(), 0, "a task is left: {finish:?}");
     calls.with(|calls| {
-        settle_up(calls, &book, &heard, &left, finish);
+        settle_up(calls, &book, &heard, &left, finish, resends);
         tally.count(calls, &heard, &left);
     });
 }
 
 /// The client's ledger against the server's.
-fn settle_up(calls: &Outcomes, book: &Book, heard: &Heard, left: &Leftovers, finish: Finish) {
+fn settle_up(calls: &Outcomes, book: &Book, heard: &Heard, left: &Leftovers, finish: Finish, resends: bool) {
     let ledger = book.open();
     assert!(
-        ledger.seen.values().all(|&times| times == 1),
+        ledger
+            .seen
+            .iter()
+            .all(|(n, &times)| times == 1 || resends && calls.safe.contains(n)),
         "seen twice: {:?}",
         ledger.seen
     );
+    if let (true, Finish::Settled, false) = (resends, finish, heard.lost) {
+        let given_up = |n: &u64| matches!(calls.ended.get(n), Some(Ended::Failed(CallError::Interrupted(_))));
+        assert!(!calls.safe.iter().any(given_up), "a safe call was given up");
+    }
     let seen = |n: &u64| ledger.seen.contains_key(n);
 
     assert!(calls.begun.iter().eq(calls.ended.keys()), "each call has one end");
@@ -425,10 +473,10 @@ impl Tally {
     }
 }
 
-async fn property(build: Build, count: u64) {
+async fn property(build: Build, resends: bool, count: u64) {
     let mut tally = Tally::default();
     for seed in seeds(count) {
-        session(build, seed, &mut tally).await;
+        session(build, resends, seed, &mut tally).await;
     }
     println!("{tally:?}");
     if std::env::var("SEED").is_err() {
@@ -453,25 +501,40 @@ async fn property(build: Build, count: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn over_reconnect() {
-    property(plain, 400).await;
+    property(plain, false, 400).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_a_single_connection() {
-    property(without_reconnect, 400).await;
+    property(without_reconnect, false, 400).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_an_exchange_with_shared_ids() {
-    property(with_exchange, 300).await;
+    property(with_exchange, false, 300).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_boxes() {
-    property(with_boxes, 300).await;
+    property(with_boxes, false, 300).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_lines() {
-    property(with_lines, 300).await;
+    property(with_lines, false, 300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_queue() {
+    property(with_queue, false, 300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_acknowledgements() {
+    property(with_ack, true, 300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_queue_acknowledgements_and_metrics() {
+    property(with_all, true, 300).await;
 }

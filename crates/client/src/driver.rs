@@ -221,25 +221,31 @@ where
             // It was worth sending then or not at all.
             return tracing::debug!(%reason, "a control message was dropped");
         }
-        let seen = outgoing.ticket.as_ref().is_some_and(Ticket::may_have_been_seen);
-        if let Some(ticket) = &outgoing.ticket {
-            self.shared.settle(
-                ticket.tag(),
-                Err(match seen {
+        let ticket = outgoing.ticket.as_ref();
+        let seen = ticket.is_some_and(Ticket::may_have_been_seen);
+        let given_up = ticket.is_some_and(Ticket::is_cancelled);
+        let ends = self.closing || reason == DropReason::Closed;
+        if let Some(ticket) = ticket {
+            // Some calls are about to be settled by somebody who knows more: by their own timer, by `Down` with its cause,
+            // or by the end of the session.
+            let timed_out = outgoing.is_expired(Instant::now());
+            let cause_follows = seen && reason == DropReason::Interrupted && self.cause.is_none();
+            if !timed_out && !cause_follows && !ends {
+                let error = match seen {
                     true => CallError::Interrupted(self.cause.clone()),
                     false => CallError::NotSent(reason.clone()),
-                }),
-            );
+                };
+                self.shared.settle(ticket.tag(), Err(error));
+            }
         }
-        let (waited_for, replay) = (outgoing.ticket.is_some(), outgoing.replay);
-        let given_up = outgoing.ticket.as_ref().is_some_and(Ticket::is_cancelled);
+        let (waited_for, replay) = (ticket.is_some(), outgoing.replay);
         let request = match self.codec.decode(outgoing.message) {
             Decoded::Json(text) => Call::parse(&text)
                 .ok()
                 .map(|call| Request::from_call(call).replay(replay)),
             _ => None,
         };
-        if self.closing && !seen {
+        if ends && !seen {
             self.shared.lock().keep_leftover(request.filter(|_| !given_up));
         } else if !waited_for {
             self.put(Incoming::Undelivered { request, reason });

@@ -225,6 +225,24 @@ async fn a_message_that_a_layer_holds_survives_the_outage_and_one_that_it_drops_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_a_layer_calls_interrupted_learns_the_cause() {
+    let (puppet, client, _inbound) = Puppet::start(&layer());
+    settle().await;
+    puppet.pull(|s| s.hold = true);
+    let call = start(&client, Request::new("m"));
+    settle().await;
+    let held = puppet.pull(|s| s.held.pop().unwrap());
+    assert!(held.ticket.as_ref().unwrap().mark_sent());
+    puppet.event(Event::Dropped(held, DropReason::Interrupted));
+    puppet.down(true);
+    let error = outcome(call).await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::Interrupted(Some(cause)) if cause.to_string().contains("cable")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_layer_held_is_handed_back_if_somebody_still_wants_it() {
     let (puppet, client, _inbound) = Puppet::start(&layer());
     settle().await;
