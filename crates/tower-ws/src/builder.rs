@@ -4,10 +4,13 @@ use tower::{
     Layer, Service, ServiceExt,
     layer::util::{Identity, Stack},
 };
+use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_client::{Client, ClientLayer, Inbound};
 use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
+use tower_ws_health::HealthLayer;
+use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_transport::{Connector, JsonText, Message, Transport, TransportLayer, connector};
+use tower_ws_transport::{Connector, Frames, JsonText, Message, Transport, TransportLayer, connector};
 
 /// Connects by the recommended stack with its defaults. See the [crate docs](crate).
 ///
@@ -43,7 +46,10 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
     Builder {
         request: http::Request::get(url),
         client: ClientLayer::new(JsonText),
+        queue: QueueLayer::new().measure(Frames),
+        ack: AckLayer::new(JsonRpc::new(JsonText)).measure(Frames),
         reconnect: ReconnectLayer::new(),
+        health: HealthLayer::new(Frames),
         below: Identity::new(),
         transport: TransportLayer::new(),
     }
@@ -54,7 +60,10 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
 pub struct Builder<L = Identity> {
     request: http::request::Builder,
     client: ClientLayer<JsonText>,
+    queue: QueueLayer<Frames>,
+    ack: AckLayer<JsonRpc<JsonText>, Frames>,
     reconnect: ReconnectLayer,
+    health: HealthLayer<Frames>,
     below: L,
     transport: TransportLayer,
 }
@@ -72,9 +81,28 @@ impl<L> Builder<L> {
         self
     }
 
+    /// Replaces the layer that holds messages while the link is down or slow.
+    pub fn queue(mut self, queue: QueueLayer<Frames>) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Replaces the layer that sends again what is safe to. The default takes the reading methods of MCP for safe
+    /// ([`JsonRpc::SAFE_METHODS`]), and what a [`Request`](tower_ws_client::Request) declares to be.
+    pub fn ack(mut self, ack: AckLayer<JsonRpc<JsonText>, Frames>) -> Self {
+        self.ack = ack;
+        self
+    }
+
     /// Replaces the layer that redials.
     pub fn reconnect(mut self, reconnect: ReconnectLayer) -> Self {
         self.reconnect = reconnect;
+        self
+    }
+
+    /// Replaces the layer that notices dead peers.
+    pub fn health(mut self, health: HealthLayer<Frames>) -> Self {
+        self.health = health;
         self
     }
 
@@ -92,7 +120,10 @@ impl<L> Builder<L> {
         Builder {
             request: self.request,
             client: self.client,
+            queue: self.queue,
+            ack: self.ack,
             reconnect: self.reconnect,
+            health: self.health,
             below: Stack::new(layer, self.below),
             transport: self.transport,
         }
@@ -114,8 +145,14 @@ impl<L> Builder<L> {
         let stack = tower::ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
             .layer(self.client)
+            // holds what was accepted while the link is down; above ack, so that what is sent again goes first
+            .layer(self.queue)
+            // keeps what was sent until it is answered; above reconnect, since it outlives connections
+            .layer(self.ack)
             // above it a connection lives across drops, below it everything is per connection
             .layer(self.reconnect)
+            // ends a connection whose peer is dead; below reconnect, which does the rest
+            .layer(self.health)
             // what each connection begins with, before anything that waits above may go
             .layer(self.below)
             // WebSocket, with its limits and deadlines
@@ -132,6 +169,7 @@ impl<L> fmt::Debug for Builder<L> {
         f.debug_struct("Builder")
             .field("client", &self.client)
             .field("reconnect", &self.reconnect)
+            .field("health", &self.health)
             .field("transport", &self.transport)
             .finish_non_exhaustive()
     }

@@ -66,8 +66,12 @@
 
 mod builder;
 
+pub use tower_ws_ack as ack;
 pub use tower_ws_client as client;
 pub use tower_ws_core as core;
+pub use tower_ws_health as health;
+pub use tower_ws_metrics as metrics;
+pub use tower_ws_queue as queue;
 pub use tower_ws_reconnect as reconnect;
 pub use tower_ws_transport as transport;
 

@@ -1,0 +1,391 @@
+//! What is held, within its bounds. Time is passed in.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tower_ws_core::{DropReason, Outgoing};
+
+use crate::{Held, Overflow, Store, handle::Hub};
+
+/// How much may be held, and what happens to what does not fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) age: Duration,
+    pub(crate) overflow: Overflow,
+}
+
+/// The messages that are held, and those that were given up and not told yet.
+pub(crate) struct Buffer<M, S> {
+    bounds: Bounds,
+    store: S,
+    bytes: usize,
+    /// Under [`Overflow::Wait`], a message that was accepted before its size was known, and does not fit yet.
+    door: Option<Held<M>>,
+    /// No deadline of a message held is before this.
+    soonest: Option<Instant>,
+    lost: VecDeque<(Held<M>, DropReason)>,
+    lost_bytes: usize,
+    hub: Arc<Hub>,
+}
+
+impl<M, S: Store<M>> Buffer<M, S> {
+    pub(crate) fn new(bounds: Bounds, store: S, hub: Arc<Hub>) -> Self {
+        let mut buffer = Self {
+            bounds,
+            store,
+            bytes: 0,
+            door: None,
+            soonest: None,
+            lost: VecDeque::new(),
+            lost_bytes: 0,
+            hub,
+        };
+        // A store may bring messages along.
+        let (bytes, soonest) = (&mut buffer.bytes, &mut buffer.soonest);
+        buffer.store.take_if(&mut |held| {
+            *bytes += held.bytes;
+            *soonest = sooner(*soonest, held.item.deadline);
+            false
+        });
+        buffer.report();
+        buffer
+    }
+
+    /// The store, to tell it what passes by.
+    pub(crate) fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// True if nothing is held. What waits at the door never waits alone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
+
+    /// May one more message be accepted? Its size is not known yet.
+    pub(crate) fn has_room(&self) -> bool {
+        // Whoever never reads what came back must not make it grow without bound.
+        let unread = self.lost.len() >= self.bounds.messages || self.lost_bytes >= self.bounds.bytes;
+        let full = self.bounds.overflow == Overflow::Wait
+            && (self.door.is_some() || self.store.len() >= self.bounds.messages || self.bytes >= self.bounds.bytes);
+        !unread && !full
+    }
+
+    /// Accepts a message: it is held, or given up.
+    pub(crate) fn push(&mut self, item: Outgoing<M>, bytes: usize, now: Instant) {
+        let held = Held::new(item, bytes, now);
+        if !self.fits(bytes) {
+            self.make_room(now);
+        }
+        // Nothing overtakes what waits at the door.
+        if self.door.is_none() && self.fits(bytes) {
+            self.enter(held);
+        } else {
+            match self.bounds.overflow {
+                Overflow::Wait if self.door.is_none() => {
+                    self.soonest = sooner(self.soonest, held.item.deadline);
+                    self.door = Some(held);
+                }
+                Overflow::DropOldest if bytes <= self.bounds.bytes => {
+                    while !self.fits(bytes) {
+                        self.lose_front(DropReason::Overflow);
+                    }
+                    self.enter(held);
+                }
+                _ => self.lose(held, DropReason::Overflow),
+            }
+        }
+        self.report();
+    }
+
+    /// True if there is a message that may go next. Gives up those before it that may not.
+    pub(crate) fn has_next(&mut self, now: Instant) -> bool {
+        while let Some(front) = self.store.front() {
+            let reason = if is_expired(front, self.bounds.age, now) {
+                DropReason::Expired
+            } else if is_cancelled(front) {
+                DropReason::Cancelled
+            } else {
+                return true;
+            };
+            self.lose_front(reason);
+            self.report();
+        }
+        false
+    }
+
+    /// Takes out the message that has been held longest.
+    pub(crate) fn pop(&mut self) -> Option<Outgoing<M>> {
+        let held = self.take_front();
+        self.report();
+        held.map(|held| held.item)
+    }
+
+    /// Gives up what has been held too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let age = self.bounds.age;
+        // What came first is the oldest, so only deadlines are looked for further back.
+        while self.store.front().is_some_and(|front| is_expired(front, age, now)) {
+            self.lose_front(DropReason::Expired);
+        }
+        if self.soonest.is_some_and(|soonest| soonest <= now) {
+            self.sweep(now);
+        }
+        self.report();
+    }
+
+    /// Gives up whatever is not worth its place.
+    pub(crate) fn make_room(&mut self, now: Instant) {
+        self.sweep(now);
+        self.report();
+    }
+
+    /// Gives up everything.
+    pub(crate) fn give_up(&mut self, reason: &DropReason) {
+        while !self.store.is_empty() {
+            self.lose_front(reason.clone());
+        }
+        self.report();
+    }
+
+    /// Gives up a message that was never held.
+    pub(crate) fn reject(&mut self, item: Outgoing<M>, bytes: usize, reason: DropReason, now: Instant) {
+        self.lose(Held::new(item, bytes, now), reason);
+    }
+
+    /// The next message given up, and why.
+    pub(crate) fn next_lost(&mut self) -> Option<(Outgoing<M>, DropReason)> {
+        let (held, reason) = self.lost.pop_front()?;
+        self.lost_bytes -= held.bytes;
+        Some((held.item, reason))
+    }
+
+    /// True if some of what was given up has not been told.
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// When to call [`expire`](Self::expire) next, at the latest.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        let oldest = self.store.front()?.since.checked_add(self.bounds.age);
+        sooner(oldest, self.soonest)
+    }
+
+    /// A message that is larger than the bound fits only where nothing else is.
+    fn fits(&self, bytes: usize) -> bool {
+        self.store.is_empty()
+            || (self.store.len() < self.bounds.messages && bytes <= self.bounds.bytes.saturating_sub(self.bytes))
+    }
+
+    fn enter(&mut self, held: Held<M>) {
+        let (bytes, deadline) = (held.bytes, held.item.deadline);
+        match self.store.push_back(held) {
+            Ok(()) => {
+                self.bytes += bytes;
+                self.soonest = sooner(self.soonest, deadline);
+            }
+            Err((held, reason)) => self.lose(held, reason),
+        }
+    }
+
+    fn take_front(&mut self) -> Option<Held<M>> {
+        let held = self.store.pop_front()?;
+        self.bytes -= held.bytes;
+        self.open_door();
+        if self.store.is_empty() {
+            self.soonest = None;
+        }
+        Some(held)
+    }
+
+    fn open_door(&mut self) {
+        if let Some(held) = self.door.take() {
+            match self.fits(held.bytes) {
+                true => self.enter(held),
+                false => self.door = Some(held),
+            }
+        }
+    }
+
+    /// Looks at each message.
+    fn sweep(&mut self, now: Instant) {
+        let age = self.bounds.age;
+        let mut soonest = None;
+        let mut useless = |held: &Held<M>| {
+            let useless = is_expired(held, age, now) || is_cancelled(held);
+            if !useless {
+                soonest = sooner(soonest, held.item.deadline);
+            }
+            useless
+        };
+        let mut taken = self.store.take_if(&mut useless);
+        for held in &taken {
+            self.bytes -= held.bytes;
+        }
+        taken.extend(self.door.take_if(|held| useless(held)));
+        self.soonest = soonest;
+        for held in taken {
+            let reason = match is_expired(&held, age, now) {
+                true => DropReason::Expired,
+                false => DropReason::Cancelled,
+            };
+            self.lose(held, reason);
+        }
+        self.open_door();
+    }
+
+    fn lose_front(&mut self, reason: DropReason) {
+        if let Some(held) = self.take_front() {
+            self.lose(held, reason);
+        }
+    }
+
+    fn lose(&mut self, held: Held<M>, reason: DropReason) {
+        self.store.settled(&held.item, Some(&reason));
+        self.hub.count(&reason);
+        self.lost_bytes += held.bytes;
+        self.lost.push_back((held, reason));
+    }
+
+    fn report(&self) {
+        let (waiting, bytes) = self.door.as_ref().map_or((0, 0), |held| (1, held.bytes));
+        let oldest = self.store.front().map(|front| front.since);
+        self.hub.hold(self.store.len() + waiting, self.bytes + bytes, oldest);
+    }
+}
+
+impl<M, S> Drop for Buffer<M, S> {
+    fn drop(&mut self) {
+        self.hub.release();
+    }
+}
+
+fn is_expired<M>(held: &Held<M>, age: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(held.since) >= age || held.item.is_expired(now)
+}
+
+fn is_cancelled<M>(held: &Held<M>) -> bool {
+    held.item
+        .ticket
+        .as_ref()
+        .is_some_and(tower_ws_core::Ticket::is_cancelled)
+}
+
+/// The earlier of two moments, where `None` is never.
+fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, none) => one.or(none),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tower_ws_core::Ticket;
+
+    use super::*;
+    use crate::{Handle, MakeStore, MemoryStore};
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push {
+            bytes: usize,
+            deadline: Option<u64>,
+            cancelled: bool,
+        },
+        Pop,
+        Tell,
+        Expire,
+        MakeRoom,
+        Wait(u64),
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let push = (0..60usize, prop::option::of(0..30u64), prop::bool::weighted(0.1));
+        let op = prop_oneof![
+            6 => push.prop_map(|(bytes, deadline, cancelled)| Op::Push { bytes, deadline, cancelled }),
+            3 => Just(Op::Pop),
+            2 => Just(Op::Tell),
+            1 => Just(Op::Expire),
+            1 => Just(Op::MakeRoom),
+            1 => (0..20u64).prop_map(Op::Wait),
+        ];
+        prop::collection::vec(op, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn bounded_in_order_and_nothing_is_lost(
+            ops in ops(),
+            overflow in prop::sample::select(vec![Overflow::Wait, Overflow::Refuse, Overflow::DropOldest]),
+        ) {
+            let bounds = Bounds { messages: 5, bytes: 100, age: Duration::from_secs(10), overflow };
+            let hub = Hub::new();
+            let mut buffer = Buffer::new(bounds, MemoryStore.make_store(), hub.clone());
+            let (mut now, mut pushed, mut told) = (Instant::now(), 0u64, 0);
+            let mut popped = Vec::new();
+            for op in ops {
+                match op {
+                    Op::Push { bytes, deadline, cancelled } => {
+                        if !buffer.has_room() {
+                            continue;
+                        }
+                        let ticket = Ticket::new();
+                        if cancelled {
+                            let _ = ticket.cancel();
+                        }
+                        let mut item = Outgoing::new(pushed).ticket(ticket);
+                        item.deadline = deadline.map(|after| now + Duration::from_secs(after));
+                        buffer.push(item, bytes, now);
+                        pushed += 1;
+                    }
+                    Op::Pop if buffer.has_next(now) => {
+                        let item = buffer.pop().expect("it has one");
+                        prop_assert!(!item.is_expired(now));
+                        popped.push(item.message);
+                    }
+                    Op::Pop => prop_assert!(buffer.is_empty()),
+                    Op::Tell => told += u64::from(buffer.next_lost().is_some()),
+                    Op::Expire => {
+                        buffer.expire(now);
+                        prop_assert!(buffer.next_expiry().is_none_or(|next| next > now));
+                    }
+                    Op::MakeRoom => buffer.make_room(now),
+                    Op::Wait(seconds) => now += Duration::from_secs(seconds),
+                }
+                prop_assert!(buffer.store.len() <= 5);
+                prop_assert!(buffer.bytes <= 100 || buffer.store.len() == 1);
+                prop_assert!(!buffer.is_empty() || buffer.door.is_none());
+                prop_assert_eq!(buffer.bytes, buffer.store.iter().map(|held| held.bytes).sum::<usize>());
+                prop_assert_eq!(buffer.lost_bytes, buffer.lost.iter().map(|(held, _)| held.bytes).sum::<usize>());
+                let held = (buffer.store.len() + usize::from(buffer.door.is_some())) as u64;
+                prop_assert_eq!(Handle(hub.clone()).snapshot().depth, held);
+                prop_assert_eq!(pushed, popped.len() as u64 + told + buffer.lost.len() as u64 + held);
+            }
+            prop_assert!(popped.is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    #[test]
+    fn what_a_store_brings_along_goes_out_first() {
+        let now = Instant::now();
+        let mut store: VecDeque<Held<&str>> = MemoryStore.make_store();
+        store.push_back(Held::new(Outgoing::new("old").deadline(now), 3, now));
+        store.push_back(Held::new(Outgoing::new("older"), 5, now));
+        let bounds = Bounds {
+            messages: 9,
+            bytes: 100,
+            age: Duration::MAX,
+            overflow: Overflow::Refuse,
+        };
+        let mut buffer = Buffer::new(bounds, store, Hub::new());
+        assert_eq!((buffer.bytes, buffer.next_expiry()), (8, Some(now)));
+        buffer.push(Outgoing::new("new"), 3, now);
+        buffer.expire(now);
+        assert_eq!(buffer.pop().map(|item| item.message), Some("older"));
+        assert_eq!(buffer.pop().map(|item| item.message), Some("new"));
+        assert!(matches!(buffer.next_lost(), Some((_, DropReason::Expired))));
+    }
+}

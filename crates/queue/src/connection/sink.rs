@@ -1,0 +1,122 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_sink::Sink;
+use tokio::time::Instant;
+use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+
+use super::{Closing, QueueConnection, Stage};
+use crate::Store;
+
+impl<C, Z, S> Sink<Outgoing<C::Message>> for QueueConnection<C, Z, S>
+where
+    C: Connection,
+    Z: Measure<C::Message>,
+    S: Store<C::Message>,
+{
+    type Error = BoxError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.is_closed() {
+            return Poll::Ready(Err(Closed.into()));
+        }
+        // Whether the connection below is ready too, `start_send` asks.
+        if self.buffer.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.halves.park_writer(cx);
+        // What becomes of it shows in the fields.
+        let _ = self.as_mut().poll_push();
+        let this = self.as_mut().project();
+        if !this.buffer.has_room() {
+            this.buffer.make_room(Instant::now());
+        }
+        self.wake_reader_of_lost();
+        match (self.is_closed(), self.buffer.has_room()) {
+            (true, _) => Poll::Ready(Err(Closed.into())),
+            (false, true) => Poll::Ready(Ok(())),
+            (false, false) => Poll::Pending,
+        }
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        let this = self.project();
+        if item.lane == Lane::Control {
+            return this.inner.start_send(item);
+        }
+        let over = match (&this.stage, &this.closing) {
+            (Stage::Ended, _) => return Err(Closed.into()),
+            (Stage::Ending(_), _) | (_, Closing::Below | Closing::Done) => true,
+            _ => false,
+        };
+        let mut dropped = over.then_some(DropReason::Closed);
+        if !over && this.buffer.is_empty() && !*this.below_closed {
+            let mut inner = this.inner;
+            // Both are woken, should it have to wait: this is not the task's own poll, and the message will be held.
+            match inner.as_mut().poll_ready(&mut Context::from_waker(this.halves.both())) {
+                Poll::Ready(Ok(())) => match this.buffer.store().pass(&item) {
+                    Ok(()) => return inner.start_send(item),
+                    Err(reason) => dropped = Some(reason),
+                },
+                Poll::Ready(Err(_)) => *this.below_closed = true,
+                Poll::Pending => {}
+            }
+        }
+        let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
+        let expiry = this.buffer.next_expiry();
+        let was_empty = this.buffer.is_empty();
+        match dropped {
+            Some(reason) => this.buffer.reject(item, bytes, reason, now),
+            None => this.buffer.push(item, bytes, now),
+        }
+        // Whoever reads has to move it, tell of it, or look at the clock sooner.
+        if was_empty || this.buffer.has_lost() || this.buffer.next_expiry() != expiry {
+            this.halves.wake_reader();
+        }
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut flushed = self.as_mut().poll_push();
+        if flushed.is_pending() {
+            // Parked only if it has to wait, and asked again: the wake-up may have come in between.
+            self.halves.park_writer(cx);
+            flushed = self.as_mut().poll_push();
+        }
+        self.wake_reader_of_lost();
+        flushed.map_err(Into::into)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        let this = self.as_mut().project();
+        if *this.closing == Closing::Not {
+            *this.closing = Closing::Draining(Instant::now().checked_add(*this.drain));
+            // Whoever reads goes on with it.
+            this.halves.wake_reader();
+        }
+        self.as_mut().poll_alarm();
+        let left = self.as_mut().poll_leave();
+        self.wake_reader_of_lost();
+        left.map(Ok)
+    }
+}
+
+impl<C, Z, S> QueueConnection<C, Z, S>
+where
+    C: Connection,
+    S: Store<C::Message>,
+{
+    fn is_closed(&self) -> bool {
+        self.below_closed || self.closing != Closing::Not
+    }
+
+    /// What the task that writes gave up, the one that reads has to tell.
+    fn wake_reader_of_lost(&self) {
+        if self.buffer.has_lost() {
+            self.halves.wake_reader();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower_ws_core::DropReason;
+
+/// Looks into a queue, from any thread. Cheap to clone.
+///
+/// [`QueueLayer::pair`](crate::QueueLayer::pair) gives one out before there is a connection; the connection's own is in
+/// the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a connection alive.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Hub>);
+
+/// A queue at one moment. The numbers are read one by one while messages move: each is right, their sums may be off.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// How many messages are held.
+    pub depth: u64,
+    /// How many bytes of payload they have.
+    pub bytes: u64,
+    /// How long the oldest of them has been held. `None` if there is none.
+    pub oldest: Option<Duration>,
+    /// How many messages this queue has given up, by reason.
+    pub dropped: Dropped,
+}
+
+/// How many messages a queue has given up. What layers below gave up is not counted.
+///
+/// The counts only rise, also from one session of the same [`pair`](crate::QueueLayer::pair) to the next.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Whoever waited gave up.
+    pub cancelled: u64,
+    /// They were held too long, or their deadline passed.
+    pub expired: u64,
+    /// There was no room.
+    pub overflow: u64,
+    /// The session ended.
+    pub closed: u64,
+    /// The store did not take them.
+    pub refused: u64,
+}
+
+impl Handle {
+    /// The queue now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.snapshot()).finish()
+    }
+}
+
+/// What a connection and its handles share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    depth: AtomicU64,
+    bytes: AtomicU64,
+    /// Nanoseconds from `base`; [`NONE`] if nothing is held.
+    oldest: AtomicU64,
+    base: Instant,
+    dropped: [AtomicU64; 5],
+    taken: AtomicBool,
+}
+
+const NONE: u64 = u64::MAX;
+
+impl Hub {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            depth: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            oldest: AtomicU64::new(NONE),
+            base: Instant::now(),
+            dropped: Default::default(),
+            taken: AtomicBool::new(false),
+        })
+    }
+
+    /// This hub for a connection, or a new one if another connection has it.
+    pub(crate) fn take(hub: Option<&Arc<Self>>) -> Arc<Self> {
+        match hub {
+            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => hub.clone(),
+            _ => Self::new(),
+        }
+    }
+
+    /// The connection is gone, and what it held with it.
+    pub(crate) fn release(&self) {
+        self.hold(0, 0, None);
+        self.taken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn hold(&self, depth: usize, bytes: usize, oldest: Option<Instant>) {
+        let oldest = oldest.map_or(NONE, |since| {
+            since.saturating_duration_since(self.base).as_nanos() as u64
+        });
+        self.depth.store(depth as u64, Ordering::Relaxed);
+        self.bytes.store(bytes as u64, Ordering::Relaxed);
+        self.oldest.store(oldest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, reason: &DropReason) {
+        let at = match reason {
+            DropReason::Cancelled => 0,
+            DropReason::Expired => 1,
+            DropReason::Overflow => 2,
+            DropReason::Closed => 3,
+            _ => 4,
+        };
+        self.dropped[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let [cancelled, expired, overflow, closed, refused] =
+            std::array::from_fn(|at| self.dropped[at].load(Ordering::Relaxed));
+        let oldest = match self.oldest.load(Ordering::Relaxed) {
+            NONE => None,
+            nanos => Some(self.base.elapsed().saturating_sub(Duration::from_nanos(nanos))),
+        };
+        Snapshot {
+            depth: self.depth.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            oldest,
+            dropped: Dropped {
+                cancelled,
+                expired,
+                overflow,
+                closed,
+                refused,
+            },
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+use tower_ws_core::{Connection, Length, Wrap};
+
+use crate::{Handle, MakeStore, MemoryStore, Overflow, Queue, QueueConnection, buffer::Bounds, handle::Hub};
+
+/// Holds messages while the link is down or slow, within bounds. See the [crate docs](crate).
+#[derive(Clone)]
+pub struct QueueLayer<Z = Length, S = MemoryStore> {
+    measure: Z,
+    store: S,
+    settings: Settings,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) bounds: Bounds,
+    pub(crate) drain: Duration,
+    pub(crate) hub: Option<Arc<Hub>>,
+}
+
+impl QueueLayer {
+    /// A queue in memory for texts and byte strings, with the default bounds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with a [`Handle`] to look into the queue.
+    ///
+    /// The handle is that of one connection at a time: one that begins while the handle is free takes it, and one that
+    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    pub fn pair() -> (Self, Handle) {
+        let hub = Hub::new();
+        let mut layer = Self::default();
+        layer.settings.hub = Some(hub.clone());
+        (layer, Handle(hub))
+    }
+}
+
+impl<Z, S> QueueLayer<Z, S> {
+    /// The default of [`messages`](Self::messages): 1,024.
+    pub const MESSAGES: usize = 1024;
+    /// The default of [`bytes`](Self::bytes): 8 MiB.
+    pub const BYTES: usize = 8 << 20;
+    /// The default of [`age`](Self::age): 60 s.
+    pub const AGE: Duration = Duration::from_secs(60);
+    /// The default of [`drain`](Self::drain): 5 s.
+    pub const DRAIN: Duration = Duration::from_secs(5);
+
+    /// Sets how many messages may be held. Default 1,024: half a minute of a busy client, a moment's work for a server
+    /// that comes back. 0 counts as 1.
+    #[must_use]
+    pub fn messages(mut self, messages: usize) -> Self {
+        self.settings.bounds.messages = messages.max(1);
+        self
+    }
+
+    /// Sets how many bytes of payload may be held. Default 8 MiB, so that 1,024 large messages do not fill the memory of
+    /// a small machine. A message that is larger is held only while nothing else is. 0 counts as 1.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.settings.bounds.bytes = bytes.max(1);
+        self
+    }
+
+    /// Sets how long a message may be held. Default 60 s: callers have given up by then, and a server that comes back
+    /// after an hour is not flooded with what nobody waits for. [`Duration::MAX`]: for ever.
+    ///
+    /// A message's own [`deadline`](tower_ws_core::Outgoing::deadline) holds besides; whichever is first.
+    #[must_use]
+    pub fn age(mut self, age: Duration) -> Self {
+        self.settings.bounds.age = age;
+        self
+    }
+
+    /// Sets what happens to a message for which there is no room. Default [`Overflow::Wait`]: nothing is lost, and the
+    /// sender learns to slow down.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.settings.bounds.overflow = overflow;
+        self
+    }
+
+    /// Sets how long closing may wait for what is held to go out over a slow link. Default 5 s, short enough for a person
+    /// who waits for a program to end. Zero: what cannot go at once comes back at once. While the link is down closing
+    /// does not wait.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.settings.drain = drain;
+        self
+    }
+
+    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the measure that comes
+    /// with a transport.
+    #[must_use]
+    pub fn measure<Y>(self, measure: Y) -> QueueLayer<Y, S> {
+        QueueLayer {
+            measure,
+            store: self.store,
+            settings: self.settings,
+        }
+    }
+
+    /// Replaces what holds the messages, by a [`MakeStore`](crate::MakeStore). Default [`MemoryStore`].
+    #[must_use]
+    pub fn store<T>(self, store: T) -> QueueLayer<Z, T> {
+        QueueLayer {
+            measure: self.measure,
+            store,
+            settings: self.settings,
+        }
+    }
+}
+
+impl<Z: Default, S: Default> Default for QueueLayer<Z, S> {
+    fn default() -> Self {
+        Self {
+            measure: Z::default(),
+            store: S::default(),
+            settings: Settings {
+                bounds: Bounds {
+                    messages: Self::MESSAGES,
+                    bytes: Self::BYTES,
+                    age: Self::AGE,
+                    overflow: Overflow::default(),
+                },
+                drain: Self::DRAIN,
+                hub: None,
+            },
+        }
+    }
+}
+
+impl<I, Z: Clone, S: Clone> Layer<I> for QueueLayer<Z, S> {
+    type Service = Queue<I, Z, S>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        Queue::new(inner, self.clone())
+    }
+}
+
+impl<C, Z, S> Wrap<C> for QueueLayer<Z, S>
+where
+    C: Connection,
+    S: MakeStore<C::Message>,
+{
+    type Connection = QueueConnection<C, Z, S::Store>;
+
+    fn wrap(self, inner: C) -> Self::Connection {
+        let hub = Hub::take(self.settings.hub.as_ref());
+        QueueConnection::new(inner, self.measure, self.store.make_store(), &self.settings, hub)
+    }
+}
+
+impl<Z, S> fmt::Debug for QueueLayer<Z, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueLayer")
+            .field("bounds", &self.settings.bounds)
+            .field("drain", &self.settings.drain)
+            .finish_non_exhaustive()
+    }
+}
