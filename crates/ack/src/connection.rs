@@ -100,17 +100,17 @@ where
             }
             let this = self.as_mut().project();
             ready!(this.inner.poll_ready(&mut Context::from_waker(this.halves.both())))?;
-            self.as_mut().hand_down()?;
+            self.as_mut().hand_down(Instant::now())?;
             *self.as_mut().project().dirty = true;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Hands down the first of what is due to a connection that is ready for it.
-    fn hand_down(self: Pin<&mut Self>) -> Result<(), BoxError> {
+    fn hand_down(self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
         let this = self.project();
         *this.granted = false;
-        let next = this.window.next_due(Instant::now(), this.strategy);
+        let next = this.window.next_due(now, this.strategy);
         if let Some((serial, item)) = next
             && let Err(error) = this.inner.start_send(item)
         {
@@ -165,14 +165,21 @@ where
             Some(Event::Up(up)) => Some(Event::Up(self.as_mut().came_up(up))),
             Some(Event::Message(message)) => match this.strategy.acknowledges(&message) {
                 None => return Some(Event::Message(message)),
+                Some(ack) if ack.passes => {
+                    let full = this.window.is_full();
+                    let original = this.window.acknowledged(Instant::now(), ack.keys, false);
+                    if full {
+                        this.halves.wake_writer();
+                    }
+                    // The statistics follow once there is nothing more to read.
+                    return Some(Event::Message(match original {
+                        Some(original) => this.strategy.translate(message, &original),
+                        None => message,
+                    }));
+                }
                 Some(ack) => {
-                    let original = this.window.acknowledged(Instant::now(), ack.keys, !ack.passes);
-                    ack.passes.then(|| {
-                        Event::Message(match original {
-                            Some(original) => this.strategy.translate(message, &original),
-                            None => message,
-                        })
-                    })
+                    this.window.acknowledged(Instant::now(), ack.keys, true);
+                    None
                 }
             },
             Some(Event::Dropped(item, reason)) => {
@@ -280,6 +287,7 @@ where
                     }
                 }
                 Poll::Pending => {
+                    self.publish();
                     let looked = self.as_mut().poll_clock(cx);
                     if looked.is_pending() && (self.link == Link::Fresh || !self.window.has_events()) {
                         return Poll::Pending;
@@ -338,8 +346,8 @@ where
             this.halves.wake_reader();
             return Ok(());
         };
-        let bytes = this.measure.bytes(&item.message);
-        this.window.accept(Instant::now(), key, item, bytes);
+        let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
+        this.window.accept(now, key, item, bytes);
         if *this.link == Link::Over {
             this.window.end();
         }
@@ -349,7 +357,7 @@ where
         }
         if granted {
             // If it fails the message is still kept, and comes back with the end of the session.
-            let _ = self.as_mut().hand_down();
+            let _ = self.as_mut().hand_down(now);
         }
         self.publish();
         Ok(())

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_ws_core::{
     Up,
-    jsonrpc::{Call, Codec, Decoded, Ids, Kind, scan},
+    jsonrpc::{Call, Codec, Ids, Kind, scan},
 };
 
 use crate::{Ack, Keys, Strategy};
@@ -80,11 +80,11 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     type Key = u64;
 
     fn awaits(&self, message: &M) -> Option<u64> {
-        request(&text(&self.codec, message)?).map(|(id, _)| id)
+        request(self.codec.text(message)?).map(|(id, _)| id)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Ack<u64>> {
-        match scan(&text(&self.codec, message)?) {
+        match scan(self.codec.text(message)?) {
             Ok(Kind::Result(id) | Kind::Error(id)) => Some(Ack::passing(Keys::One(id))),
             _ => None,
         }
@@ -97,7 +97,8 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
                 None => method == safe,
             })
         };
-        text(&self.codec, message).is_some_and(|text| request(&text).is_some_and(|(_, method)| is_safe(&method)))
+        let text = self.codec.text(message);
+        text.and_then(request).is_some_and(|(_, method)| is_safe(&method))
     }
 
     fn again(&mut self, message: &M) -> Option<(u64, M)> {
@@ -105,13 +106,14 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
             return None;
         }
         let id = self.ids.as_ref()?.next_id();
-        let message = self.codec.encode(with_id(&text(&self.codec, message)?, id)?).ok()?;
+        let message = self.codec.encode(with_id(self.codec.text(message)?, id)?).ok()?;
         Some((id, message))
     }
 
     fn translate(&self, answer: M, original: &u64) -> M {
-        let translated = text(&self.codec, &answer)
-            .and_then(|text| with_id(&text, *original))
+        let text = self.codec.text(&answer);
+        let translated = text
+            .and_then(|text| with_id(text, *original))
             .and_then(|text| self.codec.encode(text).ok());
         translated.unwrap_or(answer)
     }
@@ -123,13 +125,6 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
             let ids = self.ids.get_or_insert_with(|| found.unwrap_or_default());
             up.extensions.insert(ids.clone());
         }
-    }
-}
-
-fn text<M: Clone>(codec: &impl Codec<M>, message: &M) -> Option<Bytes> {
-    match codec.decode(message.clone()) {
-        Decoded::Json(text) => Some(text),
-        _ => None,
     }
 }
 

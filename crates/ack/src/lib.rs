@@ -114,6 +114,7 @@ mod connection;
 mod handle;
 mod jsonrpc;
 mod layer;
+mod line;
 mod service;
 mod strategy;
 mod window;

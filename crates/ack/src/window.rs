@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket};
 
-use crate::{Keys, Stats, Strategy};
+use crate::{Keys, Stats, Strategy, line::Line};
 
 /// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is passed in, and what
 /// there is to tell is left in a queue.
@@ -14,7 +14,7 @@ use crate::{Keys, Stats, Strategy};
 pub(crate) struct Window<M, K> {
     limits: Limits,
     /// By the order in which they were accepted.
-    kept: BTreeMap<u64, Kept<M, K>>,
+    kept: Line<Kept<M, K>>,
     index: BTreeMap<K, u64>,
     /// Which of them are to be handed down, first or again.
     due: BTreeSet<u64>,
@@ -60,7 +60,7 @@ where
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            kept: BTreeMap::new(),
+            kept: Line::new(),
             index: BTreeMap::new(),
             due: BTreeSet::new(),
             retired: Retired::new(),
@@ -134,7 +134,7 @@ where
         S: Strategy<M, Key = K>,
     {
         while let Some(&serial) = self.due.first() {
-            let Some(kept) = self.kept.get(&serial) else {
+            let Some(kept) = self.kept.get(serial) else {
                 self.due.remove(&serial);
                 continue;
             };
@@ -154,7 +154,7 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let kept = self.kept.get_mut(&serial)?;
+        let kept = self.kept.get_mut(serial)?;
         let mut item = kept.outgoing.clone();
         if kept.ticket.may_have_been_seen() {
             kept.repeated = true;
@@ -179,14 +179,17 @@ where
 
     /// It could not be handed down after all.
     pub(crate) fn unsent(&mut self, serial: u64) {
-        if self.kept.contains_key(&serial) {
+        if self.kept.get(serial).is_some() {
             self.due.insert(serial);
         }
     }
 
     /// A layer below gave this one back. False if it is not kept.
     pub(crate) fn returned(&mut self, key: &K, reason: DropReason) -> bool {
-        let Some((&serial, kept)) = self.index.get(key).and_then(|serial| self.kept.get_key_value(serial)) else {
+        let Some(&serial) = self.index.get(key) else {
+            return false;
+        };
+        let Some(kept) = self.kept.get(serial) else {
             return false;
         };
         match reason {
@@ -249,7 +252,7 @@ where
     /// Nobody can acknowledge what was not sent.
     fn may_be_acknowledged(&self, serial: u64) -> bool {
         self.kept
-            .get(&serial)
+            .get(serial)
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
@@ -259,9 +262,9 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let serials: Vec<u64> = self.kept.keys().copied().collect();
+        let serials = self.kept.numbers();
         for serial in serials {
-            let Some(kept) = self.kept.get(&serial) else { continue };
+            let Some(kept) = self.kept.get(serial) else { continue };
             let seen = kept.ticket.may_have_been_seen();
             if kept.is_abandoned() {
                 self.give_up(serial, DropReason::Cancelled);
@@ -280,9 +283,9 @@ where
 
     /// There will not be another connection: gives everything back.
     pub(crate) fn end(&mut self) {
-        let serials: Vec<u64> = self.kept.keys().copied().collect();
+        let serials = self.kept.numbers();
         for serial in serials {
-            let abandoned = self.kept.get(&serial).is_some_and(Kept::is_abandoned);
+            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
             let reason = if abandoned {
                 DropReason::Cancelled
             } else {
@@ -301,7 +304,7 @@ where
             .filter(|(serial, kept)| {
                 kept.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
             })
-            .map(|(&serial, _)| serial)
+            .map(|(serial, _)| serial)
             .collect();
         abandoned
             .into_iter()
@@ -311,11 +314,12 @@ where
     /// When to look at the clock next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         // All have the same time, so the first accepted is the first to be over.
-        let first = self.kept.values().find(|kept| !kept.overdue).map(|kept| kept.until);
+        let mut kept = self.kept.iter().map(|(_, kept)| kept);
+        let first = kept.find(|kept| !kept.overdue).map(|kept| kept.until);
         let due = self
             .due
             .iter()
-            .filter_map(|serial| self.kept.get(serial)?.outgoing.deadline);
+            .filter_map(|serial| self.kept.get(*serial)?.outgoing.deadline);
         first.into_iter().chain(due).min()
     }
 
@@ -323,10 +327,10 @@ where
     pub(crate) fn expire(&mut self, now: Instant) {
         let due = self.due.iter().copied();
         let due: Vec<u64> = due
-            .filter(|serial| self.kept.get(serial).is_some_and(|kept| kept.unfit(now).is_some()))
+            .filter(|serial| self.kept.get(*serial).is_some_and(|kept| kept.unfit(now).is_some()))
             .collect();
         for serial in due {
-            let abandoned = self.kept.get(&serial).is_some_and(Kept::is_abandoned);
+            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
             let reason = if abandoned {
                 DropReason::Cancelled
             } else {
@@ -334,16 +338,14 @@ where
             };
             self.give_up(serial, reason);
         }
-        let over = self.kept.iter_mut().take_while(|(_, kept)| kept.until <= now);
-        let mut sent = Vec::new();
-        for (&serial, kept) in over {
-            match kept.ticket.may_have_been_seen() {
-                true => sent.push(serial),
-                false => kept.overdue = true,
+        let over = self.kept.iter().take_while(|(_, kept)| kept.until <= now);
+        let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
+        for serial in over {
+            match self.kept.get_mut(serial) {
+                Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
+                _ => self.give_up(serial, DropReason::Expired),
             }
         }
-        sent.into_iter()
-            .for_each(|serial| self.give_up(serial, DropReason::Expired));
     }
 
     /// Lets go of a message, and says truthfully how it ended.
@@ -372,7 +374,7 @@ where
     }
 
     fn remove(&mut self, serial: u64) -> Option<Kept<M, K>> {
-        let kept = self.kept.remove(&serial)?;
+        let kept = self.kept.remove(serial)?;
         self.index.remove(&kept.key);
         self.due.remove(&serial);
         self.stats.bytes -= kept.bytes;

@@ -226,11 +226,9 @@ where
         let given_up = ticket.is_some_and(Ticket::is_cancelled);
         let ends = self.closing || reason == DropReason::Closed;
         if let Some(ticket) = ticket {
-            // Some calls are about to be settled by somebody who knows more: by their own timer, by `Down` with its cause,
-            // or by the end of the session.
-            let timed_out = outgoing.is_expired(Instant::now());
+            // Some calls are about to be settled by who knows more: `Down` with its cause, the end of the session.
             let cause_follows = seen && reason == DropReason::Interrupted && self.cause.is_none();
-            if !timed_out && !cause_follows && !ends {
+            if !cause_follows && !ends {
                 let error = match seen {
                     true => CallError::Interrupted(self.cause.clone()),
                     false => CallError::NotSent(reason.clone()),

@@ -123,7 +123,8 @@ impl Shared {
         let entry = Entry {
             body: Body::Call(Some(id), request),
             ticket: Some(opened.ticket),
-            deadline: opened.deadline,
+            // Its ticket is cancelled when its time is up: layers need no clock to know.
+            deadline: None,
             _permit: None,
         };
         let waker = state.push(entry, opened.earlier);

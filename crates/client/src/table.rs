@@ -93,7 +93,6 @@ impl Table {
         Opened {
             id,
             ticket: slot.ticket.clone(),
-            deadline,
             earlier,
         }
     }
@@ -223,7 +222,6 @@ impl Table {
 pub(crate) struct Opened {
     pub(crate) id: u64,
     pub(crate) ticket: Ticket,
-    pub(crate) deadline: Option<Instant>,
     /// True when this deadline is now the earliest.
     pub(crate) earlier: bool,
 }

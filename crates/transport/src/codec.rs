@@ -14,6 +14,13 @@ impl Codec<Message> for JsonText {
         Ok(Message::Text(text))
     }
 
+    fn text<'m>(&self, message: &'m Message) -> Option<&'m [u8]> {
+        match message {
+            Message::Text(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
     fn decode(&self, message: Message) -> Decoded {
         match message {
             Message::Text(text) => Decoded::Json(text.into()),
@@ -26,6 +33,10 @@ impl Codec<Message> for JsonText {
 impl Codec<String> for JsonText {
     fn encode(&self, json: Bytes) -> Result<String, Malformed> {
         String::from_utf8(json.into()).map_err(|_| Malformed::Utf8)
+    }
+
+    fn text<'m>(&self, message: &'m String) -> Option<&'m [u8]> {
+        Some(message.as_bytes())
     }
 
     fn decode(&self, message: String) -> Decoded {

@@ -25,6 +25,9 @@ impl Codec<String> for Text {
     fn encode(&self, json: Bytes) -> Result<String, Malformed> {
         String::from_utf8(json.into()).map_err(|_| Malformed::Utf8)
     }
+    fn text<'m>(&self, message: &'m String) -> Option<&'m [u8]> {
+        Some(message.as_bytes())
+    }
     fn decode(&self, message: String) -> Decoded {
         Decoded::Json(message.into())
     }

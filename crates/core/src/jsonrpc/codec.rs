@@ -13,6 +13,9 @@ pub trait Codec<M> {
     /// [`Malformed`] if the bytes are not UTF-8.
     fn encode(&self, json: Bytes) -> Result<M, Malformed>;
 
+    /// The JSON text of a message, looked at in place; `None` if it carries none.
+    fn text<'m>(&self, message: &'m M) -> Option<&'m [u8]>;
+
     /// The JSON text that this message carries.
     fn decode(&self, message: M) -> Decoded;
 }
