@@ -107,10 +107,15 @@ where
     }
 
     /// Hands down the first of what is due to a connection that is ready for it.
-    fn hand_down(self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
-        let this = self.project();
+    fn hand_down(mut self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
+        let this = self.as_mut().project();
         *this.granted = false;
         let next = this.window.next_due(now, this.strategy);
+        self.send_below(next)
+    }
+
+    fn send_below(self: Pin<&mut Self>, next: Option<(u64, Outgoing<C::Message>)>) -> Result<(), BoxError> {
+        let this = self.project();
         if let Some((serial, item)) = next
             && let Err(error) = this.inner.start_send(item)
         {
@@ -264,7 +269,10 @@ where
     type Item = Event<C::Message>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.halves.park_reader(cx);
+        if self.dirty || self.window.has_due() {
+            // What is polled below wakes both halves: before that, this one has to be there.
+            self.halves.park_reader(cx);
+        }
         loop {
             let this = self.as_mut().project();
             // The first event is `Up`.
@@ -288,6 +296,7 @@ where
                 }
                 Poll::Pending => {
                     self.publish();
+                    self.halves.park_reader(cx);
                     let looked = self.as_mut().poll_clock(cx);
                     if looked.is_pending() && (self.link == Link::Fresh || !self.window.has_events()) {
                         return Poll::Pending;
@@ -347,6 +356,18 @@ where
             return Ok(());
         };
         let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
+        if granted && *this.link == Link::Up && !this.window.has_due() {
+            // Nearly all of them: nothing stands before it.
+            let next = this.window.accept_next(now, key, item, bytes, this.strategy);
+            if this.sleep.as_ref().is_none_or(|sleep| sleep.is_elapsed()) {
+                // Whoever reads sees to the clock.
+                this.halves.wake_reader();
+            }
+            // If it fails the message is still kept, and comes back with the end of the session.
+            let _ = self.as_mut().send_below(next);
+            self.publish();
+            return Ok(());
+        }
         this.window.accept(now, key, item, bytes);
         if *this.link == Link::Over {
             this.window.end();

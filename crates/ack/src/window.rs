@@ -105,14 +105,36 @@ where
 
     /// Keeps a message, and makes it due.
     pub(crate) fn accept(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) {
+        let kept = self.keep(now, key, outgoing, bytes);
+        self.due.extend(kept);
+    }
+
+    /// Keeps a message, and returns it as it is to be handed down at once; its number goes with it.
+    pub(crate) fn accept_next<S>(
+        &mut self,
+        now: Instant,
+        key: K,
+        outgoing: Outgoing<M>,
+        bytes: usize,
+        strategy: &mut S,
+    ) -> Option<(u64, Outgoing<M>)>
+    where
+        S: Strategy<M, Key = K>,
+    {
+        let serial = self.keep(now, key, outgoing, bytes)?;
+        self.hand_down(serial, now, strategy).map(|item| (serial, item))
+    }
+
+    /// The number of a message that is kept from now on; `None` if it is refused.
+    fn keep(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) -> Option<u64> {
         if self.index.contains_key(&key) || self.retired.contains(&key) {
             let reason = DropReason::Refused("another message with its key is unacknowledged, or was given up lately");
-            return self.refuse(outgoing, reason);
+            self.refuse(outgoing, reason);
+            return None;
         }
         let serial = self.next;
         self.next += 1;
         self.index.insert(key.clone(), serial);
-        self.due.insert(serial);
         self.stats.bytes += bytes;
         let kept = Kept {
             ticket: outgoing.ticket.clone().unwrap_or_default(),
@@ -126,6 +148,7 @@ where
             repeated: false,
         };
         self.kept.insert(serial, kept);
+        Some(serial)
     }
 
     /// The next message to hand down, in the order of acceptance, and its number.

@@ -64,7 +64,7 @@ const ROUNDS: usize = 4;
 /// How many entries are taken from the shared queue at once.
 const BATCH: usize = 64;
 /// How much room is made for messages to be written in.
-const ARENA: usize = 4 * 1024;
+const ARENA: usize = 16 * 1024;
 /// What the envelope of a call takes at most, beside its method and parameters.
 const ENVELOPE: usize = 96;
 

@@ -160,5 +160,5 @@ pub use self::{
     probe::Probe,
     progress::Progress,
     ticket::{Phase, Ticket},
-    wire::{Inbound, Plain, Wire},
+    wire::{Plain, Wire},
 };

@@ -10,11 +10,11 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 
 use crate::{
-    BoxError, Closed, Deadlines, Down, DropReason, Event, Failure, FailureKind, Inbound, Lane, Outgoing, Plain,
-    Progress, Up, Wire,
+    BoxError, Closed, Deadlines, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Plain, Progress, Up,
+    Wire,
     deadline::{Missed, Timers},
     halves::Halves,
-    outbox::{Outbox, hand_over},
+    outbox::{Outbox, last_look},
 };
 
 /// Makes a [`Connection`](crate::Connection) of any socket that is a sink and a stream of messages.
@@ -152,8 +152,9 @@ where
         if let Ending::Ended(down) = this.ending {
             return Poll::Ready(down.take().map(Event::Down));
         }
-        if let Some(event) = ready!(self.as_mut().poll_read(cx)) {
-            return Poll::Ready(Some(event));
+        let read = self.as_mut().poll_read(cx);
+        if !matches!(read, Poll::Ready(None)) {
+            return read;
         }
         // It has just ended: what that left behind comes first.
         self.poll_next(cx)
@@ -176,10 +177,10 @@ where
             match socket.poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => {
                     *this.heard = true;
-                    match this.wire.inbound(message) {
-                        Inbound::Message(message) => return Poll::Ready(Some(Event::Message(message))),
-                        Inbound::Close(close) => self.as_mut().closed_by_peer(Failure::closed(close)),
-                    }
+                    let Some(close) = this.wire.close(&message) else {
+                        return Poll::Ready(Some(Event::Message(message)));
+                    };
+                    self.as_mut().closed_by_peer(Failure::closed(close));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let failure = this.wire.failure(error.into());
@@ -449,9 +450,9 @@ where
         } else if this.outbox.rest.is_some() {
             self.drop_message(item, DropReason::Refused("the sink was not ready for it"));
         } else {
-            match hand_over(item) {
-                Ok(message) => self.write(message),
-                Err((item, reason)) => self.drop_message(item, reason),
+            match last_look(&item) {
+                None => self.write(item.message),
+                Some(reason) => self.drop_message(item, reason),
             }
         }
         Ok(())

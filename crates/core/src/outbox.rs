@@ -44,17 +44,23 @@ impl<M> Outbox<M> {
             self.rest = Some(rest);
         }
         // Callers ask only when there is something, and the rest was not it.
-        hand_over(self.control.pop_front().expect("the outbox is not empty"))
+        let control = self.control.pop_front().expect("the outbox is not empty");
+        match last_look(&control) {
+            None => Ok(control.message),
+            Some(reason) => Err((control, reason)),
+        }
     }
 }
 
-/// The last look at a message before the codec gets it. From here on the peer may see it.
-pub(crate) fn hand_over<M>(item: Outgoing<M>) -> Result<M, Refused<M>> {
+/// The last look at a message before the codec gets it: why it must not be written. Without a reason, the peer may see it
+/// from here on.
+#[inline]
+pub(crate) fn last_look<M>(item: &Outgoing<M>) -> Option<DropReason> {
     if item.deadline.is_some() && item.is_expired(Instant::now()) {
-        return Err((item, DropReason::Expired));
+        return Some(DropReason::Expired);
     }
     match &item.ticket {
-        Some(ticket) if !ticket.mark_sent() => Err((item, DropReason::Cancelled)),
-        _ => Ok(item.message),
+        Some(ticket) if !ticket.mark_sent() => Some(DropReason::Cancelled),
+        _ => None,
     }
 }

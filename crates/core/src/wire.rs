@@ -28,9 +28,11 @@ pub trait Wire<M> {
         false
     }
 
-    /// What a message that came in means.
-    fn inbound(&self, message: M) -> Inbound<M> {
-        Inbound::Message(message)
+    /// The peer's goodbye, if that is what this message is: the peer begins to close, or answers our closing. Anything else
+    /// goes up.
+    fn close(&self, message: &M) -> Option<Close> {
+        let _ = message;
+        None
     }
 
     /// The message that opens the closing handshake. `None`: the socket's own `poll_close` does it.
@@ -54,16 +56,6 @@ pub trait Wire<M> {
     fn ended(&self) -> Failure {
         Failure::new(FailureKind::Network, "the peer ended the connection without closing it")
     }
-}
-
-/// What a message that came in means to a connection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Inbound<M> {
-    /// Something for those above.
-    Message(M),
-    /// The peer begins to close, or answers our closing.
-    Close(Close),
 }
 
 /// The [`Wire`] of a socket whose messages are only data.

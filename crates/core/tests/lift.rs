@@ -108,14 +108,11 @@ impl Wire<u32> for Numbers {
     fn interleaves(&self, message: &u32) -> bool {
         *message < 10
     }
-    fn inbound(&self, message: u32) -> Inbound<u32> {
-        match message {
-            1000..5000 => Inbound::Close(Close {
-                code: message as u16,
-                reason: String::new(),
-            }),
-            message => Inbound::Message(message),
-        }
+    fn close(&self, message: &u32) -> Option<Close> {
+        (1000..5000).contains(message).then(|| Close {
+            code: *message as u16,
+            reason: String::new(),
+        })
     }
     fn farewell(&self) -> Option<u32> {
         Some(999)

@@ -176,14 +176,15 @@ where
             match this.link {
                 Link::Fresh | Link::Connected { .. } => {
                     self.as_mut().poll_leave(cx);
-                    let event = match self.as_mut().project().inner.as_pin_mut() {
-                        Some(inner) => ready!(inner.poll_next(cx)),
-                        None => None,
+                    let polled = match self.as_mut().project().inner.as_pin_mut() {
+                        Some(inner) => inner.poll_next(cx),
+                        None => Poll::Ready(None),
                     };
                     // Nearly all of them; an event is large, and the fewer moves the better.
-                    if let Some(Event::Message(_)) = event {
-                        return Poll::Ready(event);
+                    if let Poll::Ready(Some(Event::Message(_))) = polled {
+                        return polled;
                     }
+                    let event = ready!(polled);
                     if let Some(event) = self.as_mut().translate(event) {
                         return Poll::Ready(Some(event));
                     }

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{
         },
     },
 };
-use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Inbound, Wire, find};
+use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Wire, find};
 
 use crate::Limits;
 
@@ -82,17 +82,17 @@ impl Wire<Message> for WebSocketWire {
         matches!(message, Message::Ping(_) | Message::Pong(_))
     }
 
-    fn inbound(&self, message: Message) -> Inbound<Message> {
+    fn close(&self, message: &Message) -> Option<Close> {
         match message {
-            Message::Close(Some(close)) => Inbound::Close(Close {
+            Message::Close(Some(close)) => Some(Close {
                 code: close.code.into(),
                 reason: close.reason.as_str().to_owned(),
             }),
-            Message::Close(None) => Inbound::Close(Close {
+            Message::Close(None) => Some(Close {
                 code: CloseCode::Status.into(),
                 reason: String::new(),
             }),
-            message => Inbound::Message(message),
+            _ => None,
         }
     }
 
