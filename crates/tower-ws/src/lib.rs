@@ -22,9 +22,12 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_ws::{
+//!     ack::{AckLayer, JsonRpc},
 //!     client::ClientLayer,
+//!     health::HealthLayer,
+//!     queue::QueueLayer,
 //!     reconnect::ReconnectLayer,
-//!     transport::{JsonText, TransportLayer, connector},
+//!     transport::{Frames, JsonText, TransportLayer, connector},
 //! };
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
 //! # let url = server.url();
@@ -32,8 +35,14 @@
 //! let stack = ServiceBuilder::new()
 //!     // calls in, replies out; on top, so that it sees the whole session
 //!     .layer(ClientLayer::new(JsonText))
+//!     // holds what was accepted while the link is down; above ack, so that what is sent again goes first
+//!     .layer(QueueLayer::new().measure(Frames))
+//!     // keeps what was sent until it is answered; above reconnect, since it outlives connections
+//!     .layer(AckLayer::new(JsonRpc::new(JsonText)).measure(Frames))
 //!     // above it a session lives across drops, below it everything is per connection
 //!     .layer(ReconnectLayer::new())
+//!     // ends a connection whose peer is dead; below reconnect, which does the rest
+//!     .layer(HealthLayer::new(Frames))
 //!     // WebSocket, with its limits and deadlines
 //!     .layer(TransportLayer::new())
 //!     // TCP and TLS
@@ -50,7 +59,11 @@
 //! | module | layer | without it |
 //! |---|---|---|
 //! | [`client`] | `ClientLayer`: calls, replies, pushes | a `Sink + Stream` of messages and events, for a protocol machine of your own |
-//! | [`reconnect`] | `ReconnectLayer`: redials | the first `Down` is the last |
+//! | [`queue`] | `QueueLayer`: holds messages within bounds of number, bytes and age | calls wait in the client, whose bound is their number |
+//! | [`ack`] | `AckLayer`: sends again what is safe to | what was sent and not answered fails with the connection |
+//! | [`reconnect`] | `ReconnectLayer`: redials; `FailoverLayer`: several endpoints | the first `Down` is the last |
+//! | [`metrics`] | `MetricsLayer`: counters, at two heights; not in the default stack | nothing is counted |
+//! | [`health`] | `HealthLayer`: notices dead peers within 40 s | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
 //! | [`core`] | `ExchangeLayer`: a dialogue that opens each connection | up means open, not ready |
 //! | [`transport`] | `TransportLayer`: WebSocket; also `lines` and `memory` | there is no connection |
 //!
@@ -58,11 +71,11 @@
 //!
 //! # What it does not do
 //!
-//! It sends nothing twice: a call that was sent and not answered when the connection went down fails as
-//! [`Interrupted`](CallError::Interrupted), and the application decides. It does not probe an idle connection: a peer that
-//! vanishes without a word is noticed when something is written ([deadline](core::Deadlines::write) 20 s), or by
-//! [`Deadlines::idle`](core::Deadlines::idle) if that is set. It does not persist what waits: a process that ends takes its
-//! waiting calls along.
+//! It sends nothing twice that could do harm: a call that was sent and not answered when the connection went down goes again
+//! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
+//! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. It does not persist what waits: a
+//! process that ends takes its waiting calls along. It has no rate limit, no credentials that refresh themselves, and no
+//! guard against addresses.
 
 mod builder;
 
