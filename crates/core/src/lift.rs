@@ -140,7 +140,10 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.as_mut().project();
-        if let Some(mut up) = this.up.take() {
+        // The look spares each poll a move of what is there only once.
+        if this.up.is_some()
+            && let Some(mut up) = this.up.take()
+        {
             if let Some(progress) = this.progress {
                 up.extensions.insert(progress.clone());
             }
@@ -256,8 +259,9 @@ where
             };
             match polled {
                 Poll::Ready(Ok(())) => {
-                    *this.blocked = None;
-                    this.timers.write_done();
+                    if this.blocked.take().is_some() {
+                        this.timers.write_done();
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     let failure = this.wire.failure(error.into());

@@ -209,6 +209,9 @@ where
 
     fn take_returned(self: Pin<&mut Self>) -> Option<Event<Message<S, T>>> {
         let this = self.project();
+        if this.returned.is_empty() {
+            return None;
+        }
         let ended = matches!(this.link, Link::Ended { .. });
         if !ended && this.dialer.session().epoch() == 0 {
             return None; // The first event is `Up`.
