@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "support/stacks.rs"]
+mod stacks;
 mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,128 +16,24 @@ use std::{
 use fastrand::Rng;
 use futures_util::future::poll_immediate;
 use serde_json::{Value, json};
+use stacks::{Build, plain, with_ack, with_all, with_boxes, with_exchange, with_lines, with_queue, without_reconnect};
 use support::{
     SECOND, Seed, eager, millis,
-    peer::{Book, Door, Moods, pipe, serve},
+    peer::{Book, Moods, serve},
     seeds, tasks, within,
 };
 use tokio::{
-    sync::mpsc,
     task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout},
 };
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::MapResponseLayer};
+use tower::{Service, ServiceExt};
 use tower_ws::{
     CallError, Client, Inbound, Incoming, Request,
-    ack::{AckLayer, JsonRpc},
     client::{ClientLayer, Lag, Leftovers},
-    core::{BoxError, ExchangeLayer, Failure, FailureKind, Replay, Talk, boxed, jsonrpc::Ids},
-    metrics::MetricsLayer,
-    queue::QueueLayer,
+    core::{FailureKind, Replay},
     reconnect::ReconnectLayer,
-    transport::{JsonText, lines::LinesLayer, memory},
+    transport::JsonText,
 };
-
-/// A stack on the point of connecting.
-type Connecting = Pin<Box<dyn Future<Output = Result<(Client, Inbound), BoxError>> + Send>>;
-/// Puts a stack together over a server's door.
-type Build = fn(ClientLayer<JsonText>, ReconnectLayer, &mut Rng) -> (Door, Connecting);
-
-fn plain(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new().layer(client).layer(reconnect).service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn without_reconnect(client: ClientLayer<JsonText>, _: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new().layer(client).service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn with_boxes(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(MapResponseLayer::new(boxed))
-        .layer(reconnect)
-        .layer(MapResponseLayer::new(boxed))
-        .service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn with_exchange(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let ids = Ids::new();
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(reconnect)
-        .layer(ExchangeLayer::new("hello", move |talk| hello(talk, ids.clone())).timeout(2 * SECOND))
-        .service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn with_lines(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, _: &mut Rng) -> (Door, Connecting) {
-    let (ask, dials) = mpsc::unbounded_channel();
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(reconnect)
-        .layer(LinesLayer::new())
-        .service(service_fn(move |()| pipe(ask.clone())));
-    (Door::Lines(dials), Box::pin(stack.oneshot(())))
-}
-
-fn with_queue(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(QueueLayer::new().messages(rng.usize(1..60)))
-        .layer(reconnect)
-        .service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn with_ack(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
-        .layer(reconnect)
-        .service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-fn with_all(client: ClientLayer<JsonText>, reconnect: ReconnectLayer, rng: &mut Rng) -> (Door, Connecting) {
-    let (memory, listener) = memory::channel(rng.usize(1..20));
-    let stack = ServiceBuilder::new()
-        .layer(client)
-        .layer(MetricsLayer::session())
-        .layer(QueueLayer::new().messages(rng.usize(1..60)))
-        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
-        .layer(reconnect)
-        .layer(MetricsLayer::connection())
-        .service(memory);
-    (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-async fn hello(mut talk: Talk<String>, ids: Ids) -> Result<Talk<String>, Failure> {
-    let id = ids.next_id();
-    talk.send(json!({ "jsonrpc": "2.0", "id": id, "method": "hello" }).to_string())
-        .await?;
-    loop {
-        let message = talk.recv().await?;
-        let said: Value = serde_json::from_str(&message).unwrap_or_default();
-        if said["id"] == id && said.get("method").is_none() {
-            break;
-        }
-        if said.get("result").is_some() || !said.is_object() {
-            return Err(Failure::new(FailureKind::Protocol, "that is no way to begin"));
-        }
-        talk.keep(message)?;
-    }
-    talk.up().extensions.insert(ids);
-    Ok(talk)
-}
 
 /// How each call ended, by its number.
 #[derive(Debug)]

@@ -365,7 +365,7 @@ where
             }
             // If it fails the message is still kept, and comes back with the end of the session.
             let _ = self.as_mut().send_below(next);
-            self.publish();
+            // The statistics follow with the flush.
             return Ok(());
         }
         this.window.accept(now, key, item, bytes);
@@ -385,6 +385,7 @@ where
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.publish();
         self.halves.park_writer(cx);
         self.poll_move()
     }

@@ -143,8 +143,8 @@ pub enum DropReason {
     /// Its deadline passed before it could be sent.
     #[error("not sent before its deadline")]
     Expired,
-    /// It was sent, the connection went down, and nobody knows whether the peer acted on it.
-    #[error("sent, but the connection went down: outcome unknown")]
+    /// It was sent, the connection went down or its time ran out, and nobody knows whether the peer acted on it.
+    #[error("sent, and never acknowledged: outcome unknown")]
     Interrupted,
     /// There was no room for it.
     #[error("not sent: no room in the queue")]
