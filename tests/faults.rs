@@ -18,7 +18,8 @@ use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
     client::{ClientLayer, Lag},
     core::{Down, FailureKind, Replay, Up},
-    transport::{JsonText, Limits, TransportLayer},
+    health::HealthLayer,
+    transport::{Frames, JsonText, Limits, TransportLayer},
 };
 use tower_ws_test::{Cut, Direction, Fault, Proxy, Script, Server};
 
@@ -169,6 +170,39 @@ async fn a_server_that_freezes_and_thaws_costs_nothing_but_time() {
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     assert_eq!(server.dials(), 1);
     assert!((0..200).eq(seen(&server).into_keys()));
+}
+
+/// Half-open: nothing says that the peer is gone. What is safe goes again, what is not fails.
+#[tokio::test]
+async fn a_peer_that_vanishes_without_a_word_is_left() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let health = HealthLayer::new(Frames).interval(millis(200)).timeout(millis(300));
+    let (client, mut inbound) = bounded(builder(proxy.url()).health(health).connect()).await.unwrap();
+    call(&client, 0).await.unwrap();
+    proxy.set(Fault::Blackhole);
+    let request = |n: u64, replay| {
+        let request = Request::new("call").params(&json!({ "n": n })).unwrap();
+        client.send(request.replay(replay))
+    };
+    let relent = async {
+        // The new connection finds a way.
+        let down = down(&mut inbound).await;
+        proxy.set(Fault::None);
+        down
+    };
+    let (safe, risky, down) = tokio::join!(
+        bounded(request(1, Replay::Safe)),
+        bounded(request(2, Replay::Unsafe)),
+        relent
+    );
+    assert_eq!(down.cause.kind(), FailureKind::Timeout);
+    assert!(safe.is_ok(), "{safe:?}");
+    let Err(CallError::Interrupted(Some(cause))) = risky else {
+        panic!("{risky:?}")
+    };
+    assert_eq!(cause.kind(), FailureKind::Timeout);
+    assert_eq!(seen(&server), BTreeMap::from([(0, 1), (1, 1)]));
 }
 
 /// Cuts the first connections after `byte` bytes, and lets the later ones be.
