@@ -269,10 +269,6 @@ where
     type Item = Event<C::Message>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.dirty || self.window.has_due() {
-            // What is polled below wakes both halves: before that, this one has to be there.
-            self.halves.park_reader(cx);
-        }
         loop {
             let this = self.as_mut().project();
             // The first event is `Up`.
@@ -286,6 +282,10 @@ where
             }
             if *this.link == Link::Ended {
                 return Poll::Ready(None);
+            }
+            if self.dirty || self.window.has_due() {
+                // What is polled below wakes both halves: before that, this one has to be there.
+                self.halves.park_reader(cx);
             }
             self.as_mut().drive();
             match self.as_mut().project().inner.poll_next(cx) {
