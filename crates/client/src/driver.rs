@@ -198,10 +198,15 @@ where
                     "nobody answers requests here",
                 ));
             }
-            Put::Evicted(Incoming::Request(request)) => {
-                request.turn_away(&RpcError::new(RpcError::BUSY, "too many requests at once"));
+            Put::Evicted(items) => {
+                let busy = RpcError::new(RpcError::BUSY, "too many requests at once");
+                for item in items {
+                    if let Incoming::Request(request) = item {
+                        request.turn_away(&busy);
+                    }
+                }
             }
-            Put::Unread(_) | Put::Evicted(_) => {}
+            Put::Unread(_) => {}
             // It ends already.
             Put::Overrun if self.closing => {}
             Put::Overrun => {

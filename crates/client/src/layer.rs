@@ -46,7 +46,7 @@ impl<K> ClientLayer<K> {
     }
 
     /// How many items [`Inbound`] holds, at least 1, and what happens then. Default 256, and
-    /// [`Lag::DropOldest`].
+    /// [`Lag::DropOldest`]. They are bounded by [size](Inbound::BYTES) too.
     #[must_use]
     pub fn inbound(mut self, room: usize, lag: Lag) -> Self {
         self.config.inbound = room;

@@ -21,6 +21,10 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// How much text may wait to be read: 16 MiB, the largest message that the transport takes, beside the bound by
+    /// number. A text is taken in while there is less, so there may be one more.
+    pub const BYTES: usize = 16 * 1024 * 1024;
+
     /// The next item; `None` once the session has ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Incoming> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
@@ -85,6 +89,7 @@ impl Stream for Inbound {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
+        state.bytes -= item.bytes();
         let waker = state.writer.take();
         drop(state);
         if let Some(waker) = waker {
@@ -99,6 +104,7 @@ impl Drop for Inbound {
         let mut state = self.mailbox.lock();
         state.unread = true;
         let left = std::mem::take(&mut state.queue);
+        state.bytes = 0;
         let waker = state.writer.take();
         drop(state);
         // Requests among them answer themselves as they are dropped.
@@ -120,6 +126,8 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Incoming>,
+    /// How large the texts in the queue are.
+    bytes: usize,
     missed: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -135,8 +143,8 @@ pub(crate) enum Put {
     Kept,
     /// Nobody reads.
     Unread(Incoming),
-    /// There was no room, so it (or the oldest push) has to go.
-    Evicted(Incoming),
+    /// There was no room, so it (or the oldest pushes) had to go.
+    Evicted(Vec<Incoming>),
     /// There was no room, and the session is to end.
     Overrun,
 }
@@ -157,7 +165,7 @@ impl Mailbox {
             return Poll::Ready(());
         }
         let mut state = self.lock();
-        if state.unread || state.queue.len() < self.room {
+        if state.unread || !state.is_full(self.room) {
             return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());
@@ -169,29 +177,33 @@ impl Mailbox {
         if state.unread {
             return Put::Unread(item);
         }
-        let mut put = Put::Kept;
+        let mut evicted = Vec::new();
         // With `Wait` this happens only while the session closes: whoever closes reads on.
-        if state.queue.len() >= self.room {
+        if state.is_full(self.room) {
             if self.lag == Lag::Close && item.is_push() {
                 return Put::Overrun;
             }
             if matches!(item, Incoming::Request(_)) {
-                return Put::Evicted(item);
+                return Put::Evicted(vec![item]);
             }
-            // The lifecycle is the last to go.
-            let oldest = state.queue.iter().position(Incoming::is_push).unwrap_or(0);
-            state.missed += 1;
-            if let Some(oldest) = state.queue.remove(oldest) {
-                put = Put::Evicted(oldest);
+            while state.is_full(self.room)
+                && let Some(oldest) = state.evict()
+            {
+                evicted.push(oldest);
             }
         }
+        state.bytes += item.bytes();
         state.queue.push_back(item);
         let waker = state.reader.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        put
+        if evicted.is_empty() {
+            Put::Kept
+        } else {
+            Put::Evicted(evicted)
+        }
     }
 
     /// Nothing comes any more.
@@ -211,7 +223,31 @@ impl Mailbox {
     }
 }
 
+impl State {
+    fn is_full(&self, room: usize) -> bool {
+        self.queue.len() >= room || self.bytes >= Inbound::BYTES
+    }
+
+    /// Takes out the oldest push. The lifecycle is the last to go.
+    fn evict(&mut self) -> Option<Incoming> {
+        let oldest = self.queue.iter().position(Incoming::is_push).unwrap_or(0);
+        let oldest = self.queue.remove(oldest)?;
+        self.bytes -= oldest.bytes();
+        self.missed += 1;
+        Some(oldest)
+    }
+}
+
 impl Incoming {
+    /// How much text it holds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Notification(said) => said.text().len(),
+            Self::Request(request) => request.bytes(),
+            _ => 0,
+        }
+    }
+
     fn is_push(&self) -> bool {
         matches!(
             self,

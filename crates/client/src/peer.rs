@@ -113,6 +113,11 @@ impl ServerRequest {
         self.answer(Err(error));
     }
 
+    /// How large the request is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.said.text.len()
+    }
+
     /// Answers with an error although nobody has looked at the request. A peer that floods us and does not read gets only
     /// some of these: there is no room for more of them than for other control messages.
     pub(crate) fn turn_away(mut self, error: &RpcError) {

@@ -111,6 +111,27 @@ async fn by_default_the_oldest_push_goes_and_a_gap_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_read_is_bounded_by_size_too() {
+    let (puppet, _client, mut inbound) = Puppet::start(&layer());
+    let large = "x".repeat(Inbound::BYTES / 4);
+    for n in 1..=20 {
+        puppet.say(&json!({ "jsonrpc": "2.0", "method": "push", "params": [n, large] }));
+    }
+    settle().await;
+    assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 16 })));
+    assert!(matches!(next(&mut inbound).await, Some(Incoming::Up(_))));
+    for expected in 17..=20 {
+        let Some(Incoming::Notification(said)) = next(&mut inbound).await else {
+            panic!()
+        };
+        assert_eq!(said.params::<(u64, String)>().unwrap().0, expected);
+    }
+    // There is room again.
+    puppet.say(&push(21));
+    assert!(matches!(next(&mut inbound).await, Some(Incoming::Notification(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_loses_nothing() {
     let (puppet, _client, mut inbound) = Puppet::start(&layer().inbound(3, Lag::Wait));
     for n in 1..=10 {
