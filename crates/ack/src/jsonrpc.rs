@@ -1,11 +1,8 @@
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tower_ws_core::{
     Up,
-    jsonrpc::{Call, Codec, Ids, Kind, scan},
+    jsonrpc::{Call, Codec, Ids, Kind, scan, with_id},
 };
 
 use crate::{Ack, Keys, Strategy};
@@ -25,6 +22,7 @@ use crate::{Ack, Keys, Strategy};
 pub struct JsonRpc<K> {
     codec: K,
     safe: Arc<[Cow<'static, str>]>,
+    left_alone: Arc<[Cow<'static, str>]>,
     fresh_ids: bool,
     ids: Option<Ids>,
 }
@@ -48,6 +46,7 @@ impl<K> JsonRpc<K> {
         Self {
             codec,
             safe: JsonRpc::SAFE_METHODS.map(Cow::Borrowed).into(),
+            left_alone: Arc::new([]),
             fresh_ids: false,
             ids: None,
         }
@@ -62,6 +61,17 @@ impl<K> JsonRpc<K> {
         I: IntoIterator<Item: Into<Cow<'static, str>>>,
     {
         self.safe = methods.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Leaves requests of these methods alone: those whose answer acknowledges nothing but is the end of something long,
+    /// such as MCP's `subscriptions/listen`, and which another layer begins again. Default: none.
+    #[must_use]
+    pub fn leave_alone<I>(mut self, methods: I) -> Self
+    where
+        I: IntoIterator<Item: Into<Cow<'static, str>>>,
+    {
+        self.left_alone = methods.into_iter().map(Into::into).collect();
         self
     }
 
@@ -80,7 +90,8 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     type Key = u64;
 
     fn awaits(&self, message: &M) -> Option<u64> {
-        request(self.codec.text(message)?).map(|(id, _)| id)
+        let (id, method) = request(self.codec.text(message)?)?;
+        (!self.left_alone.contains(&method)).then_some(id)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Ack<u64>> {
@@ -148,20 +159,6 @@ fn request_prefix(text: &[u8]) -> Option<(u64, &str)> {
     plain.then_some((id, str::from_utf8(method).ok()?))
 }
 
-/// The text with another id, and nothing else changed.
-fn with_id(text: &[u8], id: u64) -> Option<Bytes> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        id: &'a RawValue,
-    }
-    let old = serde_json::from_slice::<Envelope<'_>>(text).ok()?.id.get();
-    // The raw value is borrowed from the text: where it stands is where it points.
-    let start = old.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
-    let (head, tail) = (text.get(..start)?, text.get(start + old.len()..)?);
-    Some([head, id.to_string().as_bytes(), tail].concat().into())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -188,6 +185,18 @@ mod tests {
         ] {
             assert_eq!(awaits(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_left_alone_awaits_nothing() {
+        let strategy = JsonRpc::new(JsonText).leave_alone(["subscriptions/listen"]);
+        let awaits = |method: &str| {
+            strategy.awaits(&format!(
+                r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{}}}}"#
+            ))
+        };
+        assert_eq!(awaits("subscriptions/listen"), None);
+        assert_eq!(awaits("subscriptions/listening"), Some(7));
     }
 
     #[test]

@@ -20,5 +20,5 @@ pub use self::{
     ids::Ids,
     parse::{Call, parse_error, parse_result},
     scan::{Kind, scan},
-    write::{write_answer, write_call},
+    write::{splice, with_id, write_answer, write_call},
 };

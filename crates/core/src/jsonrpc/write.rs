@@ -1,4 +1,5 @@
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::RpcError;
@@ -42,6 +43,26 @@ pub fn write_answer(out: &mut impl BufMut, id: &RawValue, answer: Result<&str, &
         }
     }
     out.put_slice(b"}");
+}
+
+/// The text of a request or an answer with another id, and nothing else changed. `None` if it has no id.
+pub fn with_id(text: &[u8], id: u64) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let old = serde_json::from_slice::<Envelope<'_>>(text).ok()?.id;
+    splice(text, old, id.to_string().as_bytes())
+}
+
+/// The text with other bytes in the place of a part of it. `None` if `part` is not borrowed from `text`.
+pub fn splice(text: &[u8], part: &RawValue, with: &[u8]) -> Option<Bytes> {
+    let part = part.get();
+    // A raw value that is borrowed from the text stands where it points.
+    let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let (head, tail) = (text.get(..start)?, text.get(start + part.len()..)?);
+    Some([head, with, tail].concat().into())
 }
 
 fn put_decimal(out: &mut impl BufMut, mut number: u64) {
