@@ -1,0 +1,217 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::{pin_project, pinned_drop};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tower_ws_core::{
+    BoxError, Connection, Event, Outgoing, Up, forward_sink,
+    jsonrpc::{Call, Codec, Kind, scan, splice, with_id},
+};
+
+use crate::{Era, ServerInfo, Session, meta, replay::Noted};
+
+/// A connection on which MCP is spoken.
+///
+/// On the way out, requests to a modern server get the metadata of this connection, and what the server will have to be
+/// told again is remembered. On the way in, reports of progress go to the calls that wait for them. Everything else passes.
+#[pin_project(PinnedDrop)]
+pub struct McpConnection<C, K> {
+    #[pin]
+    inner: C,
+    codec: K,
+    session: Session,
+    /// Requests say of themselves what they are.
+    modern: bool,
+}
+
+impl<C, K> McpConnection<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    fn came_up(self: Pin<&mut Self>, up: &Up) {
+        let mut this = self.project();
+        let server = up.extensions.get::<ServerInfo>();
+        *this.modern = server.is_some_and(|server| server.era() == Era::Modern);
+        let given_up = this.session.lock().replays.given_up();
+        for text in given_up {
+            if let Ok(message) = this.codec.encode(text) {
+                // Whether it could be said, the events tell.
+                let _ = this.inner.as_mut().start_send(Outgoing::new(message).control());
+            }
+        }
+    }
+
+    /// A message that came in; `None` if it is not for those above.
+    fn heard(&self, message: C::Message) -> Option<C::Message> {
+        let Some(text) = self.codec.text(&message) else {
+            return Some(message);
+        };
+        let other = match scan(text) {
+            Ok(Kind::Result(id) | Kind::Error(id)) => {
+                let mut state = self.session.lock();
+                // Asked first: there are none, as a rule.
+                match state.replays.listens().then(|| state.replays.ended(id)).flatten() {
+                    Some(original) => with_id(text, original),
+                    None => None,
+                }
+            }
+            Ok(Kind::Call) => match self.told(text) {
+                Told::Progress => return None,
+                Told::Otherwise(other) => Some(other),
+                Told::AsItIs => None,
+            },
+            _ => None,
+        };
+        let other = other.and_then(|text| self.codec.encode(text).ok());
+        Some(other.unwrap_or(message))
+    }
+
+    fn told(&self, text: &[u8]) -> Told {
+        let Ok(call) = Call::parse(text) else {
+            return Told::AsItIs;
+        };
+        let Some(params) = call.params else {
+            return Told::AsItIs;
+        };
+        if call.id.is_some() {
+            return Told::AsItIs;
+        }
+        if call.method == "notifications/progress" {
+            return match self.session.reports().take(params.get()) {
+                true => Told::Progress,
+                false => Told::AsItIs,
+            };
+        }
+        let original = subscription(params).and_then(|id| {
+            let original = self.session.lock().replays.original(id.get().parse().ok()?)?;
+            splice(text, id, original.to_string().as_bytes())
+        });
+        original.map_or(Told::AsItIs, Told::Otherwise)
+    }
+
+    /// Remembers what has to be said again, and adds what has to be said with each request.
+    fn to_say(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
+        let text = self.codec.text(&item.message)?;
+        let noted = self.session.lock().replays.note(text, item.ticket.as_ref());
+        let other = match noted {
+            Noted::Instead(text) => Some(text),
+            Noted::AsItIs => None,
+            Noted::Forgotten => {
+                tracing::warn!("no room to remember a subscription: it will not be repeated on the next connection");
+                None
+            }
+        };
+        let stamped = other.or_else(|| {
+            let is_request = self.modern && Call::parse(text).is_ok_and(|call| call.id.is_some());
+            is_request
+                .then(|| meta::stamp(text, &self.session.metadata()))
+                .flatten()
+        });
+        self.codec.encode(stamped?).ok()
+    }
+}
+
+enum Told {
+    /// It has gone to the call that waits for it.
+    Progress,
+    Otherwise(Bytes),
+    AsItIs,
+}
+
+/// The id of the listen that a notification belongs to.
+fn subscription(params: &RawValue) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow, rename = "_meta")]
+        meta: Meta<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Meta<'a> {
+        #[serde(borrow, rename = "io.modelcontextprotocol/subscriptionId")]
+        id: &'a RawValue,
+    }
+    Some(serde_json::from_str::<Params<'_>>(params.get()).ok()?.meta.id)
+}
+
+impl<C, K> McpConnection<C, K> {
+    pub(crate) fn new(inner: C, codec: K, session: Session) -> Self {
+        Self {
+            inner,
+            codec,
+            session,
+            modern: false,
+        }
+    }
+}
+
+impl<C, K> Stream for McpConnection<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    type Item = C::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
+        loop {
+            let Poll::Ready(event) = self.as_mut().project().inner.poll_next(cx) else {
+                return Poll::Pending;
+            };
+            return Poll::Ready(match event {
+                Some(Event::Message(message)) => match self.heard(message) {
+                    Some(message) => Some(Event::Message(message)),
+                    None => continue,
+                },
+                Some(Event::Up(up)) => {
+                    self.as_mut().came_up(&up);
+                    Some(Event::Up(up))
+                }
+                Some(Event::Down(down)) => {
+                    self.session.lock().replays.lost();
+                    Some(Event::Down(down))
+                }
+                other => other,
+            });
+        }
+    }
+}
+
+impl<C, K> Sink<Outgoing<C::Message>> for McpConnection<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    type Error = BoxError;
+
+    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        if let Some(message) = self.to_say(&item) {
+            item.message = message;
+        }
+        self.project().inner.start_send(item)
+    }
+
+    forward_sink!(polls inner);
+}
+
+#[pinned_drop]
+impl<C, K> PinnedDrop for McpConnection<C, K> {
+    fn drop(self: Pin<&mut Self>) {
+        // One that is aborted says no `Down`.
+        self.session.lock().replays.lost();
+    }
+}
+
+impl<C, K> fmt::Debug for McpConnection<C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpConnection")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}

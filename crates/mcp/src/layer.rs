@@ -1,0 +1,70 @@
+use std::{fmt, time::Duration};
+
+use tower_layer::Layer;
+use tower_ws_core::ExchangeLayer;
+
+use crate::{Capabilities, Era, Implementation, Session, opening::Opening, service::Speak};
+
+/// Speaks MCP on each connection. See the [crate docs](crate).
+///
+/// One layer serves one session: what it has learnt (the era, what is subscribed to) is repeated on each of the session's
+/// connections.
+#[derive(Clone)]
+pub struct McpLayer<K> {
+    codec: K,
+    session: Session,
+    only: Option<Era>,
+    timeout: Duration,
+}
+
+impl<K> McpLayer<K> {
+    /// How long the opening of a connection may take by default: 10 s, beside the time that the dial may take.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A layer, and the session that [`Mcp`](crate::Mcp) is made of. `client` and `capabilities` are what each server is
+    /// told of this side.
+    pub fn pair(codec: K, client: Implementation, capabilities: Capabilities) -> (Self, Session) {
+        let session = Session::new(client, capabilities);
+        let layer = Self {
+            codec,
+            session: session.clone(),
+            only: None,
+            timeout: Self::TIMEOUT,
+        };
+        (layer, session)
+    }
+
+    /// Speaks this era only, and asks for no other. Default: whatever the server speaks, the modern one first.
+    #[must_use]
+    pub fn only(mut self, era: Era) -> Self {
+        self.only = Some(era);
+        self
+    }
+
+    /// Sets how long the opening of a connection may take: finding out the era, the handshake, and what is repeated.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<K> fmt::Debug for McpLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpLayer")
+            .field("session", &self.session)
+            .field("only", &self.only)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, K: Clone> Layer<S> for McpLayer<K> {
+    type Service = Speak<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let opening = Opening::new(self.codec.clone(), self.session.clone(), self.only);
+        let exchange = ExchangeLayer::new("mcp", opening).timeout(self.timeout);
+        Speak::new(exchange.layer(inner), self.codec.clone(), self.session.clone())
+    }
+}

@@ -1,0 +1,148 @@
+//! What a modern request says of itself: members for the `_meta` of its parameters, put in without rewriting the rest.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both of which may be missing.
+///
+/// `None` if the text is no JSON object, or if its parameters or their `_meta` are no object: MCP has no such request, so
+/// the text goes as it is, and the server says what is wrong with it.
+pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
+    // A sequence would do for a struct.
+    let Envelope { params } = match text.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(text).ok()?,
+        _ => return None,
+    };
+    // What is replaced (nothing, as a rule), and what stands before and behind the members.
+    let (replaced, head, tail) = match params.map(RawValue::get) {
+        None => {
+            // Before the brace that ends the request. It has a method, so a member stands before it.
+            let end = text.trim_ascii_end().len() - 1;
+            (end..end, r#","params":{"_meta":{"#, "}}")
+        }
+        Some("null") => (place(text, params?.get())?, r#"{"_meta":{"#, "}}"),
+        Some(params) => match serde_json::from_str::<Params<'_>>(params).ok()?.meta {
+            None if is_empty(params) => (inside(text, params)?, r#""_meta":{"#, "}"),
+            None => (inside(text, params)?, r#""_meta":{"#, "},"),
+            Some(meta) if is_empty(meta.get()) => (inside(text, meta.get())?, "", ""),
+            Some(meta) => (inside(text, meta.get())?, "", ","),
+        },
+    };
+    let parts = [
+        &text[..replaced.start],
+        head.as_bytes(),
+        members.as_bytes(),
+        tail.as_bytes(),
+        &text[replaced.end..],
+    ];
+    Some(parts.concat().into())
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
+    meta: Option<&'a RawValue>,
+}
+
+/// A field that is there, be it null.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Where a part stands in the text that it is borrowed from.
+fn place(text: &[u8], part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let end = start + part.len();
+    (end <= text.len()).then_some(start..end)
+}
+
+/// Right behind the brace that begins an object.
+fn inside(text: &[u8], object: &str) -> Option<Range<usize>> {
+    let start = place(text, object)?.start + 1;
+    object.starts_with('{').then_some(start..start)
+}
+
+fn is_empty(object: &str) -> bool {
+    object[1..].trim_ascii_start().starts_with('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const MEMBERS: &str = r#""a":1,"b":{}"#;
+
+    fn stamped(text: &str) -> Option<Value> {
+        stamp(text.as_bytes(), MEMBERS).map(|text| serde_json::from_slice(&text).unwrap())
+    }
+
+    #[test]
+    fn the_rest_stays_as_it_was() {
+        let meta = json!({ "a": 1, "b": {} });
+        for (text, params) in [
+            (r#"{"id":1,"method":"m"}"#, json!({ "_meta": meta })),
+            (r#"{"id":1,"method":"m" } "#, json!({ "_meta": meta })),
+            (r#"{"id":1,"method":"m","params":null}"#, json!({ "_meta": meta })),
+            (r#"{"id":1,"method":"m","params":{ }}"#, json!({ "_meta": meta })),
+            (
+                r#"{"params":{"x":[1]},"id":1,"method":"m"}"#,
+                json!({ "_meta": meta, "x": [1] }),
+            ),
+            (
+                r#"{"id":1,"method":"m","params":{"x":{"_meta":3},"_meta":{ }}}"#,
+                json!({ "_meta": meta, "x": { "_meta": 3 } }),
+            ),
+            (
+                r#"{"id":1,"method":"m","params":{"_meta":{"progressToken":"t"}}}"#,
+                json!({ "_meta": { "a": 1, "b": {}, "progressToken": "t" } }),
+            ),
+        ] {
+            let expected = json!({ "id": 1, "method": "m", "params": params });
+            assert_eq!(stamped(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_of_mcp_goes_as_it_is() {
+        for text in [
+            "",
+            "[]",
+            "7",
+            r#"{"id":1,"method":"m","params":[1]}"#,
+            r#"{"id":1,"method":"m","params":"x"}"#,
+            r#"{"id":1,"method":"m","params":{"_meta":null}}"#,
+            r#"{"id":1,"method":"m","params":{"_meta":[]}}"#,
+        ] {
+            assert_eq!(stamped(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_parameters_keep_their_values(keys in prop::collection::btree_map("[a-z_{}\"]{0,4}", any::<i32>(), 0..5), spaces in "[ \n]{0,2}") {
+            let params = serde_json::to_value(&keys).unwrap();
+            let text = format!(r#"{{"method":"m",{spaces}"params":{spaces}{params}{spaces}}}"#);
+            let stamped = stamped(&text).unwrap();
+            let mut expected = params;
+            expected["_meta"] = json!({ "a": 1, "b": {} });
+            prop_assert_eq!(&stamped["params"], &expected);
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = stamp(&text, MEMBERS);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What is said on each fresh connection before anything else may go.
+
+mod line;
+
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::json;
+use tower_ws_core::{
+    Dialogue, Disposition, Excerpt, Failure, FailureKind, Talk,
+    jsonrpc::{Codec, RpcError},
+};
+
+use self::line::{Answer, Line};
+use crate::{
+    Capabilities, Era, Implementation, LEGACY_VERSIONS, MODERN_VERSION, ServerInfo, Session, era::code, server::Said,
+};
+
+/// How long a server may take to say whether it knows `server/discover`. One that ignores what it does not know would
+/// use up the time of the whole dialogue.
+const DISCOVER: Duration = Duration::from_secs(4);
+
+/// How many requests are repeated before their answers are waited for: enough to hide the round trip, few enough for
+/// any pipe.
+const AT_ONCE: usize = 16;
+
+/// The dialogue: finds out the era, opens, and repeats what the server has forgotten.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening<K> {
+    codec: K,
+    session: Session,
+    only: Option<Era>,
+}
+
+impl<K> Opening<K> {
+    pub(crate) fn new(codec: K, session: Session, only: Option<Era>) -> Self {
+        Self { codec, session, only }
+    }
+}
+
+impl<M, K> Dialogue<M> for Opening<K>
+where
+    M: Send + 'static,
+    K: Codec<M> + Clone + Send + Sync + 'static,
+{
+    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+
+    fn open(&self, talk: Talk<M>) -> Self::Future {
+        let Self { codec, session, only } = self.clone();
+        Box::pin(async move {
+            let mut line = Line::new(talk, codec, session.ids().clone());
+            let said = introduce(&mut line, &session, only).await?;
+            let server = remember(&session, said);
+            tracing::debug!(
+                era = server.era().as_str(),
+                version = server.protocol_version(),
+                changed = server.has_changed(),
+                "the server has introduced itself"
+            );
+            repeat(&mut line, &session, server.era()).await?;
+            let mut talk = line.into_talk();
+            // The client goes on where this dialogue stopped counting.
+            talk.up().extensions.insert(session.ids().clone());
+            talk.up().extensions.insert(server);
+            Ok(talk)
+        })
+    }
+}
+
+/// Finds out what the server speaks, beginning with what it spoke before.
+async fn introduce<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    only: Option<Era>,
+) -> Result<Said, Failure> {
+    let known = session.lock().era;
+    match only.or(known) {
+        Some(Era::Legacy) => match initialize(line, session, &LEGACY_VERSIONS).await? {
+            Initialized::Yes(said) => Ok(said),
+            // It was replaced by a newer one.
+            Initialized::Modern(_) if only.is_none() => match discover(line, session).await? {
+                Discovered::Modern(said) => Ok(said),
+                Discovered::Legacy(versions) => Err(in_common(&versions)),
+                Discovered::Unknown => Err(refused("neither `initialize` nor `server/discover`")),
+            },
+            Initialized::Modern(versions) => Err(in_common(&versions)),
+        },
+        _ => match discover(line, session).await? {
+            Discovered::Modern(said) => Ok(said),
+            Discovered::Legacy(versions) if only.is_none() => {
+                let mut common = LEGACY_VERSIONS.to_vec();
+                common.retain(|version| versions.iter().any(|one| one == version));
+                if common.is_empty() {
+                    return Err(in_common(&versions));
+                }
+                match initialize(line, session, &common).await? {
+                    Initialized::Yes(said) => Ok(said),
+                    Initialized::Modern(versions) => Err(in_common(&versions)),
+                }
+            }
+            Discovered::Legacy(versions) => Err(in_common(&versions)),
+            Discovered::Unknown if only.is_none() => match initialize(line, session, &LEGACY_VERSIONS).await? {
+                Initialized::Yes(said) => Ok(said),
+                // It knew `server/discover`, and was too slow to say so.
+                Initialized::Modern(_) => match discover(line, session).await? {
+                    Discovered::Modern(said) => Ok(said),
+                    _ => Err(refused("both `server/discover` and `initialize`")),
+                },
+            },
+            Discovered::Unknown => Err(refused("`server/discover`")),
+        },
+    }
+}
+
+enum Discovered {
+    Modern(Said),
+    /// It knows the question, and speaks only these.
+    Legacy(Vec<String>),
+    /// It does not know the question.
+    Unknown,
+}
+
+async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Discovered, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Discover {
+        supported_versions: Vec<String>,
+        #[serde(default)]
+        capabilities: Capabilities,
+        #[serde(default)]
+        instructions: Option<String>,
+        #[serde(default, rename = "_meta")]
+        meta: Meta,
+    }
+    #[derive(Default, Deserialize)]
+    struct Meta {
+        #[serde(default, rename = "io.modelcontextprotocol/serverInfo")]
+        server: Option<Implementation>,
+    }
+    let params = format!(r#"{{"_meta":{{{}}}}}"#, session.metadata());
+    let id = line.ask("server/discover", Some(&params)).await?;
+    let Ok(answer) = tokio::time::timeout(DISCOVER, line.answer(id)).await else {
+        return Ok(Discovered::Unknown);
+    };
+    match answer? {
+        Answer::Result(text) => {
+            let Ok(found) = line::result::<Discover>(&text) else {
+                return Ok(Discovered::Unknown);
+            };
+            if !found.supported_versions.iter().any(|version| version == MODERN_VERSION) {
+                return Ok(Discovered::Legacy(found.supported_versions));
+            }
+            Ok(Discovered::Modern(Said {
+                era: Era::Modern,
+                version: MODERN_VERSION.to_owned(),
+                implementation: found.meta.server,
+                capabilities: found.capabilities,
+                instructions: found.instructions,
+                changed: false,
+            }))
+        }
+        Answer::Error(error) if error.code == code::UNSUPPORTED_VERSION => Ok(Discovered::Legacy(supported(&error))),
+        Answer::Error(error) if matches!(error.code, code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => {
+            Err(Failure::new(
+                FailureKind::Handshake,
+                "the server refused `server/discover`: declare what it asks for",
+            )
+            .with_disposition(Disposition::Final)
+            .with_source(error))
+        }
+        // Not by one code: -32601, -32602 and others have been seen.
+        Answer::Error(_) => Ok(Discovered::Unknown),
+    }
+}
+
+enum Initialized {
+    Yes(Said),
+    /// It is a modern server, and speaks these.
+    Modern(Vec<String>),
+}
+
+/// Opens a legacy connection. `versions` are those to accept; the first, the newest, is offered.
+async fn initialize<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    versions: &[&str],
+) -> Result<Initialized, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Initialize {
+        protocol_version: String,
+        #[serde(default)]
+        capabilities: Capabilities,
+        #[serde(default)]
+        server_info: Option<Implementation>,
+        #[serde(default)]
+        instructions: Option<String>,
+    }
+    let params = json!({
+        "protocolVersion": versions.first(),
+        "capabilities": session.capabilities(),
+        "clientInfo": session.client(),
+    });
+    let id = line.ask("initialize", Some(&params.to_string())).await?;
+    let text = match line.answer(id).await? {
+        Answer::Result(text) => text,
+        Answer::Error(error) if error.code == code::UNSUPPORTED_VERSION => {
+            return Ok(Initialized::Modern(supported(&error)));
+        }
+        Answer::Error(error) => {
+            return Err(Failure::new(FailureKind::Handshake, "the server refused `initialize`").with_source(error));
+        }
+    };
+    let found: Initialize = line::result(&text).map_err(|error| {
+        Failure::new(FailureKind::Protocol, "the answer to `initialize` is none").with_source(error)
+    })?;
+    if !versions.contains(&&*found.protocol_version) {
+        return Err(in_common(&[found.protocol_version]));
+    }
+    line.tell("notifications/initialized", None).await?;
+    Ok(Initialized::Yes(Said {
+        era: Era::Legacy,
+        version: found.protocol_version,
+        implementation: found.server_info,
+        capabilities: found.capabilities,
+        instructions: found.instructions,
+        changed: false,
+    }))
+}
+
+/// Keeps what was said, and compares it with what was said before.
+fn remember(session: &Session, mut said: Said) -> ServerInfo {
+    let mut state = session.lock();
+    said.changed = state.server.as_ref().is_some_and(|before| {
+        before.era() != said.era
+            || before.protocol_version() != said.version
+            || before.implementation() != said.implementation.as_ref()
+            || *before.capabilities() != said.capabilities
+    });
+    if said.changed {
+        tracing::info!(
+            era = said.era.as_str(),
+            "the server is not what it was: its lists are to be asked for anew"
+        );
+    }
+    let server = ServerInfo::new(said);
+    state.era = Some(server.era());
+    state.server = Some(server.clone());
+    server
+}
+
+/// Tells the server what it has forgotten with the last connection.
+async fn repeat<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session, era: Era) -> Result<(), Failure> {
+    match era {
+        Era::Modern => {
+            let listens = session.lock().replays.modern(|| session.ids().next_id());
+            for (id, params) in listens {
+                let params = params.as_ref().map(|params| params.get());
+                let metadata = session.metadata();
+                line.ask_as(id, "subscriptions/listen", params, Some(&metadata)).await?;
+            }
+        }
+        Era::Legacy => {
+            let requests = session.lock().replays.legacy();
+            for some in requests.chunks(AT_ONCE) {
+                let mut ids = Vec::with_capacity(some.len());
+                for (method, params) in some {
+                    ids.push((*method, line.ask(method, Some(params.get())).await?));
+                }
+                for (method, id) in ids {
+                    if let Answer::Error(error) = line.answer(id).await? {
+                        tracing::warn!(method, %error, "the server refused what it had accepted on an earlier connection");
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The versions that a refusal names.
+fn supported(error: &RpcError) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Supported {
+        supported: Vec<String>,
+    }
+    let data = error.data.as_ref().map_or("{}", |data| data.get());
+    serde_json::from_str::<Supported>(data).map_or_else(|_| Vec::new(), |data| data.supported)
+}
+
+fn in_common(theirs: &[String]) -> Failure {
+    let theirs = theirs.join(", ");
+    let text = format!(
+        "no version of mcp in common: the server speaks {}, this side {MODERN_VERSION}, {}",
+        Excerpt::new(&theirs),
+        LEGACY_VERSIONS.join(", ")
+    );
+    Failure::new(FailureKind::Handshake, text).with_disposition(Disposition::Final)
+}
+
+fn refused(what: &str) -> Failure {
+    Failure::new(
+        FailureKind::Handshake,
+        format!("the server refused {what}: is it an mcp server?"),
+    )
+}

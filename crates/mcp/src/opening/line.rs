@@ -1,0 +1,115 @@
+use bytes::{Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use tower_ws_core::{
+    Failure, FailureKind, Talk,
+    jsonrpc::{
+        Call, Codec, Decoded, Ids, Kind, Malformed, RpcError, parse_error, parse_result, scan, write_answer, write_call,
+    },
+};
+
+use crate::meta;
+
+/// A dialogue in JSON-RPC: one question at a time, or several.
+pub(super) struct Line<M, K> {
+    talk: Talk<M>,
+    codec: K,
+    ids: Ids,
+}
+
+pub(super) enum Answer {
+    /// The whole text; [`result`] reads it.
+    Result(Bytes),
+    Error(RpcError),
+}
+
+impl<M, K: Codec<M>> Line<M, K> {
+    pub(super) fn new(talk: Talk<M>, codec: K, ids: Ids) -> Self {
+        Self { talk, codec, ids }
+    }
+
+    pub(super) fn into_talk(self) -> Talk<M> {
+        self.talk
+    }
+
+    /// Asks, and returns the id to wait for.
+    pub(super) async fn ask(&mut self, method: &str, params: Option<&str>) -> Result<u64, Failure> {
+        let id = self.ids.next_id();
+        self.ask_as(id, method, params, None).await?;
+        Ok(id)
+    }
+
+    /// Asks under a given id, with metadata.
+    pub(super) async fn ask_as(
+        &mut self,
+        id: u64,
+        method: &str,
+        params: Option<&str>,
+        metadata: Option<&str>,
+    ) -> Result<(), Failure> {
+        let mut text = BytesMut::new();
+        write_call(&mut text, Some(id), method, params.map(str::as_bytes));
+        let text = text.freeze();
+        let stamped = metadata.and_then(|metadata| meta::stamp(&text, metadata));
+        self.say(stamped.unwrap_or(text)).await
+    }
+
+    pub(super) async fn tell(&mut self, method: &str, params: Option<&str>) -> Result<(), Failure> {
+        let mut text = BytesMut::new();
+        write_call(&mut text, None, method, params.map(str::as_bytes));
+        self.say(text.freeze()).await
+    }
+
+    /// Waits for the answer. What the server says besides follows `Up`, but for pings, which are answered, and answers
+    /// that nobody waits for.
+    pub(super) async fn answer(&mut self, id: u64) -> Result<Answer, Failure> {
+        loop {
+            let message = self.talk.recv().await?;
+            let kind = self.codec.text(&message).map(scan);
+            match kind {
+                Some(Ok(Kind::Result(answered))) if answered == id => match self.codec.decode(message) {
+                    Decoded::Json(text) => return Ok(Answer::Result(text)),
+                    _ => return Err(senseless("an answer that is no text")),
+                },
+                Some(Ok(Kind::Error(answered))) if answered == id => {
+                    let text = self.codec.text(&message).unwrap_or_default();
+                    return parse_error(text)
+                        .map(Answer::Error)
+                        .map_err(|error| senseless("an error of another form").with_source(error));
+                }
+                Some(Ok(Kind::Call)) => match self.ping(&message) {
+                    Some(pong) => self.say(pong).await?,
+                    None => self.talk.keep(message)?,
+                },
+                Some(_) => {}
+                // Not data, or none of ours: for those above to judge.
+                None => self.talk.keep(message)?,
+            }
+        }
+    }
+
+    /// The answer to a ping.
+    fn ping(&self, message: &M) -> Option<Bytes> {
+        let call = Call::parse(self.codec.text(message)?).ok()?;
+        let id = call.id.filter(|_| call.method == "ping")?;
+        let mut text = BytesMut::new();
+        write_answer(&mut text, id, Ok("{}"));
+        Some(text.freeze())
+    }
+
+    async fn say(&mut self, text: Bytes) -> Result<(), Failure> {
+        let message = self
+            .codec
+            .encode(text)
+            .map_err(|error| Failure::new(FailureKind::Local, "a request could not be written").with_source(error))?;
+        self.talk.send(message).await
+    }
+}
+
+/// Reads the result of an [`Answer::Result`].
+pub(super) fn result<T: DeserializeOwned>(text: &Bytes) -> Result<T, Malformed> {
+    parse_result(text)
+}
+
+fn senseless(what: &str) -> Failure {
+    Failure::new(FailureKind::Protocol, format!("the server sent {what}"))
+}

@@ -1,0 +1,111 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::json;
+use tower_ws_core::jsonrpc::Ids;
+
+use crate::{Capabilities, Era, Implementation, MODERN_VERSION, ServerInfo, progress::Reports, replay::Replays};
+
+/// What the layer and the calls of one session have in common. Clones share it.
+#[derive(Clone)]
+pub struct Session(Arc<Shared>);
+
+struct Shared {
+    client: Implementation,
+    capabilities: Capabilities,
+    /// The client's, the exchange's and the acknowledging layer's ids, from one counter.
+    ids: Ids,
+    reports: Reports,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    /// What the server spoke last, and is expected to speak again.
+    pub(crate) era: Option<Era>,
+    pub(crate) server: Option<ServerInfo>,
+    pub(crate) replays: Replays,
+    /// What each request to a modern server says of itself: members of `_meta`, without braces.
+    metadata: Arc<str>,
+}
+
+impl Session {
+    pub(crate) fn new(client: Implementation, capabilities: Capabilities) -> Self {
+        let state = State {
+            era: None,
+            server: None,
+            replays: Replays::default(),
+            metadata: metadata(&client, &capabilities, None),
+        };
+        Self(Arc::new(Shared {
+            client,
+            capabilities,
+            ids: Ids::new(),
+            reports: Reports::default(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// What the server said of itself when the last connection opened; `None` before the first has.
+    pub fn server(&self) -> Option<ServerInfo> {
+        self.lock().server.clone()
+    }
+
+    /// The name and version that the server is told.
+    pub fn client(&self) -> &Implementation {
+        &self.0.client
+    }
+
+    /// What the server is told that this client can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.0.ids
+    }
+
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.0.reports
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What each request to a modern server says of itself: members of `_meta`, without braces.
+    pub(crate) fn metadata(&self) -> Arc<str> {
+        self.lock().metadata.clone()
+    }
+
+    /// From now on a modern server is to send log messages of this level and above.
+    pub(crate) fn set_level(&self, level: &str) {
+        self.lock().metadata = metadata(&self.0.client, &self.0.capabilities, Some(level));
+    }
+}
+
+fn metadata(client: &Implementation, capabilities: &Capabilities, level: Option<&str>) -> Arc<str> {
+    let mut metadata = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
+        "io.modelcontextprotocol/clientInfo": client,
+    });
+    if let Some(level) = level {
+        metadata["io.modelcontextprotocol/logLevel"] = level.into();
+    }
+    let text = metadata.to_string();
+    // An object has its braces.
+    text[1..text.len() - 1].into()
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("client", &self.0.client)
+            .field("server", &self.server())
+            .finish_non_exhaustive()
+    }
+}

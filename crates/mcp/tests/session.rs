@@ -1,0 +1,414 @@
+//! What a session does over many connections: metadata, what is said again, calls and their ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{connect, connected, discovered, told, up, within};
+use tower_ws_client::{CallError, Request};
+use tower_ws_mcp::{Content, McpError, Tool, Tracked};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn meta(params: &Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_say_what_they_are_to_modern_servers_only() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, mut inbound) = connected(connecting).await;
+    let call = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.call_tool("add", &json!({ "a": 1 })).await }
+    });
+    let (id, params) = peer.asked("tools/call").await;
+    assert_eq!(
+        (meta(&params), &params["arguments"]),
+        ("2026-07-28".into(), &json!({ "a": 1 }))
+    );
+    assert_eq!(params["_meta"]["io.modelcontextprotocol/clientInfo"]["name"], "test");
+    assert_eq!(params["_meta"]["io.modelcontextprotocol/clientCapabilities"], json!({}));
+    peer.answer(&id, json!({ "content": [{ "type": "text", "text": "2" }] }))
+        .await;
+    assert_eq!(within(call).await.unwrap().unwrap().text(), "2");
+    mcp.notify(Request::new("notifications/roots/list_changed"))
+        .await
+        .unwrap();
+    assert_eq!(peer.asked("notifications/roots/list_changed").await.1, Value::Null);
+
+    // What waits through an outage goes out as the next connection wants it.
+    up(&mut inbound).await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    let call = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.call_tool("add", &json!({})).await }
+    });
+    peer.legacy().await;
+    let (id, params) = peer.asked("tools/call").await;
+    assert_eq!(params, json!({ "name": "add", "arguments": {} }));
+    peer.answer(&id, json!({ "content": [] })).await;
+    within(call).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_server_is_told_again_what_it_has_forgotten_before_anything_else() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.legacy().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let doing = tokio::spawn({
+        let mcp = mcp.clone();
+        async move {
+            for uri in ["mem://a", "mem://b", "mem://c"] {
+                mcp.subscribe(uri).await.unwrap();
+            }
+            mcp.unsubscribe("mem://b").await.unwrap();
+            mcp.set_log_level("warning").await.unwrap();
+        }
+    });
+    for method in ["resources/subscribe"; 3]
+        .into_iter()
+        .chain(["resources/unsubscribe", "logging/setLevel"])
+    {
+        let (id, _) = peer.asked(method).await;
+        peer.answer(&id, json!({})).await;
+    }
+    within(doing).await.unwrap();
+    drop(peer);
+
+    let mut peer = server.accept().await;
+    let waiting = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.tools().all().await }
+    });
+    peer.initialize(json!({})).await;
+    let (level, params) = peer.asked("logging/setLevel").await;
+    assert_eq!(params["level"], "warning");
+    let (a, params) = peer.asked("resources/subscribe").await;
+    assert_eq!(params["uri"], "mem://a");
+    let (c, params) = peer.asked("resources/subscribe").await;
+    assert_eq!(params["uri"], "mem://c");
+    peer.answer(&level, json!({})).await;
+    peer.answer(&a, json!({})).await;
+    // One that is refused now is no reason to stay away.
+    peer.refuse(&c, -32002, Value::Null).await;
+    let (id, _) = peer.asked("tools/list").await;
+    peer.answer(&id, json!({ "tools": [] })).await;
+    assert!(within(waiting).await.unwrap().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listen_lives_on_and_ends_once() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, mut inbound) = connected(connecting).await;
+    let listen = tokio::spawn(async move {
+        let listen = mcp.listen(&json!({ "toolsListChanged": true })).await.unwrap();
+        (mcp, listen)
+    });
+    let (first, params) = peer.asked("subscriptions/listen").await;
+    assert_eq!(params["notifications"], json!({ "toolsListChanged": true }));
+    let (mcp, listen) = within(listen).await.unwrap();
+    drop(peer);
+
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (second, params) = peer.asked("subscriptions/listen").await;
+    assert_ne!(first, second);
+    assert_eq!(
+        (meta(&params), &params["notifications"]["toolsListChanged"]),
+        ("2026-07-28".into(), &json!(true))
+    );
+    // Who listens knows it by the first id.
+    let said = json!({ "_meta": { "io.modelcontextprotocol/subscriptionId": second } });
+    peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": said }))
+        .await;
+    let (method, params) = told(&mut inbound).await;
+    assert_eq!(method, "notifications/tools/list_changed");
+    assert_eq!(params["_meta"]["io.modelcontextprotocol/subscriptionId"], first);
+    peer.answer(&second, json!({ "resultType": "complete" })).await;
+    within(listen).await.expect("it has ended");
+
+    // One that is dropped is cancelled by the id that it has now.
+    let listen = tokio::spawn(async move { (mcp.listen(&json!({})).await.unwrap(), mcp) });
+    peer.asked("subscriptions/listen").await;
+    let (listen, _mcp) = within(listen).await.unwrap();
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (now, _) = peer.asked("subscriptions/listen").await;
+    while up(&mut inbound).await.epoch < 3 {}
+    drop(listen);
+    let (_, params) = peer.asked("notifications/cancelled").await;
+    assert_eq!(params["requestId"], now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listen_given_up_in_an_outage_is_not_begun_again() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let listen = tokio::spawn(async move { (mcp.listen(&json!({})).await.unwrap(), mcp) });
+    peer.asked("subscriptions/listen").await;
+    let (listen, mcp) = within(listen).await.unwrap();
+    drop(peer);
+    tokio::time::sleep(SECOND / 100).await;
+    drop(listen);
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let list = tokio::spawn(async move { mcp.tools().all().await });
+    let (id, _) = peer.asked("tools/list").await;
+    peer.answer(&id, json!({ "tools": [] })).await;
+    within(list).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_goes_again_under_a_new_id_and_a_tool_does_not() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let read = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.read_resource("mem://x").await }
+    });
+    let (first, _) = peer.asked("resources/read").await;
+    let tool = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.call_tool("pay", &json!({})).await }
+    });
+    peer.asked("tools/call").await;
+    drop(peer);
+    let Err(error) = within(tool).await.unwrap() else {
+        panic!("nobody answered it");
+    };
+    assert!(matches!(error, McpError::Call(CallError::Interrupted(_))) && error.may_have_been_seen());
+
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (second, params) = peer.asked("resources/read").await;
+    assert_ne!(first, second);
+    assert_eq!(meta(&params), "2026-07-28");
+    peer.answer(&second, json!({ "contents": [{ "uri": "mem://x", "text": "hello" }] }))
+        .await;
+    let contents = within(read).await.unwrap().unwrap().contents;
+    assert_eq!(contents[0].text.as_deref(), Some("hello"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_goes_again_if_its_annotations_are_trusted() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let trust = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.trust_annotations().await }
+    });
+    let (id, _) = peer.asked("tools/list").await;
+    let tools = json!([
+        { "name": "look", "inputSchema": {}, "annotations": { "readOnlyHint": true } },
+        { "name": "pay", "inputSchema": {} },
+    ]);
+    peer.answer(&id, json!({ "tools": tools })).await;
+    within(trust).await.unwrap().unwrap();
+    let look = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.call_tool("look", &json!({})).await }
+    });
+    peer.asked("tools/call").await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (id, _) = peer.asked("tools/call").await;
+    peer.answer(&id, json!({ "content": [{ "type": "text", "text": "seen" }] }))
+        .await;
+    let seen = within(look).await.unwrap().unwrap();
+    assert!(matches!(&seen.content[..], [Content::Text { text }] if text == "seen"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_reported_and_gives_more_time_but_not_for_ever() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let track = |idle: Duration| {
+        let mcp = mcp.clone();
+        tokio::spawn(async move {
+            let request = mcp.tool_request("slow", &json!({})).unwrap();
+            (mcp.track(request).await.unwrap().idle(idle),)
+        })
+    };
+    let tracked = track(10 * SECOND);
+    let (id, params) = peer.asked("tools/call").await;
+    let token = params["_meta"]["progressToken"].clone();
+    assert_eq!(meta(&params), "2026-07-28");
+    let (tracked,) = within(tracked).await.unwrap();
+    let mut reports = tracked.reports();
+    let result = tokio::spawn(tracked.result::<Value>());
+    for n in 1..6 {
+        tokio::time::sleep(9 * SECOND).await;
+        let params = json!({ "progressToken": token, "progress": n, "total": 6 });
+        peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }))
+            .await;
+        assert_eq!(reports.next().await.map(|report| report.progress), Some(f64::from(n)));
+    }
+    peer.answer(&id, json!({ "content": [] })).await;
+    within(result).await.unwrap().unwrap();
+    assert_eq!(reports.next().await, None);
+
+    // Without a report the time is up, and the server hears of it.
+    let tracked = track(10 * SECOND);
+    let (id, _) = peer.asked("tools/call").await;
+    let (tracked,) = within(tracked).await.unwrap();
+    let Err(error) = within(tracked).await else {
+        panic!("nobody answered it");
+    };
+    assert!(matches!(error, McpError::NoProgress(_)));
+    assert_eq!(peer.asked("notifications/cancelled").await.1["requestId"], id);
+
+    // With reports for ever it is up as well.
+    let tracked = track(10 * SECOND);
+    let (id, params) = peer.asked("tools/call").await;
+    let token = params["_meta"]["progressToken"].clone();
+    let began = tokio::time::Instant::now();
+    let result = tokio::spawn(async move { within_most(within(tracked).await.unwrap().0).await });
+    loop {
+        let params = json!({ "progressToken": token, "progress": 1 });
+        peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }))
+            .await;
+        if result.is_finished() {
+            break;
+        }
+        tokio::time::sleep(5 * SECOND).await;
+    }
+    assert!(matches!(
+        result.await.unwrap(),
+        Err(McpError::Call(CallError::TimedOut { .. }))
+    ));
+    assert!(began.elapsed() >= Tracked::MOST);
+    assert_eq!(peer.asked("notifications/cancelled").await.1["requestId"], id);
+}
+
+async fn within_most<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(2 * Tracked::MOST, future)
+        .await
+        .expect("it goes on for ever")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_answered_by_asking_again() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let call = tokio::spawn({
+        let mcp = mcp.clone();
+        async move { mcp.call_tool("book", &json!({ "seat": 1 })).await }
+    });
+    let (first, _) = peer.asked("tools/call").await;
+    let asks = json!({ "sure": { "method": "elicitation/create", "params": { "message": "sure?" } } });
+    peer.answer(
+        &first,
+        json!({ "resultType": "input_required", "inputRequests": asks, "requestState": "s\u{00e9}\"1" }),
+    )
+    .await;
+    let Err(McpError::InputRequired(input)) = within(call).await.unwrap() else {
+        panic!("it asks");
+    };
+    assert_eq!(input.requests()["sure"]["params"]["message"], "sure?");
+    let again = input.answer([("sure", json!({ "action": "accept" }))]).unwrap();
+    let call = tokio::spawn(async move { mcp.send::<Value>(again).await });
+    let (second, params) = peer.asked("tools/call").await;
+    assert_ne!(first, second);
+    assert_eq!(params["requestState"], "s\u{00e9}\"1");
+    assert_eq!(params["inputResponses"], json!({ "sure": { "action": "accept" } }));
+    assert_eq!(
+        (&params["name"], &params["arguments"]),
+        (&json!("book"), &json!({ "seat": 1 }))
+    );
+    peer.answer(&second, json!({ "resultType": "complete", "content": [] }))
+        .await;
+    within(call).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_read_page_by_page_and_end() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let list = |mcp: &tower_ws_mcp::Mcp| {
+        let mcp = mcp.clone();
+        tokio::spawn(async move { mcp.tools().all().await })
+    };
+    let names = |tools: Vec<Tool>| tools.into_iter().map(|tool| tool.name).collect::<Vec<_>>();
+    let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
+
+    let all = list(&mcp);
+    let (id, params) = peer.asked("tools/list").await;
+    assert_eq!(params.get("cursor"), None);
+    peer.answer(&id, json!({ "tools": [tool("a"), tool("b")], "nextCursor": "2" }))
+        .await;
+    let (id, params) = peer.asked("tools/list").await;
+    assert_eq!(params["cursor"], "2");
+    peer.answer(&id, json!({ "tools": [], "nextCursor": "3" })).await;
+    let (id, _) = peer.asked("tools/list").await;
+    peer.answer(&id, json!({ "tools": [tool("c")] })).await;
+    assert_eq!(names(within(all).await.unwrap().unwrap()), ["a", "b", "c"]);
+
+    let endless = list(&mcp);
+    for _ in 0..2 {
+        let (id, _) = peer.asked("tools/list").await;
+        peer.answer(&id, json!({ "tools": [tool("a")], "nextCursor": "again" }))
+            .await;
+    }
+    assert!(matches!(
+        within(endless).await.unwrap(),
+        Err(McpError::Endless("tools/list"))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_era_has_its_own_way_to_subscribe() {
+    let (mut server, connecting) = connect();
+    server.accept().await.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let error = mcp.subscribe("mem://x").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a modern server has no `resources/subscribe`: use `subscriptions/listen`"
+    );
+    assert!(!error.may_have_been_seen());
+
+    let (mut server, connecting) = connect();
+    server.accept().await.legacy().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    assert!(matches!(mcp.listen(&json!({})).await, Err(McpError::WrongEra { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_server_is_told_of() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, mut inbound) = connected(connecting).await;
+    up(&mut inbound).await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    let (id, _) = peer.asked("server/discover").await;
+    peer.answer(&id, discovered(&["2026-07-28"], json!({ "tools": {}, "prompts": {} })))
+        .await;
+    up(&mut inbound).await;
+    assert!(mcp.server().unwrap().has_changed());
+}
