@@ -67,6 +67,7 @@ mod client;
 mod config;
 mod driver;
 mod error;
+mod handler;
 mod layer;
 mod mailbox;
 mod peer;
@@ -80,6 +81,7 @@ pub use self::{
     config::{Cancel, Check},
     driver::Driver,
     error::CallError,
+    handler::Asked,
     layer::ClientLayer,
     mailbox::{Inbound, Incoming, Lag},
     peer::{Notification, ServerRequest},

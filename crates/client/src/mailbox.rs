@@ -25,6 +25,10 @@ impl Inbound {
     /// number. A text is taken in while there is less, so there may be one more.
     pub const BYTES: usize = 16 * 1024 * 1024;
 
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
     /// The next item; `None` once the session has ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Incoming> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
@@ -157,6 +161,16 @@ impl Mailbox {
             lag,
         };
         (mailbox.clone(), Inbound { mailbox })
+    }
+
+    /// Another one with the same bounds, for what comes out of this one. Where this one is to end the session when it is
+    /// full, the other is no way around that: it makes this one fill up.
+    pub(crate) fn like(&self) -> (Self, Inbound) {
+        let lag = match self.lag {
+            Lag::DropOldest => Lag::DropOldest,
+            Lag::Wait | Lag::Close => Lag::Wait,
+        };
+        Self::new(self.room, lag)
     }
 
     /// Ready when there is room, or when the lag policy makes room.

@@ -113,6 +113,10 @@ impl ServerRequest {
         self.answer(Err(error));
     }
 
+    pub(crate) fn said(&self) -> &Notification {
+        &self.said
+    }
+
     /// How large the request is.
     pub(crate) fn bytes(&self) -> usize {
         self.said.text.len()

@@ -78,6 +78,7 @@
 //! guard against addresses.
 
 mod builder;
+pub mod mcp;
 
 pub use tower_ws_ack as ack;
 pub use tower_ws_client as client;

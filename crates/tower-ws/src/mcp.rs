@@ -1,0 +1,56 @@
+//! The [Model Context Protocol](https://modelcontextprotocol.io) over the recommended stack.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use serde_json::json;
+//! use tower_ws::mcp::Implementation;
+//!
+//! let client = Implementation::new("my-host", env!("CARGO_PKG_VERSION"));
+//! let (mcp, mut inbound) = tower_ws::mcp::connect("wss://example.com/mcp", client).await?;
+//! for tool in mcp.tools().all().await? {
+//!     println!("{}", tool.name);
+//! }
+//! println!("{}", mcp.call_tool("add", &json!({ "a": 1, "b": 2 })).await?.text());
+//! # Ok(()) }
+//! ```
+
+pub use tower_ws_mcp::*;
+
+use tower::layer::util::{Identity, Stack};
+use tower_ws_client::Inbound;
+use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
+
+use crate::{Builder, ConnectError};
+
+/// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed before it connects.
+pub type McpStack = Builder<Stack<McpLayer<JsonText>, Identity>>;
+
+/// Connects to a server of either era by the recommended stack. `client` is what the server is told of this side.
+///
+/// Resolves when calls can be made; see [`connect`](crate::connect).
+///
+/// # Errors
+///
+/// [`ConnectError`].
+pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mcp, Inbound), ConnectError> {
+    let (builder, session) = builder(url, client, Capabilities::new());
+    let (client, inbound) = builder.connect().await?;
+    Ok((Mcp::new(client, session), inbound))
+}
+
+/// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare `capabilities` whose requests
+/// are [answered](Inbound::answer_with).
+///
+/// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer another, or none.
+pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
+    let (layer, session) = McpLayer::pair(JsonText, client, capabilities);
+    let transport = TransportLayer::new()
+        .subprotocols(["mcp"])
+        .subprotocol_mode(Subprotocols::Lenient);
+    let builder = crate::builder(url)
+        .client(client_layer(JsonText))
+        .ack(ack_layer(JsonText).measure(Frames))
+        .transport(transport)
+        .layer(layer);
+    (builder, session)
+}
