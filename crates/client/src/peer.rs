@@ -127,8 +127,7 @@ impl ServerRequest {
     pub(crate) fn turn_away(mut self, error: &RpcError) {
         self.answered = true;
         if let Some(shared) = self.shared.upgrade() {
-            let answer = self.write(Err(error));
-            shared.lock().push_control(answer);
+            shared.turn_away(self.write(Err(error)));
         }
     }
 

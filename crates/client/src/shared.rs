@@ -39,6 +39,8 @@ pub(crate) struct State {
     out: VecDeque<Entry>,
     /// How many entries of `out` nobody waits for any more.
     dead: usize,
+    /// How many entries of `out` are answers to the peer.
+    answers: usize,
     /// Ahead of `out`: what is worth sending only now.
     control: VecDeque<Entry>,
     driver: Option<Waker>,
@@ -87,6 +89,10 @@ impl Shared {
     /// pings faster than it reads loses answers.
     const CONTROL_ROOM: usize = 64;
 
+    /// How many answers to the peer wait for a connection at most: as many as calls by default. A peer that asks and does
+    /// not read makes no more of them: further ones are dropped.
+    const ANSWERS: usize = 1024;
+
     pub(crate) fn new(config: Config, ids: Ids) -> Self {
         Self {
             state: Mutex::new(State {
@@ -94,6 +100,7 @@ impl Shared {
                 stage: Stage::Open,
                 out: VecDeque::new(),
                 dead: 0,
+                answers: 0,
                 control: VecDeque::new(),
                 driver: None,
                 clients: 0,
@@ -190,6 +197,10 @@ impl Shared {
         if matches!(state.stage, Stage::Ended(_)) {
             return;
         }
+        if state.answers >= Self::ANSWERS {
+            return tracing::debug!("an answer was dropped: the peer asks, and does not read");
+        }
+        state.answers += 1;
         let entry = Entry {
             body: answer,
             ticket: None,
@@ -197,6 +208,15 @@ impl Shared {
             _permit: None,
         };
         let waker = state.push(entry, false);
+        drop(state);
+        wake(waker);
+    }
+
+    /// Answers at once or not at all.
+    pub(crate) fn turn_away(&self, answer: Body) {
+        let mut state = self.lock();
+        state.push_control(answer);
+        let waker = state.driver.take();
         drop(state);
         wake(waker);
     }
@@ -316,7 +336,10 @@ impl State {
     pub(crate) fn refill(&mut self, urgent: &mut VecDeque<Entry>, batch: &mut VecDeque<Entry>, most: usize) {
         urgent.append(&mut self.control);
         let more = most.saturating_sub(batch.len()).min(self.out.len());
-        batch.extend(self.out.drain(..more));
+        for entry in self.out.drain(..more) {
+            self.answers -= usize::from(matches!(entry.body, Body::Answer(..)));
+            batch.push_back(entry);
+        }
         if self.out.is_empty() {
             self.dead = 0;
         }
