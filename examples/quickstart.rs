@@ -22,18 +22,18 @@ use std::{
 };
 
 use mcp_server::McpServer;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::broadcast::Receiver,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tower_ws::{
-    CallError, Client, Inbound, Incoming, Message, Request, ack,
-    core::{BoxError, ExchangeLayer, Failure, FailureKind, Replay, Talk, jsonrpc::Ids},
+    Inbound, Incoming, ack,
+    core::{BoxError, Replay},
     health,
+    mcp::{self, CallToolResult, Implementation, Mcp, McpError},
     reconnect::{Handle, State, Transition},
-    transport::TransportLayer,
 };
 use tower_ws_test::{Cut, Fault, Proxy};
 
@@ -49,23 +49,18 @@ async fn main() -> Result<ExitCode, BoxError> {
     ));
 
     // The recommended stack. Each new connection begins with MCP's handshake, before any call may go.
-    let ids = Ids::new();
-    let (client, inbound) = tower_ws::builder(format!("ws://{}/mcp", cable.addr()))
-        .transport(TransportLayer::new().subprotocols(["mcp"]))
-        .layer(ExchangeLayer::new("initialize", move |talk| {
-            initialize(talk, ids.clone())
-        }))
-        .connect()
-        .await?;
+    let url = format!("ws://{}/mcp", cable.addr());
+    let (mcp, inbound) = mcp::connect(url, Implementation::new("quickstart", "1")).await?;
     let tally = Arc::<Tally>::default();
     tokio::spawn(narrate(inbound, tally.clone(), log.clone()));
 
-    let tools: Value = client.request("tools/list", &json!({})).await?;
-    log.say(format!("connected; the server's tools: {}", tools["tools"][0]["name"]));
+    let tools = mcp.tools().all().await?;
+    let tools: Vec<_> = tools.iter().map(|tool| &tool.name).collect();
+    log.say(format!("connected; the server's tools: {tools:?}"));
 
     let mut callers = JoinSet::new();
     for _ in 0..4 {
-        callers.spawn(call_all_the_time(client.clone(), tally.clone(), log.clone()));
+        callers.spawn(call_all_the_time(mcp.clone(), tally.clone(), log.clone()));
     }
     let mut recovered = tally.moves_on().await;
 
@@ -104,7 +99,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     })
     .await
     .is_ok();
-    let left = client.close(Duration::from_secs(2)).await;
+    let left = mcp.close(Duration::from_secs(2)).await;
     log.say(format!(
         "closed in order; {} calls reached the tool, {} were left unsent, {} unanswered",
         server.used(),
@@ -118,46 +113,12 @@ async fn main() -> Result<ExitCode, BoxError> {
     Ok(ExitCode::from(u8::from(lost > 0 || !recovered || !all_ended)))
 }
 
-/// MCP's opening handshake.
-async fn initialize(mut talk: Talk<Message>, ids: Ids) -> Result<Talk<Message>, Failure> {
-    let id = ids.next_id();
-    let hello = json!({
-        "jsonrpc": "2.0", "id": id, "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": { "name": "quickstart", "version": "1" },
-        },
-    });
-    talk.send(Message::text(hello.to_string())).await?;
-    loop {
-        let message = talk.recv().await?;
-        let said: Value = message
-            .to_text()
-            .ok()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
-        match (&said["id"], &said["result"]) {
-            (answered, Value::Object(_)) if *answered == id => break,
-            (answered, _) if *answered == id => {
-                return Err(Failure::new(FailureKind::Handshake, "the server refused to initialize"));
-            }
-            _ => talk.keep(message)?,
-        }
-    }
-    let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    talk.send(Message::text(ready.to_string())).await?;
-    // The client goes on where we stopped counting.
-    talk.up().extensions.insert(ids);
-    Ok(talk)
-}
-
 /// One of the callers: adds numbers, and checks the sums.
-async fn call_all_the_time(client: Client, tally: Arc<Tally>, log: Log) {
+async fn call_all_the_time(mcp: Mcp, tally: Arc<Tally>, log: Log) {
     while !tally.stop.load(Ordering::Relaxed) {
         let n = tally.calls.fetch_add(1, Ordering::Relaxed);
-        match add(&client, n).await {
-            Ok(sum) if sum["content"][0]["text"].as_str().and_then(|sum| sum.parse().ok()) == Some(n + 1) => {
+        match add(&mcp, n).await {
+            Ok(sum) if sum.text().parse() == Ok(n + 1) => {
                 tally.answered.fetch_add(1, Ordering::Relaxed);
             }
             // A wrong answer is an answer lost.
@@ -171,16 +132,15 @@ async fn call_all_the_time(client: Client, tally: Arc<Tally>, log: Log) {
     }
 }
 
-async fn add(client: &Client, n: u64) -> Result<Value, CallError> {
-    let params = json!({ "name": "add", "arguments": { "a": n, "b": 1 } });
+async fn add(mcp: &Mcp, n: u64) -> Result<CallToolResult, McpError> {
     // An addition may be done twice. For the sake of the demonstration, only every other one.
     let replay = if n.is_multiple_of(2) {
         Replay::Safe
     } else {
         Replay::Unsafe
     };
-    let request = Request::new("tools/call").params(&params).map_err(CallError::Params)?;
-    client.send(request.replay(replay)).await?.result()
+    let request = mcp.tool_request("add", &json!({ "a": n, "b": 1 }))?;
+    mcp.send(request.replay(replay)).await
 }
 
 /// Tells what the session goes through: what comes in, and what is planned.
