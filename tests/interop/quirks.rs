@@ -1,0 +1,153 @@
+//! What each server does in its own way: written down so that a change of theirs is noticed.
+
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use serde_json::{Value, json};
+use tower_ws::{
+    Incoming,
+    core::{Disposition, FailureKind},
+    mcp::{self, Capabilities, Era, Mcp, McpLayer},
+    transport::{Handshake, JsonText, Subprotocols, TransportLayer},
+};
+
+use super::{Kind, Peer, SECOND, connect, connect_eagerly, each, me, up, within};
+
+/// What the server answers to an offer of subprotocols: one of them, none, or a status.
+async fn chosen(peer: &Peer, offered: &[&str]) -> Result<Option<String>, Option<u16>> {
+    let transport = TransportLayer::new()
+        .subprotocols(offered.iter().copied())
+        .subprotocol_mode(Subprotocols::Lenient);
+    let (builder, _) = mcp::builder(peer.url(), me(), Capabilities::new());
+    let connecting = builder.transport(transport).connect();
+    let (_client, mut inbound) = within(connecting).await.map_err(|error| error.failure().status())?;
+    let Some(Incoming::Up(up)) = within(inbound.next()).await else {
+        panic!("up comes first");
+    };
+    let answered = up
+        .extensions
+        .get::<Handshake>()
+        .unwrap()
+        .headers()
+        .get(SEC_WEBSOCKET_PROTOCOL);
+    Ok(answered.map(|value| value.to_str().unwrap().to_owned()))
+}
+
+#[tokio::test]
+async fn subprotocols() {
+    each(async |kind, peer| {
+        let answers = [
+            chosen(&peer, &["mcp"]).await,
+            chosen(&peer, &[]).await,
+            chosen(&peer, &["other"]).await,
+        ];
+        let yes = |name: &str| Ok(Some(name.to_owned()));
+        let expected = match kind {
+            // It answers `mcp` to everybody.
+            Kind::PythonLegacy => [yes("mcp"), yes("mcp"), yes("mcp")],
+            // It insists on what it was told to.
+            Kind::PythonDual => [yes("mcp"), Err(Some(400)), Err(Some(400))],
+            // It takes the first, whatever it is.
+            Kind::TypescriptDual => [yes("mcp"), Ok(None), yes("other")],
+        };
+        assert_eq!(answers, expected, "{kind:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dual_server_is_legacy_to_those_who_begin_so() {
+    for kind in [Kind::PythonDual, Kind::TypescriptDual] {
+        let Some(peer) = Peer::start(kind) else { continue };
+        let (layer, session) = McpLayer::pair(JsonText, me(), Capabilities::new());
+        let connecting = tower_ws::builder(peer.url())
+            .client(mcp::client_layer(JsonText))
+            .transport(TransportLayer::new().subprotocols(["mcp"]))
+            .layer(layer.only(Era::Legacy))
+            .connect();
+        let (client, _inbound) = within(connecting).await.unwrap();
+        let mcp = Mcp::new(client, session);
+        assert_eq!(mcp.server().unwrap().era(), Era::Legacy, "{kind:?}");
+        assert_eq!(
+            within(mcp.call_tool("echo", &json!({ "text": "old" })))
+                .await
+                .unwrap()
+                .text(),
+            "old"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_the_server_ends_the_connection_for_good() {
+    // 1 MiB in websockets, 16 MiB in uvicorn, 100 MiB in ws. The legacy one says everything twice, so half of our own 16 MiB
+    // is all that it can be asked to echo.
+    for (kind, size) in [(Kind::PythonDual, 2 << 20), (Kind::PythonLegacy, 7 << 20)] {
+        let Some(peer) = Peer::start(kind) else { continue };
+        let (mcp, mut inbound) = connect_eagerly(&peer.url()).await;
+        up(&mut inbound).await;
+        let text = "x".repeat(size);
+        let outcome = within(mcp.call_tool("echo", &json!({ "text": text }))).await;
+        if kind == Kind::PythonLegacy {
+            assert_eq!(outcome.unwrap().text().len(), size, "{kind:?} takes it");
+            continue;
+        }
+        assert!(outcome.unwrap_err().may_have_been_seen());
+        let Some(Incoming::Down(down)) = within(inbound.next()).await else {
+            panic!("it has ended");
+        };
+        assert_eq!(down.cause.close().map(|close| close.code), Some(1009), "{kind:?}");
+        assert_eq!(
+            (down.cause.kind(), down.cause.disposition()),
+            (FailureKind::Closed, Disposition::Final)
+        );
+        assert!(!down.will_retry);
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_us_is_refused_here() {
+    each(async |kind, peer| {
+        let (mcp, _inbound) = connect(&peer.url()).await;
+        let error = within(mcp.call_tool("echo", &json!({ "text": "x".repeat(17 << 20) })))
+            .await
+            .unwrap_err();
+        assert!(!error.may_have_been_seen(), "{kind:?}: {error}");
+        assert_eq!(
+            within(mcp.call_tool("echo", &json!({ "text": "on" })))
+                .await
+                .unwrap()
+                .text(),
+            "on"
+        );
+    })
+    .await;
+}
+
+/// The legacy one answers with an error under the request's id, the others not at all. Neither is taken for an answer of
+/// anybody else's.
+#[tokio::test]
+async fn answers_to_what_was_cancelled_find_nobody() {
+    each(async |kind, peer| {
+        let (mcp, mut inbound) = connect(&peer.url()).await;
+        up(&mut inbound).await;
+        for n in 0..5 {
+            let one = json!({ "seconds": 1 });
+            assert!(
+                tokio::time::timeout(SECOND / 10, mcp.call_tool("slow", &one))
+                    .await
+                    .is_err()
+            );
+            let text = n.to_string();
+            assert_eq!(
+                within(mcp.call_tool("echo", &json!({ "text": text })))
+                    .await
+                    .unwrap()
+                    .text(),
+                text,
+                "{kind:?}"
+            );
+        }
+        tokio::time::sleep(2 * SECOND).await;
+        assert!(within(mcp.request::<_, Value>("tools/list", &json!({}))).await.is_ok());
+    })
+    .await;
+}
