@@ -97,6 +97,11 @@ impl ServerRequest {
         self.said.params()
     }
 
+    /// The whole message as JSON text.
+    pub fn text(&self) -> &Bytes {
+        self.said.text()
+    }
+
     /// Answers with a result.
     ///
     /// # Errors

@@ -142,6 +142,8 @@ mod opening;
 mod pages;
 mod progress;
 mod replay;
+#[cfg(feature = "rmcp")]
+pub mod rmcp;
 mod server;
 mod service;
 mod session;

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 /// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both of which may be missing.
 ///
 /// `None` if the text is no JSON object, or if its parameters or their `_meta` are no object: MCP has no such request, so
-/// the text goes as it is, and the server says what is wrong with it.
+/// the text goes as it is, and the server says what is wrong with it. `None`, too, if the request says already which version
+/// it speaks: a library above stamps its own.
 pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
     // A sequence would do for a struct.
     let Envelope { params } = match text.trim_ascii_start().first() {
@@ -27,6 +28,7 @@ pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
         Some(params) => match serde_json::from_str::<Params<'_>>(params).ok()?.meta {
             None if is_empty(params) => (inside(text, params)?, r#""_meta":{"#, "}"),
             None => (inside(text, params)?, r#""_meta":{"#, "},"),
+            Some(meta) if meta.get().contains(VERSION) => return None,
             Some(meta) if is_empty(meta.get()) => (inside(text, meta.get())?, "", ""),
             Some(meta) => (inside(text, meta.get())?, "", ","),
         },
@@ -40,6 +42,9 @@ pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
     ];
     Some(parts.concat().into())
 }
+
+/// The member by which a request says which version it speaks.
+const VERSION: &str = "\"io.modelcontextprotocol/protocolVersion\"";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -124,6 +129,7 @@ mod tests {
             r#"{"id":1,"method":"m","params":"x"}"#,
             r#"{"id":1,"method":"m","params":{"_meta":null}}"#,
             r#"{"id":1,"method":"m","params":{"_meta":[]}}"#,
+            r#"{"id":1,"method":"m","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2099-01-01"}}}"#,
         ] {
             assert_eq!(stamped(text), None, "{text}");
         }

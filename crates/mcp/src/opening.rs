@@ -4,9 +4,10 @@ mod line;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use tower_ws_core::{
     Dialogue, Disposition, Excerpt, Failure, FailureKind, Talk,
     jsonrpc::{Codec, RpcError},
@@ -130,6 +131,9 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
         capabilities: Capabilities,
         #[serde(default)]
         instructions: Option<String>,
+        // Where an earlier draft had it; there are servers that still do.
+        #[serde(default)]
+        server_info: Option<Implementation>,
         #[serde(default, rename = "_meta")]
         meta: Meta,
     }
@@ -154,9 +158,10 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
             Ok(Discovered::Modern(Said {
                 era: Era::Modern,
                 version: MODERN_VERSION.to_owned(),
-                implementation: found.meta.server,
+                implementation: found.meta.server.or(found.server_info),
                 capabilities: found.capabilities,
                 instructions: found.instructions,
+                raw: raw(&text)?,
                 changed: false,
             }))
         }
@@ -225,8 +230,15 @@ async fn initialize<M, K: Codec<M>>(
         implementation: found.server_info,
         capabilities: found.capabilities,
         instructions: found.instructions,
+        raw: raw(&text)?,
         changed: false,
     }))
+}
+
+/// The result as it came.
+fn raw(text: &Bytes) -> Result<Box<RawValue>, Failure> {
+    line::result(text)
+        .map_err(|error| Failure::new(FailureKind::Protocol, "the server's answer is none").with_source(error))
 }
 
 /// Keeps what was said, and compares it with what was said before.

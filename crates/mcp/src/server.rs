@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use tower_ws_core::Excerpt;
 
 use crate::Era;
@@ -19,6 +19,8 @@ pub(crate) struct Said {
     pub(crate) implementation: Option<Implementation>,
     pub(crate) capabilities: Capabilities,
     pub(crate) instructions: Option<String>,
+    /// The result of `server/discover` or `initialize`.
+    pub(crate) raw: Box<RawValue>,
     pub(crate) changed: bool,
 }
 
@@ -50,6 +52,11 @@ impl ServerInfo {
     /// How it is to be used, in its words, for a model to read.
     pub fn instructions(&self) -> Option<&str> {
         self.0.instructions.as_deref()
+    }
+
+    /// All that it said, as it came: the result of `server/discover` or `initialize`.
+    pub fn raw(&self) -> &RawValue {
+        &self.0.raw
     }
 
     /// True if it is not what it was on the connection before: another era, version or name, or other capabilities. What

@@ -22,6 +22,30 @@ use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
 
 use crate::{Builder, ConnectError};
 
+/// A transport for [`::rmcp`], the official SDK, over the recommended stack: what a program written for another of its
+/// transports changes is one line. See [`rmcp`].
+///
+/// ```no_run
+/// # async fn run<H: ::rmcp::ClientHandler>(handler: H) -> Result<(), Box<dyn std::error::Error>> {
+/// use ::rmcp::ServiceExt;
+///
+/// let service = handler.serve(tower_ws::mcp::rmcp_transport("wss://example.com/mcp")).await?;
+/// let tools = service.list_all_tools().await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+#[cfg(feature = "rmcp")]
+pub fn rmcp_transport(url: impl AsRef<str>) -> rmcp::RmcpTransport {
+    let builder = stack(url);
+    rmcp::RmcpTransport::new(
+        JsonText,
+        |layer| async move { Ok(builder.layer(layer).connect().await?) },
+    )
+}
+
 /// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed before it connects.
 pub type McpStack = Builder<Stack<McpLayer<JsonText>, Identity>>;
 
@@ -44,13 +68,16 @@ pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mc
 /// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer another, or none.
 pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
     let (layer, session) = McpLayer::pair(JsonText, client, capabilities);
+    (stack(url).layer(layer), session)
+}
+
+/// Everything set as MCP wants it, but for the layer itself.
+fn stack(url: impl AsRef<str>) -> Builder {
     let transport = TransportLayer::new()
         .subprotocols(["mcp"])
         .subprotocol_mode(Subprotocols::Lenient);
-    let builder = crate::builder(url)
+    crate::builder(url)
         .client(client_layer(JsonText))
         .ack(ack_layer(JsonText).measure(Frames))
         .transport(transport)
-        .layer(layer);
-    (builder, session)
 }
