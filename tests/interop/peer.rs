@@ -127,10 +127,6 @@ impl Peer {
         format!("ws://{}/ws", self.addr)
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// Starts it, on the port that it had, and waits until it listens.
     pub(crate) fn restart(&mut self) {
         self.kill();

@@ -106,7 +106,7 @@
 //! | framing | one JSON-RPC object in one text message, UTF-8, no byte order mark. No batches, no binary messages: those that come in are ignored and logged |
 //! | subprotocol | `mcp` is offered; what the server answers, if anything, is not insisted on |
 //! | establishment | the WebSocket handshake, then the opening above. Nothing else is sent before it is done |
-//! | ids | integers below 2^53 from one counter for the session, never used twice, also not after a reconnect |
+//! | ids | integers below 2^53 from one counter for the session, which begins at a random place; never used twice, also not after a reconnect |
 //! | progress tokens | random strings of 32 hexadecimal digits |
 //! | cancellation | `notifications/cancelled`, when a caller gives up or its time is over; never for the opening, never by closing the connection. A late answer is ignored |
 //! | liveness | WebSocket pings, both ways; a legacy server's `ping` is answered at once, also when everything is full |

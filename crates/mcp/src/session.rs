@@ -42,7 +42,7 @@ impl Session {
         Self(Arc::new(Shared {
             client,
             capabilities,
-            ids: Ids::new(),
+            ids: Ids::random(),
             reports: Reports::default(),
             state: Mutex::new(state),
         }))

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Where request ids come from: 1, 2, 3 …, never reused, below 2^53 so that every JSON parser keeps them exact.
+/// Where request ids come from: one after the other, never reused, below 2^53 so that every JSON parser keeps them exact.
 ///
 /// Clones share the counter. A session has one: what speaks on a connection beside the client (an exchange, a probe)
 /// takes its ids from the same place, and leaves a clone in [`Up`](crate::Up)'s extensions.
@@ -16,7 +16,15 @@ impl Ids {
         Self(Arc::new(AtomicU64::new(1)))
     }
 
-    /// The next id. It takes 285 years at a million a second to pass 2^53.
+    /// A counter that begins at a random place below 2^52, for a peer that is shared: a gateway may tell every client of
+    /// everybody's answers, and two clients that both began at 1 would take each other's for their own.
+    pub fn random() -> Self {
+        // Ids must be had even where the system has no entropy to give; then they are as good as those from 1.
+        let start = getrandom::u64().map_or(1, |random| (random >> 12).max(1));
+        Self(Arc::new(AtomicU64::new(start)))
+    }
+
+    /// The next id. It takes 142 years at a million a second to pass 2^53, wherever the counter began.
     pub fn next_id(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -25,5 +33,18 @@ impl Ids {
 impl Default for Ids {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_clients_begin_at_different_places() {
+        let (one, other) = (Ids::random(), Ids::random());
+        let first = one.next_id();
+        assert!(first < 1 << 52 && first != other.next_id());
+        assert_eq!(one.clone().next_id(), first + 1);
     }
 }

@@ -12,7 +12,8 @@ pub enum Kind {
     Error(u64),
     /// A request or a notification of the peer's. [`Call::parse`](super::Call::parse) reads it.
     Call,
-    /// A well-formed answer to no request that could be ours: its id is null or no positive integer.
+    /// A well-formed answer to no request that could be ours: its id is null or no positive integer, nor one that some
+    /// gateway has made a string (`"7"`) or a fraction (`7.0`) of.
     Stray,
 }
 
@@ -32,7 +33,7 @@ pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
     if envelope.jsonrpc != "2.0" {
         return Err(Malformed::Version);
     }
-    let id = || envelope.id.and_then(|id| id.get().parse().ok());
+    let id = || envelope.id.and_then(|id| lenient(id.get()));
     match (
         envelope.method.is_some(),
         envelope.result.is_some(),
@@ -43,6 +44,12 @@ pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
         (false, false, true) => Ok(id().map_or(Kind::Stray, Kind::Error)),
         _ => Err(Malformed::Shape),
     }
+}
+
+/// An id of ours, also as a peer that keeps ids in another type gives it back.
+fn lenient(id: &str) -> Option<u64> {
+    let digits = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(id);
+    digits.strip_suffix(".0").unwrap_or(digits).parse().ok()
 }
 
 /// The usual order: version and id (in either order), then `result` or `error`. `None`: look closer.
@@ -133,7 +140,10 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#,
                 Kind::Stray,
             ),
-            (r#"{"jsonrpc":"2.0","id":"7","result":1}"#, Kind::Stray),
+            (r#"{"jsonrpc":"2.0","id":"7","result":1}"#, Kind::Result(7)),
+            (r#"{"jsonrpc":"2.0","id":7.0,"result":1}"#, Kind::Result(7)),
+            (r#"{"jsonrpc":"2.0","id":"7a","result":1}"#, Kind::Stray),
+            (r#"{"jsonrpc":"2.0","id":7.5,"result":1}"#, Kind::Stray),
             (r#"{"jsonrpc":"2.0","id":-7,"result":1}"#, Kind::Stray),
             (r#"{"jsonrpc":"2.0","method":"m"}"#, Kind::Call),
             (r#"{"jsonrpc":"2.0","id":7,"method":"m","params":[]}"#, Kind::Call),
