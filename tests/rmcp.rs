@@ -24,7 +24,9 @@ use tower_ws::{
     core::BoxError,
     mcp::{
         self,
-        rmcp::{Interrupted, RmcpTransport, interrupted},
+        relay::{Interrupted, Relay},
+        rmcp::{RmcpTransport, interrupted},
+        tower_mcp::TowerMcpTransport,
     },
     reconnect::{Backoff, ReconnectLayer},
     transport::JsonText,
@@ -39,8 +41,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 type Sdk = RunningService<RoleClient, ClientConfig>;
 
 /// Over a stack that redials every second: a test has no time for more.
-fn transport(url: String) -> RmcpTransport {
-    RmcpTransport::new(JsonText, move |layer| async move {
+fn relay(url: String) -> Relay {
+    Relay::new(JsonText, move |layer| async move {
         let reconnect = ReconnectLayer::new().policy(Backoff::default().cap(SECOND));
         let connecting = tower_ws::builder(url)
             .client(mcp::client_layer(JsonText))
@@ -61,7 +63,7 @@ fn add(n: u64) -> CallToolRequestParams {
 #[tokio::test]
 async fn ten_restarts_with_calls_all_the_time() {
     let mut server = McpServer::start().await.unwrap();
-    let sdk = within(ClientConfig::default().serve(transport(format!("ws://{}/mcp", server.addr()))))
+    let sdk = within(ClientConfig::default().serve(RmcpTransport::new(relay(format!("ws://{}/mcp", server.addr())))))
         .await
         .unwrap();
     let callers = (0..4).map(|caller| {
@@ -178,7 +180,7 @@ impl Socket {
 }
 
 async fn serve(server: &Server, url: String) -> (Sdk, Socket) {
-    let serving = tokio::spawn(ClientConfig::default().serve(transport(url)));
+    let serving = tokio::spawn(ClientConfig::default().serve(RmcpTransport::new(relay(url))));
     let mut socket = server.accept().await;
     socket
         .initialize(json!({ "tools": {}, "resources": { "subscribe": true } }))
@@ -266,7 +268,7 @@ async fn a_modern_server_is_discovered_by_the_sdk() {
         preferred_versions: vec![serde_json::from_value(json!("2026-07-28")).unwrap()],
         legacy_version: None,
     };
-    let serving = tokio::spawn(ClientConfig::default().serve_with_lifecycle(transport(url), mode));
+    let serving = tokio::spawn(ClientConfig::default().serve_with_lifecycle(RmcpTransport::new(relay(url)), mode));
     let mut socket = server.accept().await;
     let asked = socket.asked("server/discover").await;
     let result = json!({
@@ -297,11 +299,47 @@ async fn a_modern_server_is_discovered_by_the_sdk() {
 #[tokio::test]
 async fn a_refusal_that_is_final_ends_it() {
     let (listener, url) = Server::start().await;
-    let serving = tokio::spawn(ClientConfig::default().serve(transport(url)));
+    let serving = tokio::spawn(ClientConfig::default().serve(RmcpTransport::new(relay(url))));
     let (mut stream, _) = within(listener.0.accept()).await.unwrap();
     let refusal = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
     within(tokio::io::AsyncWriteExt::write_all(&mut stream, refusal))
         .await
         .unwrap();
     assert!(within(serving).await.unwrap().is_err());
+}
+
+/// Another library's client, over the same relay.
+#[tokio::test]
+async fn tower_mcp_lives_through_a_restart() {
+    let (server, url) = Server::start().await;
+    let client = within(tower_mcp::client::McpClient::connect(TowerMcpTransport::new(relay(
+        url,
+    ))))
+    .await
+    .unwrap();
+    let client = std::sync::Arc::new(client);
+    let beginning = tokio::spawn({
+        let client = client.clone();
+        async move {
+            client
+                .initialize("test", "1")
+                .await
+                .map(|info| info.server_info.name.clone())
+        }
+    });
+    let mut socket = server.accept().await;
+    let introduced = socket.initialize(json!({ "tools": {} })).await;
+    assert_eq!(introduced["clientInfo"]["name"], "test");
+    assert_eq!(within(beginning).await.unwrap().unwrap(), "played");
+    drop(socket);
+
+    let list = tokio::spawn({
+        let client = client.clone();
+        async move { client.list_tools().await }
+    });
+    let mut socket = server.accept().await;
+    socket.initialize(json!({ "tools": {} })).await;
+    let asked = socket.asked("tools/list").await;
+    socket.answer(&asked, json!({ "tools": [] })).await;
+    assert!(within(list).await.unwrap().unwrap().tools.is_empty());
 }

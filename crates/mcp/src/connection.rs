@@ -36,17 +36,28 @@ where
     C: Connection,
     K: Codec<C::Message>,
 {
-    fn came_up(self: Pin<&mut Self>, up: &Up) {
-        let mut this = self.project();
+    fn came_up(mut self: Pin<&mut Self>, up: &Up) {
+        let this = self.as_mut().project();
         let server = up.extensions.get::<ServerInfo>();
         *this.modern = server.is_some_and(|server| server.era() == Era::Modern);
         let given_up = this.session.lock().replays.given_up();
         for text in given_up {
-            if let Ok(message) = this.codec.encode(text) {
-                // Whether it could be said, the events tell.
-                let _ = this.inner.as_mut().start_send(Outgoing::new(message).control());
-            }
+            self.as_mut().say(text);
         }
+    }
+
+    /// Says something at once, or not at all.
+    fn say(self: Pin<&mut Self>, text: Bytes) {
+        let this = self.project();
+        if let Ok(message) = this.codec.encode(text) {
+            // Whether it could be said, the events tell.
+            let _ = this.inner.start_send(Outgoing::new(message).control());
+        }
+    }
+
+    fn is_batch(&self, message: &C::Message) -> bool {
+        let text = self.codec.text(message);
+        text.is_some_and(|text| text.trim_ascii_start().first() == Some(&b'['))
     }
 
     /// A message that came in; `None` if it is not for those above.
@@ -119,6 +130,11 @@ where
     }
 }
 
+/// What a peer that sends a batch is told: MCP has had none since 2025-06-18, and a batch hides many messages from layers that
+/// count them.
+const BATCH: &[u8] =
+    br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batches are not supported: send one message at a time"}}"#;
+
 enum Told {
     /// It has gone to the call that waits for it.
     Progress,
@@ -165,6 +181,10 @@ where
                 return Poll::Pending;
             };
             return Poll::Ready(match event {
+                Some(Event::Message(message)) if self.is_batch(&message) => {
+                    self.as_mut().say(Bytes::from_static(BATCH));
+                    continue;
+                }
                 Some(Event::Message(message)) => match self.heard(message) {
                     Some(message) => Some(Event::Message(message)),
                     None => continue,

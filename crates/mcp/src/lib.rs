@@ -103,7 +103,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | framing | one JSON-RPC object in one text message, UTF-8, no byte order mark. No batches, no binary messages: those that come in are ignored and logged |
+//! | framing | one JSON-RPC object in one text message, UTF-8, no byte order mark. No batches: one that comes in is answered with -32600 under the id null. No binary messages: those that come in are ignored, and logged |
 //! | subprotocol | `mcp` is offered; what the server answers, if anything, is not insisted on |
 //! | establishment | the WebSocket handshake, then the opening above. Nothing else is sent before it is done |
 //! | ids | integers below 2^53 from one counter for the session, which begins at a random place; never used twice, also not after a reconnect |
@@ -141,6 +141,7 @@ mod meta;
 mod opening;
 mod pages;
 mod progress;
+pub mod relay;
 mod replay;
 #[cfg(feature = "rmcp")]
 pub mod rmcp;
@@ -148,6 +149,8 @@ mod server;
 mod service;
 mod session;
 mod stack;
+#[cfg(feature = "tower-mcp")]
+pub mod tower_mcp;
 mod types;
 
 pub use self::{

@@ -412,3 +412,21 @@ async fn a_changed_server_is_told_of() {
     up(&mut inbound).await;
     assert!(mcp.server().unwrap().has_changed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_refused_and_harms_nobody() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    peer.say(json!([{ "jsonrpc": "2.0", "id": 1, "method": "ping" }])).await;
+    let refusal = peer.heard().await;
+    assert_eq!(
+        (&refusal["id"], &refusal["error"]["code"]),
+        (&Value::Null, &json!(-32600))
+    );
+    let list = tokio::spawn(async move { mcp.tools().all().await });
+    let (id, _) = peer.asked("tools/list").await;
+    peer.answer(&id, json!({ "tools": [] })).await;
+    within(list).await.unwrap().unwrap();
+}

@@ -22,7 +22,20 @@ use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
 
 use crate::{Builder, ConnectError};
 
-/// A transport for [`::rmcp`], the official SDK, over the recommended stack: what a program written for another of its
+/// A relay over the recommended stack, for a library with a protocol machine of its own.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn relay(url: impl AsRef<str>) -> relay::Relay {
+    let builder = stack(url);
+    relay::Relay::new(
+        JsonText,
+        |layer| async move { Ok(builder.layer(layer).connect().await?) },
+    )
+}
+
+/// A transport for `rmcp`, the official SDK, over the recommended stack: what a program written for another of its
 /// transports changes is one line. See [`rmcp`].
 ///
 /// ```no_run
@@ -39,11 +52,7 @@ use crate::{Builder, ConnectError};
 /// Outside of a tokio runtime.
 #[cfg(feature = "rmcp")]
 pub fn rmcp_transport(url: impl AsRef<str>) -> rmcp::RmcpTransport {
-    let builder = stack(url);
-    rmcp::RmcpTransport::new(
-        JsonText,
-        |layer| async move { Ok(builder.layer(layer).connect().await?) },
-    )
+    rmcp::RmcpTransport::new(relay(url))
 }
 
 /// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed before it connects.

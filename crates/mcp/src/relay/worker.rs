@@ -1,14 +1,10 @@
-//! Between the SDK's messages and the calls of the stack.
+//! Between the messages of a library and the calls of the stack.
 
 use std::{collections::HashMap, time::Duration};
 
-use ::rmcp::{
-    RoleClient,
-    service::{RxJsonRpcMessage, TxJsonRpcMessage},
-};
 use bytes::BytesMut;
 use futures_core::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{
     json,
     value::{RawValue, to_raw_value},
@@ -23,7 +19,7 @@ use tower_ws_core::{
     jsonrpc::{RpcError, with_id, write_answer},
 };
 
-use super::{INTERRUPTED, Interrupted, Mark};
+use super::{Interrupted, Mark};
 use crate::{Capabilities, Era, Implementation, ServerInfo, Session};
 
 pub(super) type Connect = Box<
@@ -35,18 +31,16 @@ pub(super) type Connect = Box<
         + Send,
 >;
 
-type Sdk = mpsc::Sender<RxJsonRpcMessage<RoleClient>>;
-
-/// How long what is under way may go on when the SDK closes.
+/// How long what is under way may go on when the library closes.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How many requests of the server's the SDK may be working on. One more is answered with an error.
+/// How many requests of the server's the library may be working on. One more is answered with an error.
 const ASKED: usize = 256;
 
-/// How many requests of the SDK's are under way: the stack's own bound for calls.
+/// How many requests of the library's are under way: the stack's own bound for calls.
 const CALLS: usize = 1024;
 
-/// A message of the SDK's.
+/// A message of the library's.
 #[derive(Deserialize)]
 struct Said {
     #[serde(default)]
@@ -61,7 +55,7 @@ struct Said {
     error: Option<RpcError>,
 }
 
-/// The parameters by which the SDK introduces itself, in either era.
+/// The parameters by which a library introduces itself, in either era.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Introduction {
@@ -85,30 +79,30 @@ struct Meta {
 type Ended = (Box<RawValue>, Result<Reply, CallError>);
 
 pub(super) struct Worker {
-    sdk: Sdk,
+    library: mpsc::Sender<String>,
     client: Client,
     session: Session,
     calls: JoinSet<Ended>,
-    /// By the SDK's id, to be given up when the SDK does.
+    /// By the library's id, to be given up when the library does.
     handles: HashMap<String, AbortHandle>,
-    /// What the server asks, by the id that the SDK knows.
+    /// What the server asks, by the id that the library knows.
     asked: HashMap<u64, ServerRequest>,
     next_asked: u64,
 }
 
 impl Worker {
-    pub(super) async fn run(connect: Connect, mut from_sdk: mpsc::Receiver<TxJsonRpcMessage<RoleClient>>, sdk: Sdk) {
-        let Some(first) = from_sdk.recv().await.and_then(|message| said(&message)) else {
+    pub(super) async fn run(connect: Connect, mut from_library: mpsc::Receiver<String>, library: mpsc::Sender<String>) {
+        let Some(first) = from_library.recv().await.and_then(|message| said(&message)) else {
             return;
         };
-        let Some((mut worker, mut inbound)) = Self::open(connect, &first, sdk).await else {
+        let Some((mut worker, mut inbound)) = Self::open(connect, &first, library).await else {
             return;
         };
         worker.opened(first).await;
         loop {
             let has_room = worker.calls.len() < CALLS;
             tokio::select! {
-                message = from_sdk.recv(), if has_room => match message {
+                message = from_library.recv(), if has_room => match message {
                     Some(message) => worker.said(&message).await,
                     None => break,
                 },
@@ -134,8 +128,8 @@ impl Worker {
         }
     }
 
-    /// Connects as the SDK introduces itself.
-    async fn open(connect: Connect, first: &Said, sdk: Sdk) -> Option<(Self, Inbound)> {
+    /// Connects as the library introduces itself.
+    async fn open(connect: Connect, first: &Said, library: mpsc::Sender<String>) -> Option<(Self, Inbound)> {
         let params = first.params.as_ref().map_or("{}", |params| params.get());
         let said: Introduction = serde_json::from_str(params).unwrap_or_default();
         // Whoever initializes knows no other way.
@@ -143,17 +137,17 @@ impl Worker {
             Some("server/discover") => (None, said.meta.capabilities, said.meta.client),
             _ => (Some(Era::Legacy), said.capabilities, said.client),
         };
-        let client = client.unwrap_or_else(|| Implementation::new("rmcp", ""));
+        let client = client.unwrap_or_else(|| Implementation::new("tower-ws-mcp", env!("CARGO_PKG_VERSION")));
         let connecting = connect(client, capabilities, only);
-        // The SDK may give up while we dial.
+        // The library may give up while we dial.
         let connected = tokio::select! {
             connected = connecting => connected,
-            () = sdk.closed() => return None,
+            () = library.closed() => return None,
         };
         match connected {
             Ok((client, inbound, session)) => {
                 let worker = Self {
-                    sdk,
+                    library,
                     client,
                     session,
                     calls: JoinSet::new(),
@@ -190,7 +184,7 @@ impl Worker {
         }
     }
 
-    async fn said(&mut self, message: &TxJsonRpcMessage<RoleClient>) {
+    async fn said(&mut self, message: &str) {
         let Some(mut said) = said(message) else { return };
         match (said.method.as_deref(), said.id.take()) {
             (Some("initialize"), Some(id)) => match self.session.server() {
@@ -220,7 +214,7 @@ impl Worker {
         let client = self.client.clone();
         match said.id {
             Some(id) => {
-                // The SDK has time limits of its own, if it is to have any. What only waits for its end has none.
+                // A library has time limits of its own, if it is to have any. What only waits for its end has none.
                 if listens {
                     request = request.timeout(Duration::MAX);
                 }
@@ -236,7 +230,7 @@ impl Worker {
         }
     }
 
-    /// The SDK waits no longer: dropping the call tells the server, under the id that it knows.
+    /// The library waits no longer: dropping the call tells the server, under the id that it knows.
     fn cancelled(&mut self, said: &Said) {
         #[derive(Deserialize)]
         struct Cancelled {
@@ -251,7 +245,7 @@ impl Worker {
         }
     }
 
-    /// The SDK answers a request of the server's.
+    /// The library answers a request of the server's.
     fn respond(&mut self, id: &RawValue, said: Said) {
         let asked = id.get().parse().ok().and_then(|id: u64| self.asked.remove(&id));
         let Some(asked) = asked else { return };
@@ -276,7 +270,7 @@ impl Worker {
                     true => Interrupted::OutcomeUnknown,
                     false => Interrupted::NotSent,
                 };
-                let mut answer = RpcError::new(INTERRUPTED.into(), error.to_string());
+                let mut answer = RpcError::new(Interrupted::CODE, error.to_string());
                 answer.data = to_raw_value(&Mark { interrupted }).ok();
                 self.give(id, Err(&answer)).await;
             }
@@ -294,13 +288,13 @@ impl Worker {
                     self.tell(said.to_string().as_bytes()).await;
                 }
             }
-            Incoming::Gap { missed } => tracing::warn!(missed, "the sdk did not read fast enough"),
+            Incoming::Gap { missed } => tracing::warn!(missed, "the library above did not read fast enough"),
             // The stack logs what becomes of its connections.
             _ => {}
         }
     }
 
-    /// The server asks: the SDK gets it under an id of ours, since those of two connections may be the same.
+    /// The server asks: the library gets it under an id of ours, since those of two connections may be the same.
     async fn ask(&mut self, request: ServerRequest) {
         if self.asked.len() >= ASKED {
             return request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));
@@ -313,7 +307,7 @@ impl Worker {
         }
     }
 
-    /// Gives the SDK the answer to a request of its own.
+    /// Gives the library the answer to a request of its own.
     async fn give(&self, id: &RawValue, answer: Result<&str, &RpcError>) {
         let mut text = BytesMut::new();
         write_answer(&mut text, id, answer);
@@ -321,19 +315,18 @@ impl Worker {
     }
 
     async fn tell(&self, text: &[u8]) {
-        match serde_json::from_slice(text) {
-            // Nobody is left to hear it.
-            Ok(message) => drop(self.sdk.send(message).await),
-            Err(error) => {
-                // The kind only: the text may quote what was said.
-                tracing::warn!(kind = ?error.classify(), "the sdk cannot read what the server said");
-            }
+        // What was read as JSON is UTF-8. An error says that nobody is left to hear it.
+        if let Ok(text) = str::from_utf8(text) {
+            let _ = self.library.send(text.to_owned()).await;
         }
     }
 }
 
 /// The envelope of a message, with the rest raw.
-fn said(message: &impl Serialize) -> Option<Said> {
-    let text = serde_json::to_string(message).ok()?;
-    serde_json::from_str(&text).ok()
+fn said(message: &str) -> Option<Said> {
+    let said = serde_json::from_str(message);
+    if said.is_err() {
+        tracing::warn!("what the library above said is no json-rpc: it was left out");
+    }
+    said.ok()
 }
