@@ -1,0 +1,256 @@
+//! What is known of the credential, and what to do when somebody asks for it. No I/O: both clocks are passed in.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tower_ws_core::Failure;
+
+use crate::Credential;
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// How long before it expires a credential is renewed, and how long before that it is not shown any more.
+    ahead: Duration,
+    current: Option<Held>,
+    /// Counts the credentials, so that one which was refused is known again.
+    generation: u64,
+    fetching: bool,
+    /// How often in a row it could not be fetched, why, and when it may be tried again.
+    failures: u32,
+    failed: Option<(Failure, Instant)>,
+}
+
+/// A credential, and which it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) credential: Credential,
+    pub(crate) generation: u64,
+}
+
+/// What to do when somebody asks.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Here it is.
+    Here(Held),
+    /// Here it is, and it is time for another: fetch it meanwhile.
+    HereAndFetch(Held),
+    /// There is none: fetch it, and wait.
+    Fetch,
+    /// Somebody fetches it: wait.
+    Wait,
+    /// It could not be fetched just now, and it is too soon to try again.
+    Failed(Failure, Duration),
+}
+
+/// No sooner than this a provider that has failed is asked again, doubled with each failure up to [`MOST`].
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(30);
+
+/// A credential that expires within this time is not shown any more: it may expire on the way, or by the server's clock.
+const SLACK: Duration = Duration::from_secs(5);
+
+impl Cache {
+    pub(crate) fn new(ahead: Duration) -> Self {
+        Self {
+            ahead,
+            current: None,
+            generation: 0,
+            fetching: false,
+            failures: 0,
+            failed: None,
+        }
+    }
+
+    pub(crate) fn set_ahead(&mut self, ahead: Duration) {
+        self.ahead = ahead;
+    }
+
+    /// Somebody asks. Whoever is told to fetch must, and say [how it went](Self::fetched).
+    pub(crate) fn ask(&mut self, now: Instant, wall: SystemTime) -> Asked {
+        let left = |held: &Held| match held.credential.expiry() {
+            Some(expiry) => expiry.duration_since(wall).unwrap_or_default(),
+            None => Duration::MAX,
+        };
+        let too_soon = self.failed.as_ref().filter(|(_, next)| *next > now);
+        if let Some(held) = self.current.clone().filter(|held| left(held) > SLACK) {
+            let due = left(&held) <= self.ahead.saturating_add(SLACK);
+            if !due || self.fetching || too_soon.is_some() {
+                return Asked::Here(held);
+            }
+            self.fetching = true;
+            return Asked::HereAndFetch(held);
+        }
+        if self.fetching {
+            return Asked::Wait;
+        }
+        if let Some((failure, next)) = too_soon {
+            return Asked::Failed(failure.clone(), *next - now);
+        }
+        self.fetching = true;
+        Asked::Fetch
+    }
+
+    /// A fetch has ended. Returns which credential it is, if there is one. `sample` is uniform in [0, 1).
+    pub(crate) fn fetched(&mut self, outcome: Result<Credential, Failure>, now: Instant, sample: f64) -> Option<u64> {
+        self.fetching = false;
+        match outcome {
+            Ok(credential) => {
+                self.generation += 1;
+                self.failures = 0;
+                self.failed = None;
+                self.current = Some(Held {
+                    credential,
+                    generation: self.generation,
+                });
+                Some(self.generation)
+            }
+            Err(failure) => {
+                let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+                let longest = LEAST.saturating_mul(factor).min(MOST);
+                self.failures = self.failures.saturating_add(1);
+                self.failed = Some((failure, now + longest.mul_f64(0.5 + sample / 2.0)));
+                None
+            }
+        }
+    }
+
+    /// Whoever fetched is gone without a word.
+    pub(crate) fn given_up(&mut self) {
+        self.fetching = false;
+    }
+
+    /// The server has refused this credential. True if it was the present one.
+    pub(crate) fn refused(&mut self, generation: u64) -> bool {
+        let is_present = self.current.as_ref().is_some_and(|held| held.generation == generation);
+        if is_present {
+            self.current = None;
+        }
+        is_present
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tower_ws_core::FailureKind;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn failure() -> Failure {
+        Failure::new(FailureKind::Auth, "no")
+    }
+
+    #[test]
+    fn fetched_once_shown_until_it_is_due_and_renewed_ahead() {
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut cache = Cache::new(60 * SECOND);
+        assert!(matches!(cache.ask(now, wall), Asked::Fetch));
+        assert!(matches!(cache.ask(now, wall), Asked::Wait));
+        let credential = Credential::new("s").expires(wall + 600 * SECOND);
+        assert_eq!(cache.fetched(Ok(credential), now, 0.0), Some(1));
+        assert!(matches!(cache.ask(now, wall + 500 * SECOND), Asked::Here(_)));
+        assert!(matches!(cache.ask(now, wall + 540 * SECOND), Asked::HereAndFetch(_)));
+        assert!(
+            matches!(cache.ask(now, wall + 541 * SECOND), Asked::Here(_)),
+            "one fetch at a time"
+        );
+        assert!(
+            matches!(cache.ask(now, wall + 595 * SECOND), Asked::Wait),
+            "it may expire on the way"
+        );
+    }
+
+    #[test]
+    fn one_that_was_refused_is_thrown_away_and_a_newer_one_is_not() {
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut cache = Cache::new(SECOND);
+        cache.ask(now, wall);
+        cache.fetched(Ok(Credential::new("one")), now, 0.0);
+        assert!(cache.refused(1));
+        assert!(matches!(cache.ask(now, wall), Asked::Fetch));
+        cache.fetched(Ok(Credential::new("two")), now, 0.0);
+        assert!(!cache.refused(1), "somebody else was refused with the first");
+        assert!(matches!(cache.ask(now, wall), Asked::Here(held) if held.credential.secret() == "two"));
+    }
+
+    #[test]
+    fn a_provider_that_fails_is_not_hammered() {
+        let (mut now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut cache = Cache::new(SECOND);
+        let mut fetches = 0;
+        for _ in 0..600 {
+            match cache.ask(now, wall) {
+                Asked::Fetch => {
+                    fetches += 1;
+                    cache.fetched(Err(failure()), now, 0.0);
+                }
+                Asked::Failed(_, wait) => assert!(wait <= MOST),
+                other => panic!("{other:?}"),
+            }
+            now += SECOND / 10;
+        }
+        assert!((4..10).contains(&fetches), "{fetches} in a minute");
+    }
+
+    #[test]
+    fn a_failed_renewal_leaves_the_old_one_in_use() {
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut cache = Cache::new(60 * SECOND);
+        cache.ask(now, wall);
+        cache.fetched(Ok(Credential::new("s").expires(wall + 100 * SECOND)), now, 0.0);
+        assert!(matches!(cache.ask(now, wall + 50 * SECOND), Asked::HereAndFetch(_)));
+        cache.fetched(Err(failure()), now, 0.0);
+        assert!(
+            matches!(cache.ask(now, wall + 50 * SECOND), Asked::Here(_)),
+            "too soon to try again"
+        );
+        assert!(matches!(
+            cache.ask(now + SECOND, wall + 51 * SECOND),
+            Asked::HereAndFetch(_)
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn never_two_fetches_and_never_one_that_has_expired(steps in prop::collection::vec((0u8..6, 0u64..200), 1..200)) {
+            let (mut now, mut wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 10_000 * SECOND);
+            let mut cache = Cache::new(30 * SECOND);
+            let mut fetching = false;
+            for (step, n) in steps {
+                match step {
+                    0 | 1 => match cache.ask(now, wall) {
+                        Asked::Here(held) | Asked::HereAndFetch(held) => {
+                            prop_assert!(held.credential.expiry().is_none_or(|expiry| expiry > wall));
+                            fetching = cache.fetching;
+                        }
+                        Asked::Fetch => {
+                            prop_assert!(!fetching);
+                            fetching = true;
+                        }
+                        Asked::Wait => prop_assert!(fetching),
+                        Asked::Failed(..) => {}
+                    },
+                    2 if fetching => {
+                        let credential = Credential::new("s").expires(wall + SECOND * n as u32);
+                        cache.fetched(Ok(credential), now, 0.5);
+                        fetching = false;
+                    }
+                    3 if fetching => {
+                        cache.fetched(Err(failure()), now, 0.5);
+                        fetching = false;
+                    }
+                    4 => {
+                        cache.refused(n % 8);
+                    }
+                    _ => {
+                        now += SECOND * n as u32 / 10;
+                        // The wall clock may jump either way.
+                        wall = wall + SECOND * n as u32 - SECOND * 20;
+                    }
+                }
+            }
+        }
+    }
+}

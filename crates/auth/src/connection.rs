@@ -1,0 +1,72 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::pin_project;
+use tower_ws_core::{BoxError, Connection, Disposition, Event, Outgoing, forward_sink};
+
+use crate::{Credentials, Shown};
+
+/// A connection that was opened with a credential. Everything passes; should it end because the credential is not good any
+/// more (close code 4401, say), the next one is opened with another.
+#[pin_project]
+pub struct AuthConnection<C> {
+    #[pin]
+    inner: C,
+    credentials: Credentials,
+    /// `None` before `Up`, where the dialogue below leaves it.
+    shown: Option<Shown>,
+}
+
+impl<C> AuthConnection<C> {
+    pub(crate) fn new(inner: C, credentials: Credentials, shown: Option<Shown>) -> Self {
+        Self {
+            inner,
+            credentials,
+            shown,
+        }
+    }
+}
+
+impl<C: Connection> Stream for AuthConnection<C> {
+    type Item = C::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
+        let this = self.project();
+        let mut polled = this.inner.poll_next(cx);
+        if let Poll::Ready(Some(event)) = &mut polled {
+            match event {
+                Event::Up(up) => {
+                    let from_below = up.extensions.remove::<Shown>();
+                    *this.shown = this.shown.take().or(from_below);
+                    up.layers.push("auth");
+                }
+                Event::Down(down) if down.cause.disposition() == Disposition::RefreshCredentials => {
+                    if let Some(shown) = this.shown {
+                        this.credentials.refused(shown);
+                    }
+                }
+                _ => {}
+            }
+        }
+        polled
+    }
+}
+
+impl<C: Connection> Sink<Outgoing<C::Message>> for AuthConnection<C> {
+    type Error = BoxError;
+
+    forward_sink!(inner);
+}
+
+impl<C: fmt::Debug> fmt::Debug for AuthConnection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthConnection")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

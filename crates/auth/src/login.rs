@@ -1,0 +1,187 @@
+//! Credentials that are shown in band: a dialogue on the fresh connection.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::future::BoxFuture;
+use tower_layer::Layer;
+use tower_service::Service;
+use tower_ws_core::{
+    BoxError, Connection, Dialogue, Disposition, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Failure,
+    MapConnection, Talk, Wrap,
+};
+
+use crate::{AuthConnection, Credentials, Shown};
+
+/// Shows a credential in a dialogue that opens each connection, before anything that waits above may go. See the [crate
+/// docs](crate).
+pub struct LoginLayer<D> {
+    credentials: Credentials,
+    dialogue: Arc<D>,
+    timeout: Duration,
+}
+
+/// The dialogue, with the credential that it gets.
+pub struct Login<D> {
+    credentials: Credentials,
+    dialogue: Arc<D>,
+}
+
+/// The service of [`LoginLayer`].
+pub struct LoggedIn<S, D> {
+    inner: Exchange<S, Login<D>>,
+    credentials: Credentials,
+}
+
+/// How a connection that has been opened becomes an [`AuthConnection`].
+#[derive(Clone, Debug)]
+pub struct Watch(Credentials);
+
+impl<D> LoginLayer<D> {
+    /// Opens each connection by `dialogue`, a function that takes a [`Talk`] and the credential ([`Shown`]), and gives the
+    /// talk back.
+    ///
+    /// A [`Failure`] of the kind [`Auth`](tower_ws_core::FailureKind::Auth) says that the server has refused the credential:
+    /// the next dial shows another.
+    pub fn new(credentials: Credentials, dialogue: D) -> Self {
+        Self {
+            credentials,
+            dialogue: Arc::new(dialogue),
+            timeout: ExchangeLayer::<()>::TIMEOUT,
+        }
+    }
+
+    /// Sets how long the dialogue may take, fetching the credential included. Default
+    /// [10 s](ExchangeLayer::TIMEOUT).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<M, D, Fut> Dialogue<M> for Login<D>
+where
+    M: Send + 'static,
+    D: Fn(Talk<M>, Shown) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Talk<M>, Failure>> + Send,
+{
+    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+
+    fn open(&self, talk: Talk<M>) -> Self::Future {
+        let (credentials, dialogue) = (self.credentials.clone(), self.dialogue.clone());
+        Box::pin(async move {
+            let shown = credentials.get().await?;
+            match dialogue(talk, shown.clone()).await {
+                Ok(mut talk) => {
+                    talk.up().extensions.insert(shown);
+                    Ok(talk)
+                }
+                Err(failure) => {
+                    if failure.disposition() == Disposition::RefreshCredentials {
+                        credentials.refused(&shown);
+                    }
+                    Err(failure)
+                }
+            }
+        })
+    }
+}
+
+impl<S, D> Layer<S> for LoginLayer<D> {
+    type Service = LoggedIn<S, D>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let login = Login {
+            credentials: self.credentials.clone(),
+            dialogue: self.dialogue.clone(),
+        };
+        LoggedIn {
+            inner: ExchangeLayer::new("login", login).timeout(self.timeout).layer(inner),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+impl<S, D, T, C> Service<T> for LoggedIn<S, D>
+where
+    S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
+    C: Connection<Message: Send + 'static> + Send + 'static,
+    Login<D>: Dialogue<C::Message> + 'static,
+{
+    type Response = AuthConnection<Exchanged<C::Message>>;
+    type Error = BoxError;
+    type Future = MapConnection<ExchangeFuture<C::Message>, Watch>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        MapConnection::new(self.inner.call(target), Watch(self.credentials.clone()))
+    }
+}
+
+impl<C> Wrap<C> for Watch {
+    type Connection = AuthConnection<C>;
+
+    fn wrap(self, inner: C) -> AuthConnection<C> {
+        AuthConnection::new(inner, self.0, None)
+    }
+}
+
+// === Clone and Debug, whatever the dialogue is ===
+
+impl<D> Clone for LoginLayer<D> {
+    fn clone(&self) -> Self {
+        Self {
+            credentials: self.credentials.clone(),
+            dialogue: self.dialogue.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl<D> Clone for Login<D> {
+    fn clone(&self) -> Self {
+        Self {
+            credentials: self.credentials.clone(),
+            dialogue: self.dialogue.clone(),
+        }
+    }
+}
+
+impl<S: Clone, D> Clone for LoggedIn<S, D> {
+    fn clone(&self) -> Self {
+        Self {
+            // A clone of it is not ready, by the contract of `Service`.
+            inner: self.inner.clone(),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+impl<D> fmt::Debug for LoginLayer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginLayer")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D> fmt::Debug for Login<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+impl<S, D> fmt::Debug for LoggedIn<S, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoggedIn")
+    }
+}

@@ -1,0 +1,90 @@
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::future::BoxFuture;
+use http::Request;
+use tower_service::Service;
+use tower_ws_core::{BoxError, Connection, Disposition, Failure};
+
+use crate::{AuthConnection, AuthLayer, Credentials, SchemeError, Shown, scheme::is_private};
+
+/// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
+#[derive(Clone, Debug)]
+pub struct Authenticate<S> {
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    inner: S,
+    layer: AuthLayer,
+}
+
+impl<S> Authenticate<S> {
+    pub(crate) fn new(inner: S, layer: AuthLayer) -> Self {
+        Self { inner, layer }
+    }
+}
+
+impl<S, C> Service<Request<()>> for Authenticate<S>
+where
+    S: Service<Request<()>, Response = C, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
+    C: Connection + Send + 'static,
+{
+    type Response = AuthConnection<C>;
+    type Error = BoxError;
+    type Future = AuthFuture<C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<()>) -> Self::Future {
+        // The one that is ready goes with the call.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let AuthLayer {
+            credentials,
+            scheme,
+            plaintext,
+        } = self.layer.clone();
+        AuthFuture(Box::pin(async move {
+            if !plaintext && !is_private(request.uri()) {
+                return Err(Failure::from(SchemeError::Plaintext).into());
+            }
+            let shown = credentials.get().await?;
+            scheme.apply(&mut request, shown.secret()).map_err(Failure::from)?;
+            match inner.call(request).await {
+                Ok(connection) => Ok(AuthConnection::new(connection, credentials, Some(shown))),
+                Err(error) => Err(refused(&credentials, &shown, error.into())),
+            }
+        }))
+    }
+}
+
+/// Throws the credential away if that is what a failed dial is about.
+pub(crate) fn refused(credentials: &Credentials, shown: &Shown, error: BoxError) -> BoxError {
+    let failure = Failure::of(error);
+    if failure.disposition() == Disposition::RefreshCredentials {
+        credentials.refused(shown);
+    }
+    failure.into()
+}
+
+/// The future of [`Authenticate`]. Boxed, because the wait for a credential has no name; one allocation for each dial.
+pub struct AuthFuture<C>(BoxFuture<'static, Result<AuthConnection<C>, BoxError>>);
+
+impl<C> Future for AuthFuture<C> {
+    type Output = Result<AuthConnection<C>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<C> fmt::Debug for AuthFuture<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthFuture")
+    }
+}

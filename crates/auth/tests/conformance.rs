@@ -1,0 +1,18 @@
+//! The laws of a connection.
+
+use tower_ws_auth::{AuthLayer, Credentials, LoginLayer, Shown};
+use tower_ws_core::Talk;
+use tower_ws_test::conformance;
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_with_a_credential_keeps_the_laws() {
+    conformance::layer(AuthLayer::bearer(Credentials::fixed("s")).allow_plaintext()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_keeps_the_laws() {
+    let login = LoginLayer::new(Credentials::fixed("s"), |talk: Talk<String>, _: Shown| async {
+        Ok(talk)
+    });
+    conformance::layer(login).await;
+}
