@@ -17,8 +17,9 @@ use support::{SECOND, bounded, builder, eager, impatient, millis};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
+    auth::{self, AuthLayer, Credentials, LoginLayer},
     client::ClientLayer,
-    core::{Event, Outgoing},
+    core::{Event, Failure, FailureKind, Outgoing, Talk},
     reconnect::{Handle, ReconnectLayer},
     transport::{JsonText, Limits, TransportLayer, UpgradeError, connector},
 };
@@ -28,6 +29,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Stands in each place; what follows says which.
 const SECRET: &str = "hunter2";
+
+/// The same in base64, wherever in the text it begins.
+const ENCODED: [&str; 3] = ["aHVudGVyM", "h1bnRlcj", "odW50ZXIy"];
 
 fn secret(place: &str) -> String {
     format!("{SECRET}-{place}")
@@ -71,6 +75,7 @@ impl Shown {
         assert!(shown.contains("tower_ws"), "nothing was logged");
         for line in shown.lines() {
             assert!(!line.contains(SECRET), "{line}");
+            assert!(!ENCODED.iter().any(|encoded| line.contains(encoded)), "{line}");
         }
     }
 }
@@ -358,5 +363,63 @@ async fn services_and_connections() {
     let refusal = refused.refusal().unwrap();
     assert_eq!(refusal.body(), &secret("body"));
     shown.debug(refusal);
+    shown.check();
+}
+
+/// Credentials by every scheme, taken and refused.
+#[tokio::test]
+async fn credentials_are_not_shown() {
+    let schemes: [fn(Credentials) -> AuthLayer; 6] = [
+        AuthLayer::bearer,
+        |credentials| AuthLayer::basic("user", credentials),
+        |credentials| AuthLayer::header(http::HeaderName::from_static("x-api-key"), credentials),
+        |credentials| AuthLayer::query("key", credentials),
+        |credentials| AuthLayer::signed(credentials, |uri, secret| Ok(format!("{uri}?s={secret}").parse()?)),
+        |credentials| AuthLayer::subprotocol("bearer.", credentials),
+    ];
+    let shown = Shown::default();
+    let _traced = shown.trace();
+    for scheme in schemes {
+        let credentials = Credentials::fixed(secret("credential"));
+        shown.debug(&credentials);
+        shown.debug(credentials.get().await.unwrap());
+        let layer = scheme(credentials.clone());
+        shown.debug(&layer);
+        for script in [Script::json_rpc(), Script::status(401, &[]), Script::status(403, &[])] {
+            let server = Server::start(script).await.unwrap();
+            let lenient = impatient().subprotocol_mode(tower_ws::transport::Subprotocols::Lenient);
+            let connecting = builder(server.url()).transport(lenient).layer(layer.clone());
+            shown.debug(&connecting);
+            match bounded(connecting.connect()).await {
+                Ok((client, mut inbound)) => {
+                    shown.debug(&client);
+                    up(&mut inbound, &shown).await;
+                    bounded(client.close(SECOND)).await;
+                }
+                Err(error) => shown.error(&error),
+            }
+        }
+    }
+    let refused = Credentials::fixed(format!("{SECRET}\r\nx: y"));
+    let error = bounded(builder("wss://127.0.0.1:9").layer(AuthLayer::bearer(refused)).connect()).await;
+    shown.error(&error.unwrap_err());
+    let error = bounded(
+        builder("ws://192.0.2.1")
+            .layer(AuthLayer::bearer(Credentials::fixed(SECRET)))
+            .connect(),
+    )
+    .await;
+    shown.error(&error.unwrap_err());
+    let login = LoginLayer::new(
+        Credentials::fixed(secret("in-band")),
+        |mut talk: Talk<Message>, credential: auth::Shown| async move {
+            talk.send(Message::text(credential.secret())).await?;
+            Err::<Talk<Message>, _>(Failure::new(FailureKind::Auth, "the server did not take it"))
+        },
+    );
+    shown.debug(&login);
+    let server = Server::start(Script::Echo).await.unwrap();
+    let error = bounded(builder(server.url()).layer(login).connect()).await;
+    shown.error(&error.unwrap_err());
     shown.check();
 }

@@ -64,6 +64,8 @@
 //! | [`reconnect`] | `ReconnectLayer`: redials; `FailoverLayer`: several endpoints | the first `Down` is the last |
 //! | [`metrics`] | `MetricsLayer`: counters, at two heights; not in the default stack | nothing is counted |
 //! | [`health`] | `HealthLayer`: notices dead peers within 40 s | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
+//! | [`auth`] | `AuthLayer`: credentials in the handshake; `LoginLayer`: in band; not in the default stack | headers that never change |
+//! | [`mcp`] | `McpLayer`: the Model Context Protocol; not in the default stack | JSON-RPC as it is |
 //! | [`core`] | `ExchangeLayer`: a dialogue that opens each connection | up means open, not ready |
 //! | [`transport`] | `TransportLayer`: WebSocket; also `lines` and `memory` | there is no connection |
 //!
@@ -74,13 +76,13 @@
 //! It sends nothing twice that could do harm: a call that was sent and not answered when the connection went down goes again
 //! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
 //! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. It does not persist what waits: a
-//! process that ends takes its waiting calls along. It has no rate limit, no credentials that refresh themselves, and no
-//! guard against addresses.
+//! process that ends takes its waiting calls along. It has no rate limit and no guard against addresses.
 
 mod builder;
 pub mod mcp;
 
 pub use tower_ws_ack as ack;
+pub use tower_ws_auth as auth;
 pub use tower_ws_client as client;
 pub use tower_ws_core as core;
 pub use tower_ws_health as health;
