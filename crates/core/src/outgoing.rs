@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use tokio::time::Instant;
 
@@ -34,6 +34,9 @@ pub struct Outgoing<M> {
     pub replay: Replay,
     /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs nothing.
     pub ticket: Option<Ticket>,
+    /// The number under which a store above keeps it, so that it knows the message again when it comes back. `None`
+    /// where nothing keeps it. Layers carry it along.
+    pub record: Option<NonZeroU64>,
 }
 
 impl<M> Outgoing<M> {
@@ -45,6 +48,7 @@ impl<M> Outgoing<M> {
             deadline: None,
             replay: Replay::Unknown,
             ticket: None,
+            record: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl<M> Outgoing<M> {
             deadline: self.deadline,
             replay: self.replay,
             ticket: self.ticket,
+            record: self.record,
         }
     }
 
