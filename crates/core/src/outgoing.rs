@@ -34,8 +34,10 @@ pub struct Outgoing<M> {
     pub replay: Replay,
     /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs nothing.
     pub ticket: Option<Ticket>,
-    /// The number under which a store above keeps it, so that it knows the message again when it comes back. `None`
-    /// where nothing keeps it. Layers carry it along.
+    /// The number under which a store above keeps it beyond the life of the process, so that it knows the message again
+    /// when it comes back. `None` where nothing keeps it. Layers carry it along.
+    ///
+    /// A message that comes back with its number is still kept: the next session sends it.
     pub record: Option<NonZeroU64>,
 }
 
