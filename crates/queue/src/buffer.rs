@@ -179,8 +179,10 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// The next message given up, and why.
     pub(crate) fn next_lost(&mut self) -> Option<(Outgoing<M>, DropReason)> {
-        let (held, reason) = self.lost.pop_front()?;
+        let (mut held, reason) = self.lost.pop_front()?;
         self.lost_bytes -= held.bytes;
+        // Not before it is told: nothing may vanish in between.
+        self.store.settled(&mut held.item, Some(&reason));
         Some((held.item, reason))
     }
 
@@ -273,8 +275,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
         }
     }
 
-    fn lose(&mut self, mut held: Held<M>, reason: DropReason) {
-        self.store.settled(&mut held.item, Some(&reason));
+    fn lose(&mut self, held: Held<M>, reason: DropReason) {
         self.hub.count(&reason);
         self.lost_bytes += held.bytes;
         self.lost.push_back((held, reason));

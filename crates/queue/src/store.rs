@@ -95,7 +95,7 @@ pub trait Store<M> {
     fn flushed(&mut self) {}
 
     /// A message has come to its end, as far as this session goes: acknowledged by the peer if there is no reason,
-    /// otherwise given up. The store takes its [number](Outgoing::record) off, unless it keeps the message for the next
+    /// otherwise given up, and whoever reads is told of it next. The store takes its [number](Outgoing::record) off, unless it keeps the message for the next
     /// session. By default nothing is done.
     fn settled(&mut self, item: &mut Outgoing<M>, dropped: Option<&DropReason>) {
         let _ = (item, dropped);
