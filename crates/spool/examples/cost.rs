@@ -24,7 +24,9 @@ const TURNS: usize = 7;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = std::env::args_os()
+        .nth(1)
+        .map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(folder)?;
     println!("flush of  in memory  process crash    power loss");
     for (batch, messages) in [(1, 300), (8, 2_400), (64, 9_600), (512, 38_400)] {

@@ -38,6 +38,8 @@ where
     unkeyed: Vec<u64>,
     /// Given up by the store, and not told yet.
     lost: VecDeque<(u64, DropReason)>,
+    /// Come to their end, and handed to whoever reads; removed when he has come back, so that nothing vanishes untold.
+    told: Vec<u64>,
     /// Safe, and interrupted: sent by the next session, if this one ends here, and otherwise done with.
     interrupted: Vec<u64>,
     /// The last commit that a flush has to wait for, and the last whose failures are known.
@@ -70,6 +72,7 @@ where
             keys: BTreeMap::new(),
             unkeyed: Vec::new(),
             lost: VecDeque::new(),
+            told: Vec::new(),
             interrupted: Vec::new(),
             written: 0,
             seen: 0,
@@ -176,7 +179,9 @@ where
             }
         }
         for seq in failed.puts {
-            if self.records.contains_key(&seq) {
+            if let Some(record) = self.records.remove(&seq) {
+                self.bytes -= record.bytes();
+                self.tally();
                 let reason = DropReason::Refused("the spool could not record it; its log says why");
                 self.lost.push_back((seq, reason));
             }
@@ -200,15 +205,6 @@ where
         }
     }
 
-    /// Its record goes.
-    fn forget(&mut self, seq: u64) {
-        if let Some(record) = self.records.remove(&seq) {
-            self.bytes -= record.bytes();
-            self.core.shared.remove([seq]);
-            self.tally();
-        }
-    }
-
     /// Lets go of what is out, and what the one who waited for it has been told of, or does not want to know.
     fn sweep(&mut self) {
         let over = self.records.iter();
@@ -229,6 +225,27 @@ where
 
     fn acknowledged(&mut self, key: &S::Key) {
         if let Some(seq) = self.keys.remove(key) {
+            self.forget(seq);
+        }
+    }
+}
+
+impl<M, P, S> SpoolStore<M, P, S>
+where
+    S: Strategy<M>,
+{
+    /// Its record goes.
+    fn forget(&mut self, seq: u64) {
+        if let Some(record) = self.records.remove(&seq) {
+            self.bytes -= record.bytes();
+            self.core.shared.remove([seq]);
+            self.tally();
+        }
+    }
+
+    /// Whoever reads has come back.
+    fn was_told(&mut self) {
+        for seq in std::mem::take(&mut self.told) {
             self.forget(seq);
         }
     }
@@ -258,14 +275,10 @@ where
             return;
         }
         // Nobody is left to tell that they could not be recorded.
-        let failed = self.core.shared.take_failed().puts;
-        let lost = self
-            .lost
-            .iter()
-            .filter(|(_, reason)| *reason != DropReason::Interrupted);
-        for seq in lost.map(|(seq, _)| *seq).chain(failed) {
+        for seq in self.core.shared.take_failed().puts {
             self.records.remove(&seq);
         }
+        self.was_told();
         // What somebody waited for, and was told of, is not sent behind his back.
         let (over, mut left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.records)
             .into_values()

@@ -202,6 +202,7 @@ async fn it_is_a_list_like_any_other() {
                         .into_iter()
                         .map(|held| held.item.message);
                     assert!(ours.eq(theirs), "seed {seed}");
+                    poll_fn(|cx| store.poll_kept(cx)).await;
                 }
                 _ if rng.bool() => {
                     // The session ends, and the next begins with what it left.

@@ -93,6 +93,7 @@ where
     }
 
     fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.was_told();
         let done = self.core.shared.poll_done(self.written, cx);
         self.collect();
         done
@@ -121,6 +122,7 @@ where
         let Some(seq) = item.record.map(NonZeroU64::get) else {
             return;
         };
+        self.was_told();
         if dropped.is_none() {
             self.goes_on();
         }
@@ -142,12 +144,14 @@ where
             Some(DropReason::Interrupted) if nobody_waits && self.may_go_again(item) => {
                 self.interrupted.push(seq);
             }
-            _ => self.forget(seq),
+            Some(_) => self.told.push(seq),
+            None => self.forget(seq),
         }
         item.record = None;
     }
 
     fn heard(&mut self, message: &M) {
+        self.was_told();
         self.goes_on();
         if self.keys.is_empty() {
             return;
@@ -164,6 +168,7 @@ where
     }
 
     fn came_up(&mut self, up: &mut Up) {
+        self.was_told();
         self.goes_on();
         // One counter for everybody, and it goes on where that of the last process ended.
         let ids = self
@@ -174,6 +179,7 @@ where
     }
 
     fn went_down(&mut self, down: &Down) {
+        self.was_told();
         if down.will_retry {
             self.goes_on();
         }

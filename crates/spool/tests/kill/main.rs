@@ -135,7 +135,8 @@ fn check(traffic: Traffic, said: &Said, server: &Server, file: &Path) {
         said.interrupted.len(),
         said.others
     );
-    assert!(said.accepted.len() > 50, "there was hardly any traffic");
+    // So many are the last child's alone.
+    assert!(said.accepted.len() > 40, "there was hardly any traffic");
     assert!(first.is_sorted(), "out of order: {first:?}");
     let missing: Vec<_> = said.accepted.iter().filter(|n| !seen.contains(n)).collect();
     match traffic {
