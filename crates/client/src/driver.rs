@@ -242,6 +242,8 @@ where
             }
         }
         let (waited_for, replay) = (ticket.is_some(), outgoing.replay);
+        // What a store keeps, it sends in the next session: nobody else should.
+        let kept = outgoing.record.is_some();
         let request = match self.codec.decode(outgoing.message) {
             Decoded::Json(text) => Call::parse(&text)
                 .ok()
@@ -249,7 +251,7 @@ where
             _ => None,
         };
         if ends && !seen {
-            self.shared.lock().keep_leftover(request.filter(|_| !given_up));
+            self.shared.lock().keep_leftover(request.filter(|_| !given_up && !kept));
         } else if !waited_for {
             self.put(Incoming::Undelivered { request, reason });
         }

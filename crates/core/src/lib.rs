@@ -135,6 +135,7 @@ mod map;
 mod measure;
 mod outbox;
 mod outgoing;
+mod pack;
 mod probe;
 mod progress;
 mod ticket;
@@ -157,6 +158,7 @@ pub use self::{
     map::{MapConnection, Wrap},
     measure::{Length, Measure},
     outgoing::{Lane, Outgoing, Replay},
+    pack::{Pack, Verbatim},
     probe::Probe,
     progress::Progress,
     ticket::{Phase, Ticket},

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use tokio::time::Instant;
 
@@ -34,6 +34,11 @@ pub struct Outgoing<M> {
     pub replay: Replay,
     /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs nothing.
     pub ticket: Option<Ticket>,
+    /// The number under which a store above keeps it beyond the life of the process, so that it knows the message again
+    /// when it comes back. `None` where nothing keeps it. Layers carry it along.
+    ///
+    /// A message that comes back with its number is still kept: the next session sends it.
+    pub record: Option<NonZeroU64>,
 }
 
 impl<M> Outgoing<M> {
@@ -45,6 +50,7 @@ impl<M> Outgoing<M> {
             deadline: None,
             replay: Replay::Unknown,
             ticket: None,
+            record: None,
         }
     }
 
@@ -84,6 +90,7 @@ impl<M> Outgoing<M> {
             deadline: self.deadline,
             replay: self.replay,
             ticket: self.ticket,
+            record: self.record,
         }
     }
 

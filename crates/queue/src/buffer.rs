@@ -1,6 +1,11 @@
 //! What is held, within its bounds. Time is passed in.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Outgoing};
@@ -49,6 +54,8 @@ impl<M, S: Store<M>> Buffer<M, S> {
             *soonest = sooner(*soonest, held.item.deadline);
             false
         });
+        // Before anything else is found wrong with them: a store knows what may have been sent.
+        buffer.lose_given_up();
         buffer.report();
         buffer
     }
@@ -115,6 +122,22 @@ impl<M, S: Store<M>> Buffer<M, S> {
         false
     }
 
+    /// Tells what the store gives up, and asks whether the rest is kept as well as it will be.
+    pub(crate) fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let kept = self.store.poll_kept(cx);
+        self.lose_given_up();
+        // What waits at the door is accepted, but the store has never seen it.
+        match self.store.writes_ahead() && self.door.is_some() {
+            true => Poll::Pending,
+            false => kept,
+        }
+    }
+
+    /// True if a message waits at the door.
+    pub(crate) fn has_door(&self) -> bool {
+        self.door.is_some()
+    }
+
     /// Takes out the message that has been held longest.
     pub(crate) fn pop(&mut self) -> Option<Outgoing<M>> {
         let held = self.take_front();
@@ -156,8 +179,10 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// The next message given up, and why.
     pub(crate) fn next_lost(&mut self) -> Option<(Outgoing<M>, DropReason)> {
-        let (held, reason) = self.lost.pop_front()?;
+        let (mut held, reason) = self.lost.pop_front()?;
         self.lost_bytes -= held.bytes;
+        // Not before it is told: nothing may vanish in between.
+        self.store.settled(&mut held.item, Some(&reason));
         Some((held.item, reason))
     }
 
@@ -241,8 +266,16 @@ impl<M, S: Store<M>> Buffer<M, S> {
         }
     }
 
+    fn lose_given_up(&mut self) {
+        while let Some((held, reason)) = self.store.given_up() {
+            self.bytes -= held.bytes;
+            self.lose(held, reason);
+            self.open_door();
+            self.report();
+        }
+    }
+
     fn lose(&mut self, held: Held<M>, reason: DropReason) {
-        self.store.settled(&held.item, Some(&reason));
         self.hub.count(&reason);
         self.lost_bytes += held.bytes;
         self.lost.push_back((held, reason));

@@ -27,7 +27,8 @@ use crate::{Handle, Store, alarm::Alarm, buffer::Buffer, handle::Hub, layer::Set
 /// - A [control](tower_ws_core::Lane::Control) message goes straight to the connection below, ahead of what is held.
 /// - A flush is done once nothing is held and the connection below is flushed. While the link is down it is done at once:
 ///   what is held then goes out, and is flushed, when a connection is up again, without another flush. So a driver that
-///   flushes is never held up by an outage. *Flushed* does not mean *written*: a [ticket](tower_ws_core::Ticket) says
+///   flushes is never held up by an outage. A [store](crate::Store::poll_kept) that outlives the process is waited for
+///   in any case: what is flushed is recorded. *Flushed* does not mean *written*: a [ticket](tower_ws_core::Ticket) says
 ///   that.
 /// - Closing takes nothing new, and waits for what is held to go out, [5 s](crate::QueueLayer::drain) at most. What is
 ///   left comes back as [`Closed`](DropReason::Closed), then the connection below is closed. While the link is down nothing
@@ -108,6 +109,7 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.project();
         *this.link = Link::Up;
+        this.buffer.store().came_up(&mut up);
         up.extensions.insert(Handle(this.hub.clone()));
         up.through("queue")
     }
@@ -115,6 +117,9 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     /// The session is over: what is held goes back before this is told.
     fn end(self: Pin<&mut Self>, down: Option<Down>) {
         let this = self.project();
+        if let Some(down) = &down {
+            this.buffer.store().went_down(down);
+        }
         this.buffer.give_up(&DropReason::Closed);
         *this.link = Link::Down;
         *this.below_closed = true;
@@ -153,7 +158,8 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     /// What a writer may wait for.
     fn progress(&self) -> impl PartialEq + use<C, Z, S> {
         let flushed = self.buffer.is_empty() && !self.unflushed;
-        (self.buffer.has_room(), flushed, self.below_closed, self.closing)
+        let inside = !self.buffer.has_door();
+        (self.buffer.has_room(), inside, flushed, self.below_closed, self.closing)
     }
 
     /// Gives up what is too old, and sees to it that this is called again in time.
@@ -187,6 +193,7 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
         let now = Instant::now();
         while this.buffer.has_next(now) {
             let ready = ready!(this.inner.as_mut().poll_ready(&mut cx));
+            ready!(this.buffer.store().poll_front(&mut cx));
             let sent = ready.and_then(|()| match this.buffer.pop() {
                 Some(item) => this.inner.as_mut().start_send(item),
                 None => Ok(()),
@@ -201,11 +208,13 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     }
 
     /// Passes on what goes, and flushes below in any case. Ready once nothing is held and everything is flushed, or if
-    /// there is no connection to wait for.
+    /// there is no connection to wait for; and not before the store has kept what it got.
     fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         if self.below_closed {
             return Poll::Ready(Err(Closed));
         }
+        let this = self.as_mut().project();
+        let kept = this.buffer.poll_kept(&mut Context::from_waker(this.halves.both()));
         let drained = self.as_mut().poll_drain()?;
         let this = self.project();
         let mut cx = Context::from_waker(this.halves.both());
@@ -214,10 +223,11 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
             return Poll::Ready(Err(Closed));
         }
         *this.unflushed = false;
-        match this.link {
-            Link::Up => drained.map(Ok),
-            Link::Fresh | Link::Down => Poll::Ready(Ok(())),
+        if *this.link == Link::Up {
+            this.buffer.store().flushed();
+            ready!(drained);
         }
+        kept.map(Ok)
     }
 
     /// One step of closing, by whoever closes or reads.
@@ -278,14 +288,15 @@ impl<C: Connection, Z, S: Store<C::Message>> Stream for QueueConnection<C, Z, S>
                 Some(Event::Down(down)) if down.will_retry => {
                     *this.link = Link::Down;
                     *this.unflushed = false;
+                    this.buffer.store().went_down(&down);
                     // A flush does not wait for another connection.
                     this.halves.wake_writer();
                     return Poll::Ready(Some(Event::Down(down)));
                 }
                 Some(Event::Down(down)) => self.as_mut().end(Some(down)),
                 None => self.as_mut().end(None),
-                Some(event) => {
-                    match &event {
+                Some(mut event) => {
+                    match &mut event {
                         Event::Message(message) => this.buffer.store().heard(message),
                         Event::Delivered(item) => this.buffer.store().settled(item, None),
                         Event::Dropped(item, reason) => this.buffer.store().settled(item, Some(reason)),

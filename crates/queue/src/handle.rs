@@ -45,7 +45,7 @@ pub struct Dropped {
     pub overflow: u64,
     /// The session ended.
     pub closed: u64,
-    /// The store did not take them.
+    /// The store did not take them, or gave them up.
     pub refused: u64,
 }
 

@@ -1,7 +1,10 @@
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Outgoing};
+use tower_ws_core::{Down, DropReason, Outgoing, Up};
 
 /// Makes the [`Store`] of each session.
 pub trait MakeStore<M> {
@@ -16,16 +19,20 @@ pub trait MakeStore<M> {
 /// Where a queue keeps what it holds: a list, first in, first out.
 ///
 /// The queue decides what may enter and when something leaves; a store only keeps. It is used from polls, so it must
-/// not block: one that writes to a disk hands its records to a thread of its own.
+/// not block: one that writes to a disk hands its records to a thread of its own. Wakers that it is given wake whoever
+/// reads and whoever writes.
 ///
 /// # The life of a message, for a store that outlives the process
 ///
-/// 1. It enters by [`push_back`](Self::push_back). If the queue is empty and the connection ready, it does not enter:
-///    [`pass`](Self::pass) is told instead. Either may fail; then the message comes back as
-///    [`Dropped`](tower_ws_core::Event::Dropped) and nothing of it is sent.
-/// 2. It leaves by [`pop_front`](Self::pop_front), right before it is handed to the connection, or by `pop_front` or
-///    [`take_if`](Self::take_if) because the queue gives it up. Handed over is not acknowledged: its record must stay.
-/// 3. [`settled`](Self::settled) says what became of it: acknowledged, or given up here or by a layer below. Where the
+/// 1. It enters by [`push_back`](Self::push_back), where it gets its [number](Outgoing::record). If the queue is empty
+///    and the connection ready it passes by instead, unless the store [writes ahead](Self::writes_ahead).
+/// 2. Whoever flushes learns that it was accepted once [`poll_kept`](Self::poll_kept) is ready. A message that could
+///    not be recorded after all is [given up](Self::given_up), and comes back as
+///    [`Dropped`](tower_ws_core::Event::Dropped).
+/// 3. It leaves by [`pop_front`](Self::pop_front), right before it is handed to the connection, once
+///    [`poll_front`](Self::poll_front) is ready; or by `pop_front` or [`take_if`](Self::take_if) because the queue gives
+///    it up. Handed over is not acknowledged: its record must stay.
+/// 4. [`settled`](Self::settled) says what became of it: acknowledged, or given up here or by a layer below. Where the
 ///    acknowledgement is a reply, the reply passes [`heard`](Self::heard) instead, and the store's author knows which
 ///    message it answers. Now the record may go.
 ///
@@ -58,25 +65,55 @@ pub trait Store<M> {
     /// once for each message, in order.
     fn take_if(&mut self, wanted: &mut dyn FnMut(&Held<M>) -> bool) -> Vec<Held<M>>;
 
-    /// A message is about to pass by without entering. By default nothing is done.
-    ///
-    /// # Errors
-    ///
-    /// The reason why it must not.
-    fn pass(&mut self, item: &Outgoing<M>) -> Result<(), DropReason> {
-        let _ = item;
-        Ok(())
+    /// True if each message must enter, also one that could go straight to the connection; and if a flush is to wait
+    /// for those that wait at the door. By default false.
+    fn writes_ahead(&self) -> bool {
+        false
     }
 
-    /// A message has come to its end: acknowledged by the peer if there is no reason, otherwise given up. By default
-    /// nothing is done.
-    fn settled(&mut self, item: &Outgoing<M>, dropped: Option<&DropReason>) {
+    /// Ready once the message in front may be handed to the connection. Asked when the connection is ready for it.
+    /// By default at once.
+    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// Ready once everything that has entered is kept as well as it ever will be, or is to be [given
+    /// up](Self::given_up). A flush waits for it, in an outage too. By default at once.
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// Takes out the next message, of those that are here, that the store itself gives up, and says why: it could not be
+    /// kept after all, or the store has brought it along and it must not be sent. By default none.
+    fn given_up(&mut self) -> Option<(Held<M>, DropReason)> {
+        None
+    }
+
+    /// Everything that was handed to the connection has been flushed by it, and it is up. By default nothing is done.
+    fn flushed(&mut self) {}
+
+    /// A message has come to its end, as far as this session goes: acknowledged by the peer if there is no reason,
+    /// otherwise given up, and whoever reads is told of it next. The store takes its [number](Outgoing::record) off, unless it keeps the message for the next
+    /// session. By default nothing is done.
+    fn settled(&mut self, item: &mut Outgoing<M>, dropped: Option<&DropReason>) {
         let _ = (item, dropped);
     }
 
     /// The peer said this. By default nothing is done.
     fn heard(&mut self, message: &M) {
         let _ = message;
+    }
+
+    /// A connection has come up. The store may leave something in the extensions. By default nothing is done.
+    fn came_up(&mut self, up: &mut Up) {
+        let _ = up;
+    }
+
+    /// A connection has gone down. By default nothing is done.
+    fn went_down(&mut self, down: &Down) {
+        let _ = down;
     }
 }
 

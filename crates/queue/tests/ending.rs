@@ -7,8 +7,11 @@ use std::time::Duration;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{ROOM, SECOND, dropped, message, outage, session, single, up};
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event};
+use tower::{Layer, ServiceExt};
+use tower_ws_core::{DropReason, Event, boxed};
 use tower_ws_queue::QueueLayer;
+use tower_ws_reconnect::{Decision, History, ReconnectLayer};
+use tower_ws_transport::memory;
 
 fn closed(n: impl ToString) -> (String, DropReason) {
     (n.to_string(), DropReason::Closed)
@@ -90,6 +93,69 @@ async fn the_end_of_the_connection_hands_back_before_its_down() {
     assert_eq!(dropped(&mut queue), [closed(ROOM), closed(ROOM + 1)]);
     assert!(queue.next().await.is_none());
     assert!(queue.send(message("late")).await.is_err());
+}
+
+/// Nobody waits for a link that will not come back: not what is held, not a writer, not a flush.
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_turns_out_to_be_final_fails_fast() {
+    let (memory, mut listener) = memory::channel::<String>(ROOM);
+    let redial = ReconnectLayer::new()
+        .seed(1)
+        .policy(|_: &_, history: &History| match history.attempts {
+            3.. => Decision::GiveUp,
+            _ => Decision::RetryAfter(SECOND),
+        });
+    let service = QueueLayer::new().messages(2).layer(redial.layer(memory));
+    let (connection, peer) = tokio::join!(service.oneshot(()), listener.accept());
+    let mut queue = boxed(connection.unwrap());
+    up(&mut queue).await;
+    drop(peer);
+    assert!(matches!(queue.next().await, Some(Event::Down(down)) if down.will_retry));
+    for n in 0..2 {
+        queue.send(message(n)).await.unwrap();
+    }
+    let (mut sink, mut stream) = queue.split();
+    let writer = tokio::spawn(async move {
+        let waits = sink.send(message("waits for room")).await;
+        (waits.is_err(), sink.flush().await.is_err())
+    });
+    let refuses = async { while listener.refuse().await {} };
+    let reads = async {
+        let mut back = Vec::new();
+        while let Some(event) = stream.next().await {
+            match event {
+                Event::Dropped(item, reason) => back.push((item.message, reason)),
+                other => panic!("{other:?}"),
+            }
+        }
+        back
+    };
+    let back = tokio::select! {
+        back = reads => back,
+        () = refuses => unreachable!("the session is still there"),
+    };
+    assert_eq!(back, [closed(0), closed(1)]);
+    assert_eq!(writer.await.unwrap(), (true, true));
+}
+
+/// What is held goes out as fast as the connection below takes it, and no faster.
+#[tokio::test(start_paused = true)]
+async fn the_pace_is_that_of_what_is_below() {
+    let (layer, handle) = QueueLayer::pair();
+    let (mut queue, mut peer) = single(layer).await;
+    up(&mut queue).await;
+    for n in 0..50 {
+        queue.feed(message(n)).await.unwrap();
+    }
+    // The connection keeps one itself, beside what its socket takes.
+    let below = 50 - handle.snapshot().depth as usize;
+    assert!((ROOM..=ROOM + 1).contains(&below), "{below} have left");
+    for read in 1..=50 - below {
+        assert!(queue.next().now_or_never().is_none());
+        assert_eq!(peer.next().await.unwrap().unwrap(), (read - 1).to_string());
+        assert!(queue.next().now_or_never().is_none());
+        assert_eq!(handle.snapshot().depth as usize, 50 - below - read);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-use bytes::Bytes;
-use tokio_tungstenite::tungstenite::Message;
-use tower_ws_core::{Measure, Probe};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tower_ws_core::{Measure, Pack, Probe};
 
-/// What layers may know of WebSocket messages: their size and kind, and how to ping.
+/// What layers may know of WebSocket messages: their size and kind, how to ping, and how to write them down.
 ///
 /// The probe is a ping frame whose payload is the nonce, eight bytes in network order; its answer is the pong that echoes
 /// it ([RFC 6455, section 5.5.2](https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2)).
@@ -39,9 +39,53 @@ impl Probe<Message> for Frames {
     }
 }
 
+/// A text or a binary message: one byte that says which, then the payload. Control frames are not kept.
+impl Pack<Message> for Frames {
+    fn pack(&self, message: &Message) -> Option<Bytes> {
+        let (kind, payload) = match message {
+            Message::Text(text) => (TEXT, text.as_bytes()),
+            Message::Binary(bytes) => (BINARY, bytes.as_ref()),
+            _ => return None,
+        };
+        let mut packed = BytesMut::with_capacity(1 + payload.len());
+        packed.put_u8(kind);
+        packed.put_slice(payload);
+        Some(packed.freeze())
+    }
+
+    fn unpack(&self, bytes: Bytes) -> Option<Message> {
+        let payload = bytes.slice(1.min(bytes.len())..);
+        match *bytes.first()? {
+            TEXT => Utf8Bytes::try_from(payload).ok().map(Message::Text),
+            BINARY => Some(Message::Binary(payload)),
+            _ => None,
+        }
+    }
+}
+
+/// The opcodes of RFC 6455, section 5.2.
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_down_can_be_read() {
+        for message in [
+            Message::text(""),
+            Message::text("h\u{e9}"),
+            Message::binary(vec![0xff, 0]),
+        ] {
+            let packed = Frames.pack(&message).expect("data is kept");
+            assert_eq!(Frames.unpack(packed), Some(message));
+        }
+        assert_eq!(Frames.pack(&Message::Ping(Bytes::new())), None);
+        for odd in [&b""[..], b"\x01\xff", b"\x09ping"] {
+            assert_eq!(Frames.unpack(Bytes::copy_from_slice(odd)), None);
+        }
+    }
 
     #[test]
     fn only_the_pong_that_echoes_a_ping_answers_it() {

@@ -28,6 +28,16 @@ impl Ids {
     pub fn next_id(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// The id that comes next, which nobody has yet.
+    pub fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Leaves out what is below `first`: somebody else has used it.
+    pub fn skip_to(&self, first: u64) {
+        self.0.fetch_max(first, Ordering::Relaxed);
+    }
 }
 
 impl Default for Ids {
@@ -46,5 +56,14 @@ mod tests {
         let first = one.next_id();
         assert!(first < 1 << 52 && first != other.next_id());
         assert_eq!(one.clone().next_id(), first + 1);
+    }
+
+    #[test]
+    fn they_only_rise() {
+        let ids = Ids::new();
+        assert_eq!((ids.next_id(), ids.peek()), (1, 2));
+        ids.skip_to(7);
+        ids.skip_to(3);
+        assert_eq!((ids.next_id(), ids.clone().next_id(), ids.peek()), (7, 8, 9));
     }
 }

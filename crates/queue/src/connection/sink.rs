@@ -41,7 +41,7 @@ where
         }
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
         let this = self.project();
         if item.lane == Lane::Control {
             return this.inner.start_send(item);
@@ -51,15 +51,13 @@ where
             (Stage::Ending(_), _) | (_, Closing::Below | Closing::Done) => true,
             _ => false,
         };
-        let mut dropped = over.then_some(DropReason::Closed);
-        if !over && this.buffer.is_empty() && !*this.below_closed {
+        // One that came back and is sent anew is another message.
+        item.record = None;
+        if !over && this.buffer.is_empty() && !*this.below_closed && !this.buffer.store().writes_ahead() {
             let mut inner = this.inner;
             // Both are woken, should it have to wait: this is not the task's own poll, and the message will be held.
             match inner.as_mut().poll_ready(&mut Context::from_waker(this.halves.both())) {
-                Poll::Ready(Ok(())) => match this.buffer.store().pass(&item) {
-                    Ok(()) => return inner.start_send(item),
-                    Err(reason) => dropped = Some(reason),
-                },
+                Poll::Ready(Ok(())) => return inner.start_send(item),
                 Poll::Ready(Err(_)) => *this.below_closed = true,
                 Poll::Pending => {}
             }
@@ -67,9 +65,9 @@ where
         let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
         let expiry = this.buffer.next_expiry();
         let was_empty = this.buffer.is_empty();
-        match dropped {
-            Some(reason) => this.buffer.reject(item, bytes, reason, now),
-            None => this.buffer.push(item, bytes, now),
+        match over {
+            true => this.buffer.reject(item, bytes, DropReason::Closed, now),
+            false => this.buffer.push(item, bytes, now),
         }
         // Whoever reads has to move it, tell of it, or look at the clock sooner.
         if was_empty || this.buffer.has_lost() || this.buffer.next_expiry() != expiry {

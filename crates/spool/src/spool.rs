@@ -1,0 +1,200 @@
+use std::{
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use tower_ws_ack::Strategy;
+use tower_ws_core::Pack;
+use tower_ws_queue::MakeStore;
+
+use crate::{
+    Handle, OpenError, SpoolOptions, SpoolStore,
+    disk::Disk,
+    handle::Tally,
+    record::Record,
+    writer::{self, Shared},
+};
+
+/// A file that holds the messages of a queue. See the [crate docs](crate).
+///
+/// Clones share the file. One session uses it at a time: a session that begins while another lives gets a store that
+/// refuses every message, and says why.
+///
+/// # Dropping it
+///
+/// When the last clone and the last session are gone, what was handed to the writer's thread is written and the file is
+/// closed; dropping **blocks** until then, for one or two commits. So a clean exit loses nothing. To wait without
+/// blocking, [`close`](Self::close) it first.
+pub struct Spool<M, P, S> {
+    core: Arc<Core>,
+    pack: P,
+    strategy: S,
+    message: PhantomData<fn(M) -> M>,
+}
+
+/// What the clones and the session of a spool share.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) options: SpoolOptions,
+    /// What is recorded, while no session has it.
+    idle: Mutex<Option<Vec<Record>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<M, P, S> Spool<M, P, S>
+where
+    P: Pack<M>,
+    S: Strategy<M>,
+{
+    /// Opens the spool at `path`, or makes a new one there, with the default [options](SpoolOptions).
+    ///
+    /// `pack` writes messages down: [`Verbatim`](tower_ws_core::Verbatim) texts and bytes, `tower_ws_transport::Frames`
+    /// those of a WebSocket. `strategy` is that of the acknowledging layer below;
+    /// [`Unacknowledged`](crate::Unacknowledged), if there is none.
+    ///
+    /// It **blocks** while it reads the file, so it belongs before the runtime starts, or on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the file is not writable, in use, damaged, or something else. Nothing is repaired or removed.
+    pub fn open(path: impl AsRef<Path>, pack: P, strategy: S) -> Result<Self, OpenError> {
+        Self::open_with(path.as_ref(), pack, strategy, SpoolOptions::new())
+    }
+
+    pub(crate) fn open_with(path: &Path, pack: P, strategy: S, options: SpoolOptions) -> Result<Self, OpenError> {
+        let (disk, contents) = Disk::open(path, options.survives, options.file_bytes)?;
+        let unreadable = |row: &&crate::change::Row| pack.unpack(row.payload.clone()).is_none();
+        if let Some(row) = contents.rows.iter().find(unreadable) {
+            let (path, record) = (path.to_owned(), row.seq);
+            return Err(OpenError::Unreadable { path, record });
+        }
+        let next_seq = contents.rows.last().map_or(1, |row| row.seq + 1);
+        let shared = Shared::new(next_seq, contents.first_id);
+        let records: Vec<_> = contents.rows.into_iter().map(Record::recovered).collect();
+        let tally = Tally {
+            recovered: records.len(),
+            ..Tally::default()
+        };
+        tally.set(records.len(), records.iter().map(Record::bytes).sum());
+        if !records.is_empty() {
+            tracing::info!(messages = records.len(), "the spool brings messages along");
+        }
+        let writes = shared.clone();
+        let thread = thread::Builder::new()
+            .name("tower-ws-spool".to_owned())
+            .spawn(move || writer::run(disk, writes))
+            .map_err(|cause| OpenError::Io {
+                path: path.to_owned(),
+                cause,
+            })?;
+        Ok(Self {
+            core: Arc::new(Core {
+                shared,
+                tally: Arc::new(tally),
+                options,
+                idle: Mutex::new(Some(records)),
+                thread: Some(thread),
+            }),
+            pack,
+            strategy,
+            message: PhantomData,
+        })
+    }
+}
+
+impl<M, P, S> Spool<M, P, S> {
+    /// A handle to look into it.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            shared: self.core.shared.clone(),
+            tally: self.core.tally.clone(),
+        }
+    }
+
+    /// The strategy that it was opened with: the acknowledging layer below is to have the same.
+    pub fn strategy(&self) -> &S {
+        &self.strategy
+    }
+
+    /// Writes what is still to be written and closes the file, for all clones: whoever sends afterwards gets the message
+    /// back as refused. Close the session first.
+    ///
+    /// Dropping the future does not undo it.
+    pub async fn close(&self) {
+        self.core.shared.stop();
+        poll_fn(|cx| self.core.shared.poll_stopped(cx)).await;
+    }
+}
+
+impl<M, P, S> MakeStore<M> for Spool<M, P, S>
+where
+    P: Pack<M> + Clone,
+    S: Strategy<M> + Clone,
+{
+    type Store = SpoolStore<M, P, S>;
+
+    fn make_store(&self) -> Self::Store {
+        let records = self.core.take();
+        if records.is_none() {
+            tracing::error!("the spool is in use by another session; this one's messages come back as refused");
+        }
+        SpoolStore::new(self.core.clone(), self.pack.clone(), self.strategy.clone(), records)
+    }
+}
+
+impl<M, P: Clone, S: Clone> Clone for Spool<M, P, S> {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.clone(),
+            pack: self.pack.clone(),
+            strategy: self.strategy.clone(),
+            message: PhantomData,
+        }
+    }
+}
+
+impl<M, P, S> fmt::Debug for Spool<M, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool")
+            .field("options", &self.core.options)
+            .field("snapshot", &self.handle().snapshot())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Core ===
+
+impl Core {
+    fn take(&self) -> Option<Vec<Record>> {
+        self.lock().take()
+    }
+
+    /// The session is over; the next one gets what it leaves.
+    pub(crate) fn leave(&self, records: Vec<Record>) {
+        *self.lock() = Some(records);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Record>>> {
+        // Nothing that can panic runs under this lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.shared.stop();
+        // A waker that the writer drops may be the last owner of a session: it cannot wait for itself.
+        if let Some(thread) = self
+            .thread
+            .take()
+            .filter(|own| own.thread().id() != thread::current().id())
+        {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,22 @@
+use std::convert::Infallible;
+
+use tower_ws_ack::{Ack, Strategy};
+
+/// For a stack without acknowledgements: what was handed over is settled once it has been flushed.
+///
+/// That is less than at least once. What the socket of a connection had taken when the connection broke, or the machine
+/// stopped, is lost, as it is without a spool. What the queue held is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unacknowledged;
+
+impl<M> Strategy<M> for Unacknowledged {
+    type Key = Infallible;
+
+    fn awaits(&self, _: &M) -> Option<Infallible> {
+        None
+    }
+
+    fn acknowledges(&self, _: &M) -> Option<Ack<Infallible>> {
+        None
+    }
+}
