@@ -120,6 +120,7 @@
 //! 10. Cancelling is safe at every await.
 //! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A test holds all three.
 
+mod carry;
 mod clock;
 mod connection;
 mod deadline;
@@ -145,6 +146,7 @@ mod wire;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use self::{
+    carry::Carry,
     clock::{Clock, SystemClock},
     connection::{BoxConnection, Closed, Connection, DynConnection, assert_connection, boxed},
     deadline::Deadlines,

@@ -66,6 +66,7 @@
 //! | [`health`] | `HealthLayer`: notices dead peers within 40 s | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
 //! | [`auth`] | `AuthLayer`: credentials in the handshake; `LoginLayer`: in band; not in the default stack | headers that never change |
 //! | [`mcp`] | `McpLayer`: the Model Context Protocol; not in the default stack | JSON-RPC as it is |
+//! | [`crypto`] | `CryptoLayer`: seals messages from end to end; not in the default stack | messages are as secret as the transport makes them |
 //! | [`core`] | `ExchangeLayer`: a dialogue that opens each connection | up means open, not ready |
 //! | [`transport`] | `TransportLayer`: WebSocket; also `lines` and `memory` | there is no connection |
 //!
@@ -85,10 +86,13 @@ pub use tower_ws_ack as ack;
 pub use tower_ws_auth as auth;
 pub use tower_ws_client as client;
 pub use tower_ws_core as core;
+pub use tower_ws_crypto as crypto;
 pub use tower_ws_health as health;
 pub use tower_ws_metrics as metrics;
 pub use tower_ws_queue as queue;
 pub use tower_ws_reconnect as reconnect;
+#[cfg(feature = "spool")]
+pub use tower_ws_spool as spool;
 pub use tower_ws_transport as transport;
 
 pub use self::{

@@ -1,6 +1,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tower_ws_core::{Measure, Pack, Probe};
+use tower_ws_core::{Carry, Measure, Pack, Probe};
 
 /// What layers may know of WebSocket messages: their size and kind, how to ping, and how to write them down.
 ///
@@ -59,6 +59,20 @@ impl Pack<Message> for Frames {
             TEXT => Utf8Bytes::try_from(payload).ok().map(Message::Text),
             BINARY => Some(Message::Binary(payload)),
             _ => None,
+        }
+    }
+}
+
+/// Bytes travel as a binary message.
+impl Carry<Message> for Frames {
+    fn carry(&self, bytes: Bytes) -> Message {
+        Message::Binary(bytes)
+    }
+
+    fn carried(&self, message: Message) -> Result<Bytes, Message> {
+        match message {
+            Message::Binary(bytes) => Ok(bytes),
+            other => Err(other),
         }
     }
 }

@@ -1,0 +1,101 @@
+use std::{fmt, time::Duration};
+
+use futures_core::future::BoxFuture;
+use tower_layer::Layer;
+use tower_ws_core::{Carry, Dialogue, ExchangeLayer, Failure, FailureKind, Pack, Talk};
+
+use crate::{CryptoError, Encrypt, Hello, KeyRing, Role};
+
+/// Encrypts the messages of each connection. See the [crate docs](crate).
+#[derive(Clone)]
+pub struct CryptoLayer<Z> {
+    codec: Z,
+    ring: KeyRing,
+    role: Role,
+    timeout: Duration,
+}
+
+impl<Z> CryptoLayer<Z> {
+    /// Encrypts with the keys of a ring, for the side that dials. `codec` says how messages become bytes and how sealed bytes
+    /// travel as messages: `Frames` for WebSocket, [`Verbatim`](tower_ws_core::Verbatim) for byte strings.
+    pub fn new(codec: Z, ring: KeyRing) -> Self {
+        Self {
+            codec,
+            ring,
+            role: Role::Client,
+            timeout: ExchangeLayer::<()>::TIMEOUT,
+        }
+    }
+
+    /// Sets which side this is. Default: the one that dials.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets how long the peer may take to say hello. Default [10 s](ExchangeLayer::TIMEOUT).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<Z> fmt::Debug for CryptoLayer<Z> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CryptoLayer")
+            .field("ring", &self.ring)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, Z: Clone> Layer<S> for CryptoLayer<Z> {
+    type Service = Encrypt<S, Z>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let greet = Greet {
+            codec: self.codec.clone(),
+            role: self.role,
+        };
+        let exchange = ExchangeLayer::new("crypto", greet).timeout(self.timeout);
+        Encrypt::new(exchange.layer(inner), self.codec.clone(), self.ring.clone())
+    }
+}
+
+/// The dialogue: both sides say hello.
+#[derive(Clone, Debug)]
+pub struct Greet<Z> {
+    codec: Z,
+    role: Role,
+}
+
+impl<M, Z> Dialogue<M> for Greet<Z>
+where
+    M: Send + 'static,
+    Z: Pack<M> + Carry<M> + Clone + Send + Sync + 'static,
+{
+    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+
+    fn open(&self, mut talk: Talk<M>) -> Self::Future {
+        let Self { codec, role } = self.clone();
+        Box::pin(async move {
+            let hello = Hello::new(role).map_err(|error| {
+                Failure::new(FailureKind::Local, "the system has no randomness to give").with_source(error)
+            })?;
+            talk.send(codec.carry(hello.to_bytes().into())).await?;
+            let nonces = loop {
+                let message = talk.recv().await?;
+                match codec.carried(message) {
+                    Ok(theirs) => break hello.meet(&theirs)?,
+                    // A pong, say.
+                    Err(message) if codec.pack(&message).is_none() => talk.keep(message)?,
+                    Err(_) => return Err(CryptoError::Plaintext.into()),
+                }
+            };
+            talk.up().extensions.insert(nonces);
+            Ok(talk)
+        })
+    }
+}
