@@ -114,7 +114,8 @@
 //!    `None`, and no unread message is lost. Dropping a connection aborts it.
 //! 7. Conservation. Every message that a sink accepts ends exactly once: written, [`Delivered`](Event::Delivered),
 //!    `Dropped` with a reason, or handed back when the session ends. A sink's only error is [`Closed`]; why, `Down`
-//!    says. [Tickets](Ticket) move only forward.
+//!    says. [Tickets](Ticket) move only forward. Whoever aborts a connection, by dropping it, asks for no account: what
+//!    its socket had not taken, at most 16 control messages, goes without an event. Health does so with a dead peer.
 //! 8. A service that is ready goes with the call; a clone of it is not ready.
 //! 9. Wrapping is transparent where the layer has nothing to say, and order is kept in each lane.
 //! 10. Cancelling is safe at every await.
