@@ -138,6 +138,7 @@ mod outbox;
 mod outgoing;
 mod probe;
 mod progress;
+mod talk;
 mod ticket;
 mod wire;
 
@@ -151,15 +152,16 @@ pub use self::{
     disposition::Disposition,
     event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
     excerpt::Excerpt,
-    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Talk},
+    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged},
     failure::{Close, Failure, FailureKind, RetryAfter, find},
     halves::Halves,
     lift::Lift,
     map::{MapConnection, Wrap},
-    measure::{Length, Measure},
+    measure::{Length, Measure, Unmeasured},
     outgoing::{Lane, Outgoing, Replay},
     probe::Probe,
     progress::Progress,
+    talk::Talk,
     ticket::{Phase, Ticket},
     wire::{Plain, Wire},
 };
