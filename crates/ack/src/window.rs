@@ -289,14 +289,12 @@ where
         for serial in serials {
             let Some(kept) = self.kept.get(serial) else { continue };
             let seen = kept.ticket.may_have_been_seen();
-            if kept.is_abandoned() {
-                self.give_up(serial, DropReason::Cancelled);
-            } else if seen && !(replay && kept.may_go(strategy)) {
+            if seen && !(replay && kept.may_go(strategy)) {
                 self.give_up(serial, DropReason::Interrupted);
             } else if kept.overdue {
                 self.give_up(serial, DropReason::Expired);
-            } else if matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
-                // Abandoned since we looked.
+            } else if kept.is_abandoned() || matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
+                // It may have been abandoned since we looked.
                 self.give_up(serial, DropReason::Cancelled);
             } else {
                 self.due.insert(serial);
@@ -307,15 +305,9 @@ where
     /// There will not be another connection: gives everything back.
     pub(crate) fn end(&mut self) {
         let serials = self.kept.numbers();
-        for serial in serials {
-            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
-            let reason = if abandoned {
-                DropReason::Cancelled
-            } else {
-                DropReason::Closed
-            };
-            self.give_up(serial, reason);
-        }
+        serials
+            .into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Closed));
     }
 
     /// Gives up what nobody waits for any more, to make room.
@@ -352,15 +344,8 @@ where
         let due: Vec<u64> = due
             .filter(|serial| self.kept.get(*serial).is_some_and(|kept| kept.unfit(now).is_some()))
             .collect();
-        for serial in due {
-            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
-            let reason = if abandoned {
-                DropReason::Cancelled
-            } else {
-                DropReason::Expired
-            };
-            self.give_up(serial, reason);
-        }
+        due.into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Expired));
         let over = self.kept.iter().take_while(|(_, kept)| kept.until <= now);
         let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
         for serial in over {
@@ -374,6 +359,11 @@ where
     /// Lets go of a message, and says truthfully how it ended.
     fn give_up(&mut self, serial: u64, reason: DropReason) {
         let Some(kept) = self.remove(serial) else { return };
+        let reason = if kept.is_abandoned() {
+            DropReason::Cancelled
+        } else {
+            reason
+        };
         match reason {
             DropReason::Expired => self.stats.expired += 1,
             DropReason::Interrupted | DropReason::Closed if kept.ticket.may_have_been_seen() => {
