@@ -114,8 +114,8 @@ mod connection;
 mod handle;
 mod jsonrpc;
 mod layer;
-mod line;
 mod service;
+mod sorted;
 mod strategy;
 mod window;
 

@@ -325,11 +325,8 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
 
     /// What has been written since the last look arrives, or does not.
     fn written(&mut self) {
-        let sent = self.puppet.sent();
-        let new: Vec<_> = sent[self.wire.len()..]
-            .iter()
-            .map(|text| self.protocol.read(text))
-            .collect();
+        let sent = self.puppet.sent_after(self.wire.len());
+        let new: Vec<_> = sent.iter().map(|text| self.protocol.read(text)).collect();
         let numbers: Vec<u64> = new.iter().map(|(_, n)| *n).collect();
         assert_eq!(numbers, std::mem::take(&mut self.machine.wire), "what is written");
         for (key, n) in new {

@@ -79,6 +79,11 @@ impl Puppet {
         self.edit(|state| state.sent.clone())
     }
 
+    /// What has been sent after so many.
+    pub(crate) fn sent_after(&self, messages: usize) -> Vec<String> {
+        self.edit(|state| state.sent[messages..].to_vec())
+    }
+
     pub(crate) fn flushes(&self) -> usize {
         self.edit(|state| state.flushes)
     }
