@@ -24,7 +24,9 @@ use crate::{
 /// connection, before anything that waits above may go.
 ///
 /// ```
-/// use tower_ws_core::{ExchangeLayer, Failure, FailureKind, Talk};
+/// use std::time::Duration;
+///
+/// use tower_ws_core::{ExchangeLayer, Failure, FailureKind, Length, Talk};
 ///
 /// let login = ExchangeLayer::new("login", |mut talk: Talk<String>| async move {
 ///     talk.send("hello".to_owned()).await?;
@@ -33,6 +35,8 @@ use crate::{
 ///         _ => Err(Failure::new(FailureKind::Auth, "the server did not welcome us")),
 ///     }
 /// });
+/// // Configured: less patience, and what comes in early is measured.
+/// let login = login.timeout(Duration::from_secs(2)).measure(Length);
 /// ```
 ///
 /// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and drops the

@@ -48,8 +48,8 @@ impl Measure<Bytes> for Length {
 pub struct Unmeasured;
 
 impl Unmeasured {
-    /// What each message counts as: 512 KiB, more than nearly any has, and so few to a bound that as many of the largest
-    /// do no harm either.
+    /// What each message counts as: 512 KiB. 32 of these are 16 MiB, and not too many even if each is as large as a
+    /// transport takes.
     pub const BYTES: usize = 512 * 1024;
 }
 
