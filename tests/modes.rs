@@ -9,6 +9,7 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,10 +19,10 @@ use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
 use support::{SECOND, Seed, eager, millis, seeds, within};
 use tokio::time::{Instant, sleep};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_ws::{
     ack::{AckLayer, Bare, Handle, Sequence, Strategy},
-    core::{DropReason, Event, Outgoing, Ticket},
+    core::{DropReason, Event, Outgoing, Replay, Ticket, boxed},
     queue::QueueLayer,
     reconnect::ReconnectLayer,
     transport::memory,
@@ -107,11 +108,23 @@ async fn play(mode: Mode, seed: u64, tally: &mut Tally) {
     let safe = mode != Mode::AtMostOnce;
     let acks: fn(&String) -> Option<u64> = |came| came.split_once(' ')?.1.parse().ok();
     let number: fn(&String) -> Option<u64> = |sent| sent.split(' ').next()?.parse().ok();
-    let story = match (peer.cumulative, safe) {
-        (true, true) => session(Sequence::new(number, acks).all_safe(), timeout, rng, peer, patient).await,
-        (true, false) => session(Sequence::new(number, acks), timeout, rng, peer, patient).await,
-        (false, true) => session(Bare::new(number, acks).all_safe(), timeout, rng, peer, patient).await,
-        (false, false) => session(Bare::new(number, acks), timeout, rng, peer, patient).await,
+    // The strategy says that everything is safe, or that nothing is; where that is not what is wanted, each message does.
+    let all_safe = rng.bool();
+    let replay = match (safe, all_safe) {
+        (true, false) => Replay::Safe,
+        (false, true) => Replay::Unsafe,
+        _ => Replay::Unknown,
+    };
+    let setting = Setting {
+        timeout,
+        patient,
+        replay,
+    };
+    let story = match (peer.cumulative, all_safe) {
+        (true, true) => session(Sequence::new(number, acks).all_safe(), setting, rng, peer).await,
+        (true, false) => session(Sequence::new(number, acks), setting, rng, peer).await,
+        (false, true) => session(Bare::new(number, acks).all_safe(), setting, rng, peer).await,
+        (false, false) => session(Bare::new(number, acks), setting, rng, peer).await,
     };
     let (book, mut story) = story;
     story.mode = mode;
@@ -120,10 +133,22 @@ async fn play(mode: Mode, seed: u64, tally: &mut Tally) {
     tally.count(&story, &ledger);
 }
 
-async fn session<S>(strategy: S, timeout: Duration, mut rng: Rng, peer: Applier, patient: bool) -> (Book, Story)
+#[derive(Clone, Copy)]
+struct Setting {
+    timeout: Duration,
+    patient: bool,
+    replay: Replay,
+}
+
+async fn session<S>(strategy: S, setting: Setting, mut rng: Rng, peer: Applier) -> (Book, Story)
 where
     S: Strategy<String, Key = u64> + Clone + Send + 'static,
 {
+    let Setting {
+        timeout,
+        patient,
+        replay,
+    } = setting;
     let (transport, listener) = memory::channel(rng.usize(1..20));
     let book = Book::default();
     let server = tokio::spawn(peer.serve(listener, rng.fork(), book.clone()));
@@ -135,12 +160,17 @@ where
     }
     let reconnect = if rng.bool() { eager() } else { ReconnectLayer::new() };
     let stack = ServiceBuilder::new()
-        .layer(queue)
         .layer(ack.window(window, usize::MAX).timeout(timeout))
         .layer(reconnect.seed(rng.u64(..)))
         .service(transport);
-    let session = within(600 * SECOND, stack.oneshot(())).await.unwrap();
-    let (mut sink, stream) = session.split();
+    // Without a queue a readiness may be out of date when it is used.
+    let connecting = async {
+        match rng.u8(..4) {
+            0 => stack.oneshot(()).await.map(boxed),
+            _ => queue.layer(stack).oneshot(()).await.map(boxed),
+        }
+    };
+    let (mut sink, stream) = within(600 * SECOND, connecting).await.unwrap().split();
 
     let client = Client::default();
     let listening = tokio::spawn(client.clone().listen(stream));
@@ -148,8 +178,14 @@ where
     let cancels = rng.u8(..4) == 0;
     for n in 0..sent {
         let ticket = Ticket::new();
-        let outgoing = Outgoing::new(format!("{n} {}", "x".repeat(rng.usize(..20)))).ticket(ticket.clone());
-        sink.send(outgoing).await.unwrap();
+        let outgoing = Outgoing::new(format!("{n} {}", "x".repeat(rng.usize(..20))));
+        poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap();
+        if rng.u8(..4) == 0 {
+            sleep(millis(rng.u64(..300))).await;
+        }
+        sink.start_send_unpin(outgoing.replay(replay).ticket(ticket.clone()))
+            .unwrap();
+        sink.flush().await.unwrap();
         if rng.bool() {
             sleep(millis(rng.u64(..400))).await;
         }

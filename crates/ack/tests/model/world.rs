@@ -242,8 +242,8 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         let cumulative = self.protocol == Protocol::Sequence;
         let mut covered = self.machine.line.iter().filter(|item| item.seen && item.key <= key);
         // A peer says what is so.
-        let true_ = !cumulative || covered.all(|item| self.peer.received.contains(&item.key));
-        if !self.machine.up || !true_ {
+        let is_so = !cumulative || covered.all(|item| self.peer.received.contains(&item.key));
+        if !self.machine.up || !is_so {
             return;
         }
         self.puppet.say(&self.peer.acknowledgement(key));
