@@ -50,7 +50,7 @@ where
     let tally = Tally::default();
     // The sequence of a failure is printed; there is no place for a file beside an integration test.
     let config = Config {
-        cases: 256,
+        cases: 160,
         failure_persistence: None,
         ..Config::default()
     };

@@ -278,6 +278,11 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         let mut told = Vec::new();
         while let Poll::Ready(Some(event)) = self.session.poll_next_unpin(&mut cx) {
             told.push(self.read(event));
+            // A writer may come before the reader has moved what goes again.
+            if let Poll::Ready(Ok(())) = self.session.poll_ready_unpin(&mut cx) {
+                let written = self.puppet.sent_after(self.wire.len()).len();
+                assert_eq!(written, self.machine.wire.len(), "ready, and something older waits");
+            }
         }
         let _ = self.session.poll_flush_unpin(&mut cx);
         self.written();
