@@ -81,6 +81,8 @@ pub(crate) enum Which {
     Earlier(usize),
     /// Of what was given up.
     Late(usize),
+    /// Of what is still to be sent: the peer cannot mean it.
+    Unsent(usize),
     Unknown,
 }
 
@@ -103,6 +105,7 @@ fn op(mode: Mode, cancels: bool) -> impl Strategy<Value = Op> {
         5 => any::<usize>().prop_map(Which::UnderWay),
         2 => any::<usize>().prop_map(Which::Earlier),
         1 => any::<usize>().prop_map(Which::Late),
+        1 => any::<usize>().prop_map(Which::Unsent),
         1 => Just(Which::Unknown),
     ];
     let send = (replay, key, prop::option::weighted(0.1, 0..9u64), moment());

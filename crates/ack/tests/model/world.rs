@@ -228,9 +228,13 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
             Which::UnderWay(_) => under_way.filter(|key| received.contains(key)).collect(),
             Which::Earlier(_) => received.iter().copied().collect(),
             Which::Late(_) => received.intersection(&self.machine.graves).copied().collect(),
+            Which::Unsent(_) => {
+                let unsent = self.machine.line.iter().filter(|item| !item.seen);
+                unsent.map(|item| item.key).collect()
+            }
             Which::Unknown => Vec::new(),
         };
-        let (Which::UnderWay(at) | Which::Earlier(at) | Which::Late(at)) = which else {
+        let (Which::UnderWay(at) | Which::Earlier(at) | Which::Late(at) | Which::Unsent(at)) = which else {
             return self.acknowledge_key(0);
         };
         if let Some(&key) = keys.get(at % keys.len().max(1)) {
