@@ -56,7 +56,7 @@ impl<D> ExchangeLayer<D> {
     /// How long a dialogue may take by default: 10 s, beside the time that the dial may take.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Runs `dialogue` on each fresh connection. `name` is how [`Up`] and the failures call it.
+    /// Runs `dialogue` on each fresh connection. `name` is how [`Up`](crate::Up) and the failures call it.
     pub fn new<M>(name: &'static str, dialogue: D) -> Self
     where
         D: Dialogue<M>,
