@@ -53,6 +53,9 @@ impl<S, Me> AckLayer<S, Me> {
     /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each. Default
     /// [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
     ///
+    /// Keys that rise from message to message, as ids and sequence numbers do, cost the same in any window; keys in no
+    /// order cost the more the larger it is.
+    ///
     /// When the window is full the sink is not ready. It learns of a message's size only when it gets it, so the
     /// bytes may go over the limit by one message.
     #[must_use]
@@ -67,6 +70,9 @@ impl<S, Me> AckLayer<S, Me> {
     ///
     /// Then it comes back as `Dropped`: [`Expired`](tower_ws_core::DropReason::Expired) if it was never sent,
     /// [`Interrupted`](tower_ws_core::DropReason::Interrupted) if its outcome is unknown.
+    ///
+    /// So this is also the horizon of sending again: what a [peer has to
+    /// remember](crate#how-long-does-the-peer-have-to-remember) for an effect that is had once.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;

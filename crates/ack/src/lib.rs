@@ -85,13 +85,27 @@
 //!
 //! | mode | how to get it | must hold | may happen | must never happen |
 //! |---|---|---|---|---|
-//! | at most once | no layer, or nothing safe (the default of [`Bare`] and [`Sequence`]) | what may have been seen comes back as interrupted | a message has no effect | two effects |
-//! | at least once | everything safe: [`Bare::all_safe`], [`Sequence::all_safe`], `safe_methods(["*"])`, [`Replay::Safe`](tower_ws_core::Replay) | it is sent until it is acknowledged | two effects; a resend after the effect of a later message | a message is lost without a word |
-//! | effect once | at least once, and a peer that remembers the keys that it has seen: keys stay the same (no [`fresh_ids`](JsonRpc::fresh_ids)) | one effect, once acknowledged | the peer sees it twice, and acts once | two effects; a key used for two messages at a time |
+//! | at most once | no layer, or nothing safe (the default of [`Bare`] and [`Sequence`]) | what may have been seen is never sent again, and comes back as interrupted | a message has no effect | two effects; "not sent" for what was |
+//! | at least once | everything safe: [`Bare::all_safe`], [`Sequence::all_safe`], `safe_methods(["*"])`, [`Replay::Safe`](tower_ws_core::Replay) | it is sent until it is acknowledged, and nothing new passes it | two effects, at most a window of them for each connection lost; a resend after the effect of a later message | a message is lost without a word; acknowledged, and without effect |
+//! | effect once | at least once, and a peer that remembers the keys that it has seen (below): keys stay the same (no [`fresh_ids`](JsonRpc::fresh_ids)) | one effect, once acknowledged | the peer sees it twice, and acts once | two effects; a key used for two messages at a time; a resend that the peer may have forgotten |
 //!
 //! In all modes: what goes again goes in the original order; an acknowledgement ends a message once; each message that
 //! was accepted is acknowledged, comes back with a reason that is true, or, if nobody waits for it any more and it was
 //! written, is let go. When the session ends or time is over, at least once becomes "interrupted: outcome unknown".
+//!
+//! An acknowledgement proves what the peer means by it: received, applied or durable. The layer cannot know which.
+//!
+//! Each row is put to the test twice, under its name: `at_most_once`, `at_least_once` and `effect_once`. In `model.rs`
+//! of this crate a machine that is obviously right is stepped beside the layer; in `modes.rs` of the repository the
+//! ledger of a client over queue, ack and reconnect is held against that of a peer that crashes at random. In both,
+//! `effect_once_is_not_had_from_a_peer_that_forgets` shows that the condition is needed.
+//!
+//! ## How long does the peer have to remember?
+//!
+//! For [`AckLayer::timeout`] (60 s), and for as long as a message is on its way: nothing is handed to a socket again
+//! when so much time has passed since it was first handed down. Then it ends as interrupted, outcome unknown. The peer's
+//! memory has to outlive its restarts. Time in which this machine is suspended is not counted where the system's
+//! monotonic clock stands still meanwhile, as on Linux: if it may be, the peer has to remember for longer.
 //!
 //! ## Why was my message refused?
 //!
@@ -114,8 +128,8 @@ mod connection;
 mod handle;
 mod jsonrpc;
 mod layer;
-mod line;
 mod service;
+mod sorted;
 mod strategy;
 mod window;
 

@@ -1,12 +1,12 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket};
 
-use crate::{Keys, Stats, Strategy, line::Line};
+use crate::{Keys, Stats, Strategy, sorted::Sorted};
 
 /// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is passed in, and what
 /// there is to tell is left in a queue.
@@ -14,8 +14,8 @@ use crate::{Keys, Stats, Strategy, line::Line};
 pub(crate) struct Window<M, K> {
     limits: Limits,
     /// By the order in which they were accepted.
-    kept: Line<Kept<M, K>>,
-    index: BTreeMap<K, u64>,
+    kept: Sorted<u64, Kept<M, K>>,
+    index: Sorted<K, u64>,
     /// Which of them are to be handed down, first or again.
     due: BTreeSet<u64>,
     retired: Retired<K>,
@@ -60,8 +60,8 @@ where
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            kept: Line::new(),
-            index: BTreeMap::new(),
+            kept: Sorted::new(),
+            index: Sorted::new(),
             due: BTreeSet::new(),
             retired: Retired::new(),
             events: VecDeque::new(),
@@ -127,7 +127,7 @@ where
 
     /// The number of a message that is kept from now on; `None` if it is refused.
     fn keep(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) -> Option<u64> {
-        if self.index.contains_key(&key) || self.retired.contains(&key) {
+        if self.index.contains(&key) || self.retired.contains(&key) {
             let reason = DropReason::Refused("another message with its key is unacknowledged, or was given up lately");
             self.refuse(outgoing, reason);
             return None;
@@ -157,7 +157,7 @@ where
         S: Strategy<M, Key = K>,
     {
         while let Some(&serial) = self.due.first() {
-            let Some(kept) = self.kept.get(serial) else {
+            let Some(kept) = self.kept.get(&serial) else {
                 self.due.remove(&serial);
                 continue;
             };
@@ -177,13 +177,13 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let kept = self.kept.get_mut(serial)?;
+        let kept = self.kept.get_mut(&serial)?;
         let mut item = kept.outgoing.clone();
         if kept.ticket.may_have_been_seen() {
             kept.repeated = true;
             self.stats.resent += 1;
             if let Some((key, message)) = strategy.again(&kept.outgoing.message)
-                && !self.index.contains_key(&key)
+                && !self.index.contains(&key)
             {
                 item.message = message;
                 self.index.insert(key.clone(), serial);
@@ -202,7 +202,7 @@ where
 
     /// It could not be handed down after all.
     pub(crate) fn unsent(&mut self, serial: u64) {
-        if self.kept.get(serial).is_some() {
+        if self.kept.get(&serial).is_some() {
             self.due.insert(serial);
         }
     }
@@ -212,7 +212,7 @@ where
         let Some(&serial) = self.index.get(key) else {
             return false;
         };
-        let Some(kept) = self.kept.get(serial) else {
+        let Some(kept) = self.kept.get(&serial) else {
             return false;
         };
         match reason {
@@ -232,7 +232,7 @@ where
             Keys::UpTo(key) => {
                 let seen = self
                     .index
-                    .range(..=key)
+                    .up_to(&key)
                     .filter(|(_, serial)| self.may_be_acknowledged(**serial));
                 let keys: Vec<K> = seen.map(|(key, _)| key.clone()).collect();
                 if keys.is_empty() {
@@ -275,7 +275,7 @@ where
     /// Nobody can acknowledge what was not sent.
     fn may_be_acknowledged(&self, serial: u64) -> bool {
         self.kept
-            .get(serial)
+            .get(&serial)
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
@@ -285,18 +285,16 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let serials = self.kept.numbers();
+        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
         for serial in serials {
-            let Some(kept) = self.kept.get(serial) else { continue };
+            let Some(kept) = self.kept.get(&serial) else { continue };
             let seen = kept.ticket.may_have_been_seen();
-            if kept.is_abandoned() {
-                self.give_up(serial, DropReason::Cancelled);
-            } else if seen && !(replay && kept.may_go(strategy)) {
+            if seen && !(replay && kept.may_go(strategy)) {
                 self.give_up(serial, DropReason::Interrupted);
             } else if kept.overdue {
                 self.give_up(serial, DropReason::Expired);
-            } else if matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
-                // Abandoned since we looked.
+            } else if kept.is_abandoned() || matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
+                // It may have been abandoned since we looked.
                 self.give_up(serial, DropReason::Cancelled);
             } else {
                 self.due.insert(serial);
@@ -306,16 +304,10 @@ where
 
     /// There will not be another connection: gives everything back.
     pub(crate) fn end(&mut self) {
-        let serials = self.kept.numbers();
-        for serial in serials {
-            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
-            let reason = if abandoned {
-                DropReason::Cancelled
-            } else {
-                DropReason::Closed
-            };
-            self.give_up(serial, reason);
-        }
+        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
+        serials
+            .into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Closed));
     }
 
     /// Gives up what nobody waits for any more, to make room.
@@ -327,7 +319,7 @@ where
             .filter(|(serial, kept)| {
                 kept.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
             })
-            .map(|(serial, _)| serial)
+            .map(|(serial, _)| *serial)
             .collect();
         abandoned
             .into_iter()
@@ -342,7 +334,7 @@ where
         let due = self
             .due
             .iter()
-            .filter_map(|serial| self.kept.get(*serial)?.outgoing.deadline);
+            .filter_map(|serial| self.kept.get(serial)?.outgoing.deadline);
         first.into_iter().chain(due).min()
     }
 
@@ -350,21 +342,14 @@ where
     pub(crate) fn expire(&mut self, now: Instant) {
         let due = self.due.iter().copied();
         let due: Vec<u64> = due
-            .filter(|serial| self.kept.get(*serial).is_some_and(|kept| kept.unfit(now).is_some()))
+            .filter(|serial| self.kept.get(serial).is_some_and(|kept| kept.unfit(now).is_some()))
             .collect();
-        for serial in due {
-            let abandoned = self.kept.get(serial).is_some_and(Kept::is_abandoned);
-            let reason = if abandoned {
-                DropReason::Cancelled
-            } else {
-                DropReason::Expired
-            };
-            self.give_up(serial, reason);
-        }
+        due.into_iter()
+            .for_each(|serial| self.give_up(serial, DropReason::Expired));
         let over = self.kept.iter().take_while(|(_, kept)| kept.until <= now);
-        let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
+        let over: Vec<u64> = over.map(|(serial, _)| *serial).collect();
         for serial in over {
-            match self.kept.get_mut(serial) {
+            match self.kept.get_mut(&serial) {
                 Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
                 _ => self.give_up(serial, DropReason::Expired),
             }
@@ -374,6 +359,11 @@ where
     /// Lets go of a message, and says truthfully how it ended.
     fn give_up(&mut self, serial: u64, reason: DropReason) {
         let Some(kept) = self.remove(serial) else { return };
+        let reason = if kept.is_abandoned() {
+            DropReason::Cancelled
+        } else {
+            reason
+        };
         match reason {
             DropReason::Expired => self.stats.expired += 1,
             DropReason::Interrupted | DropReason::Closed if kept.ticket.may_have_been_seen() => {
@@ -397,7 +387,7 @@ where
     }
 
     fn remove(&mut self, serial: u64) -> Option<Kept<M, K>> {
-        let kept = self.kept.remove(serial)?;
+        let kept = self.kept.remove(&serial)?;
         self.index.remove(&kept.key);
         self.due.remove(&serial);
         self.stats.bytes -= kept.bytes;

@@ -14,7 +14,9 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Outgoing, Up, boxed};
+use crate::{
+    BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Measure, Outgoing, Talk, Unmeasured, boxed,
+};
 
 /// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and not merely open.
 ///
@@ -22,7 +24,9 @@ use crate::{BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Ou
 /// connection, before anything that waits above may go.
 ///
 /// ```
-/// use tower_ws_core::{ExchangeLayer, Failure, FailureKind, Talk};
+/// use std::time::Duration;
+///
+/// use tower_ws_core::{ExchangeLayer, Failure, FailureKind, Length, Talk};
 ///
 /// let login = ExchangeLayer::new("login", |mut talk: Talk<String>| async move {
 ///     talk.send("hello".to_owned()).await?;
@@ -31,29 +35,47 @@ use crate::{BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Ou
 ///         _ => Err(Failure::new(FailureKind::Auth, "the server did not welcome us")),
 ///     }
 /// });
+/// // Configured: less patience, and what comes in early is measured.
+/// let login = login.timeout(Duration::from_secs(2)).measure(Length);
 /// ```
 ///
 /// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and drops the
-/// connection. What comes in early and is [kept](Talk::keep) follows `Up`, at most [`Talk::ROOM`] messages.
+/// connection. What comes in early and is [kept](Talk::keep) follows `Up`, at most [`Talk::ROOM`] messages and
+/// [`Talk::BYTES`], as the [measure](Self::measure) has it.
 ///
 /// It does not retry: a layer above does. Dropping the future drops the connection.
 #[derive(Clone)]
-pub struct ExchangeLayer<D> {
+pub struct ExchangeLayer<D, Me = Unmeasured> {
     name: &'static str,
     dialogue: Arc<D>,
     timeout: Duration,
+    measure: Me,
 }
 
 impl<D> ExchangeLayer<D> {
     /// How long a dialogue may take by default: 10 s, beside the time that the dial may take.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Runs `dialogue`, a [`Dialogue`], on each fresh connection. `name` is how [`Up`] and the failures call it.
+    /// Runs `dialogue`, a [`Dialogue`], on each fresh connection. `name` is how [`Up`](crate::Up) and the failures call it.
     pub fn new(name: &'static str, dialogue: D) -> Self {
         Self {
             name,
             dialogue: Arc::new(dialogue),
             timeout: Self::TIMEOUT,
+            measure: Unmeasured,
+        }
+    }
+}
+
+impl<D, Me> ExchangeLayer<D, Me> {
+    /// Sets how the size of what comes in early is measured. Default: [`Unmeasured`], which lets 32 messages be kept.
+    #[must_use]
+    pub fn measure<N>(self, measure: N) -> ExchangeLayer<D, N> {
+        ExchangeLayer {
+            name: self.name,
+            dialogue: self.dialogue,
+            timeout: self.timeout,
+            measure,
         }
     }
 
@@ -65,7 +87,7 @@ impl<D> ExchangeLayer<D> {
     }
 }
 
-impl<D> fmt::Debug for ExchangeLayer<D> {
+impl<D, Me> fmt::Debug for ExchangeLayer<D, Me> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExchangeLayer")
             .field("name", &self.name)
@@ -74,8 +96,8 @@ impl<D> fmt::Debug for ExchangeLayer<D> {
     }
 }
 
-impl<S, D> Layer<S> for ExchangeLayer<D> {
-    type Service = Exchange<S, D>;
+impl<S, D, Me: Clone> Layer<S> for ExchangeLayer<D, Me> {
+    type Service = Exchange<S, D, Me>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Exchange {
@@ -84,6 +106,7 @@ impl<S, D> Layer<S> for ExchangeLayer<D> {
                 name: self.name,
                 dialogue: self.dialogue.clone(),
                 timeout: self.timeout,
+                measure: self.measure.clone(),
             },
         }
     }
@@ -110,105 +133,19 @@ where
     }
 }
 
-/// One dialogue on one fresh connection.
-pub struct Talk<M> {
-    connection: BoxConnection<M>,
-    up: Up,
-    early: VecDeque<Event<M>>,
-}
-
-impl<M> Talk<M> {
-    /// How many messages may be kept: 256.
-    pub const ROOM: usize = 256;
-
-    /// Sends a message and flushes it.
-    ///
-    /// # Errors
-    ///
-    /// The cause, if the connection ends first.
-    pub async fn send(&mut self, message: impl Into<Outgoing<M>>) -> Result<(), Failure> {
-        let mut message = Some(message.into());
-        let sent = poll_fn(|cx| {
-            std::task::ready!(self.connection.as_mut().poll_ready(cx))?;
-            if let Some(message) = message.take() {
-                self.connection.as_mut().start_send(message)?;
-            }
-            self.connection.as_mut().poll_flush(cx)
-        })
-        .await;
-        match sent {
-            Ok(()) => Ok(()),
-            // The sink only says that it is closed. The stream knows why.
-            Err::<(), BoxError>(_) => loop {
-                let message = self.recv().await?;
-                self.keep(message)?;
-            },
-        }
-    }
-
-    /// Receives the next message.
-    ///
-    /// # Errors
-    ///
-    /// The cause, if the connection ends first, or if what was sent was dropped below.
-    pub async fn recv(&mut self) -> Result<M, Failure> {
-        loop {
-            return match self.next().await {
-                Some(Event::Message(message)) => Ok(message),
-                Some(Event::Down(down)) => Err(down.cause),
-                Some(Event::Dropped(_, reason)) => Err(Failure::new(
-                    FailureKind::Policy,
-                    "a message of the opening dialogue was dropped",
-                )
-                .with_source(reason)),
-                Some(_) => continue,
-                None => Err(Failure::new(FailureKind::Network, "the connection ended")),
-            };
-        }
-    }
-
-    /// Keeps a message that is not for this dialogue: it follows `Up`.
-    ///
-    /// # Errors
-    ///
-    /// When there are [`ROOM`](Self::ROOM) of them already: a peer that talks so much first never finishes.
-    pub fn keep(&mut self, message: M) -> Result<(), Failure> {
-        if self.early.len() >= Self::ROOM {
-            let text = format!("the peer sent more than {} messages before it answered", Self::ROOM);
-            return Err(Failure::new(FailureKind::Policy, text).with_disposition(crate::Disposition::Backoff));
-        }
-        self.early.push_back(Event::Message(message));
-        Ok(())
-    }
-
-    /// What will go up when the dialogue succeeds: mark it as resumed, leave in its extensions what was learnt.
-    pub fn up(&mut self) -> &mut Up {
-        &mut self.up
-    }
-
-    async fn next(&mut self) -> Option<Event<M>> {
-        poll_fn(|cx| self.connection.as_mut().poll_next(cx)).await
-    }
-}
-
-impl<M> fmt::Debug for Talk<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Talk").field("up", &self.up).finish_non_exhaustive()
-    }
-}
-
 /// The service of [`ExchangeLayer`].
 #[derive(Clone, Debug)]
-pub struct Exchange<S, D> {
+pub struct Exchange<S, D, Me = Unmeasured> {
     inner: S,
-    layer: ExchangeLayer<D>,
+    layer: ExchangeLayer<D, Me>,
 }
 
-impl<S, D, T, C> Service<T> for Exchange<S, D>
+impl<S, D, Me, T, C> Service<T> for Exchange<S, D, Me>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
     D: Dialogue<C::Message> + 'static,
+    Me: Measure<C::Message> + Clone + Send + 'static,
 {
     type Response = Exchanged<C::Message>;
     type Error = BoxError;
@@ -221,9 +158,10 @@ where
     fn call(&mut self, target: T) -> Self::Future {
         let dial = self.inner.call(target);
         let (name, dialogue, limit) = (self.layer.name, self.layer.dialogue.clone(), self.layer.timeout);
+        let measure = Box::new(self.layer.measure.clone());
         ExchangeFuture(Box::pin(async move {
             let connection = boxed(dial.await.map_err(Into::into)?);
-            let opened = tokio::time::timeout(limit, open(connection, &*dialogue, name)).await;
+            let opened = tokio::time::timeout(limit, open(connection, measure, &*dialogue, name)).await;
             Ok(opened.unwrap_or_else(|_| {
                 let text = format!("the opening dialogue `{name}` was not done within {limit:?}");
                 Err(Failure::new(FailureKind::Timeout, text))
@@ -232,7 +170,12 @@ where
     }
 }
 
-async fn open<M, D>(mut connection: BoxConnection<M>, dialogue: &D, name: &'static str) -> Result<Exchanged<M>, Failure>
+async fn open<M, D>(
+    mut connection: BoxConnection<M>,
+    measure: Box<dyn Measure<M> + Send>,
+    dialogue: &D,
+    name: &'static str,
+) -> Result<Exchanged<M>, Failure>
 where
     D: Dialogue<M>,
 {
@@ -246,16 +189,8 @@ where
             ));
         }
     };
-    let talk = Talk {
-        connection,
-        up,
-        early: VecDeque::new(),
-    };
-    let Talk {
-        connection,
-        up,
-        mut early,
-    } = dialogue.open(talk).await?;
+    let talk = Talk::new(connection, up, measure);
+    let (connection, up, mut early) = dialogue.open(talk).await?.into_parts();
     early.push_front(Event::Up(up));
     Ok(Exchanged { connection, early })
 }

@@ -114,7 +114,8 @@
 //!    `None`, and no unread message is lost. Dropping a connection aborts it.
 //! 7. Conservation. Every message that a sink accepts ends exactly once: written, [`Delivered`](Event::Delivered),
 //!    `Dropped` with a reason, or handed back when the session ends. A sink's only error is [`Closed`]; why, `Down`
-//!    says. [Tickets](Ticket) move only forward.
+//!    says. [Tickets](Ticket) move only forward. Whoever aborts a connection, by dropping it, asks for no account: what
+//!    its socket had not taken, at most 16 control messages, goes without an event. Health does so with a dead peer.
 //! 8. A service that is ready goes with the call; a clone of it is not ready.
 //! 9. Wrapping is transparent where the layer has nothing to say, and order is kept in each lane.
 //! 10. Cancelling is safe at every await.
@@ -139,6 +140,7 @@ mod outgoing;
 mod pack;
 mod probe;
 mod progress;
+mod talk;
 mod ticket;
 mod wire;
 
@@ -153,16 +155,17 @@ pub use self::{
     disposition::Disposition,
     event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
     excerpt::Excerpt,
-    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Talk},
+    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged},
     failure::{Close, Failure, FailureKind, RetryAfter, find},
     halves::Halves,
     lift::Lift,
     map::{MapConnection, Wrap},
-    measure::{Length, Measure},
+    measure::{Length, Measure, Unmeasured},
     outgoing::{Lane, Outgoing, Replay},
     pack::{Pack, Verbatim},
     probe::Probe,
     progress::Progress,
+    talk::Talk,
     ticket::{Phase, Ticket},
     wire::{Plain, Wire},
 };

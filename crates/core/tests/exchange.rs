@@ -100,6 +100,43 @@ async fn a_peer_that_never_comes_to_the_point_is_left() {
     );
 }
 
+/// How many messages of so many bytes come after `Up`; `None` if they were too much.
+async fn kept<Me>(layer: ExchangeLayer<fn(Talk<String>) -> Login, Me>, messages: usize, bytes: usize) -> Option<usize>
+where
+    Me: Measure<String> + Clone + Send + 'static,
+{
+    let (transport, mut listener) = memory::channel(8);
+    let dial = tokio::spawn(layer.layer(transport).oneshot(()));
+    let mut peer = listener.accept().await.unwrap();
+    for _ in 0..messages {
+        // Whoever has had enough reads no more.
+        let _ = peer.send("x".repeat(bytes)).await;
+    }
+    let _ = peer.send("welcome".to_owned()).await;
+    let mut connection = dial.await.unwrap().ok()?;
+    assert!(matches!(connection.next().await, Some(Event::Up(_))));
+    drop(peer);
+    let early = connection.take_while(|event| std::future::ready(matches!(event, Event::Message(_))));
+    Some(early.count().await)
+}
+
+type Login = futures_core::future::BoxFuture<'static, Result<Talk<String>, Failure>>;
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+    const MIB: usize = 1024 * 1024;
+    let layer = || ExchangeLayer::new("login", (|talk| Box::pin(login(talk))) as fn(Talk<String>) -> Login);
+    let measured = || layer().measure(Length);
+    assert_eq!(kept(measured(), Talk::<()>::ROOM, 1).await, Some(Talk::<()>::ROOM));
+    assert_eq!(kept(measured(), Talk::<()>::ROOM + 1, 1).await, None);
+    assert_eq!(kept(measured(), 16, MIB).await, Some(16));
+    assert_eq!(kept(measured(), 17, MIB).await, None);
+    // Of what is not measured only a few are kept, however small.
+    let few = Talk::<()>::BYTES / Unmeasured::BYTES;
+    assert_eq!(kept(layer(), few, 1).await, Some(few));
+    assert_eq!(kept(layer(), few + 1, 1).await, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_conforms() {
     conformance::layer(ExchangeLayer::new("nothing", |talk: Talk<String>| async { Ok(talk) })).await;

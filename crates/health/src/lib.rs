@@ -113,6 +113,8 @@
 //! - It does not keep a connection alive in the eyes of a proxy that wants to see bytes *sent* on a connection on which
 //!   only this side listens: probes go out only in silence.
 //! - It does not watch a connection that is being closed, and none that nobody reads.
+//! - It does not account for the control messages (16 at most) that a dead peer's socket had not taken: they are aborted
+//!   with it. Health keeps no copies, and whoever holds them is dropped.
 //! - It does not wake an idle process but for its timer: once in each interval.
 //!
 //! # Logs

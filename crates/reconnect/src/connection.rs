@@ -14,7 +14,7 @@ use tower_ws_core::{
     BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up,
 };
 
-use crate::{Backoff, Policy, dialer::Dialer};
+use crate::{Backoff, Policy, closer::Closer, dialer::Dialer};
 
 /// A session: a connection that redials below itself.
 ///
@@ -78,12 +78,12 @@ enum Link {
 }
 
 /// The connection is being closed by this side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Leaving {
     /// The session ends.
     ForGood,
-    /// A handle asked for it. The reader closes the inner sink, until that is `done`.
-    ToRedial { why: &'static str, done: bool },
+    /// A handle asked for it. Whoever reads closes the inner sink.
+    ToRedial { why: &'static str, closer: Closer },
 }
 
 impl<S, T, P> ReconnectConnection<S, T, P>
@@ -225,16 +225,16 @@ where
     }
 
     /// While connected, does what the handles ask for: closes, in order, so that nothing below is lost.
-    fn poll_leave(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    fn poll_leave(self: Pin<&mut Self>, cx: &Context<'_>) {
         let this = self.project();
         if let Some(why) = this.dialer.asked_to_leave() {
-            this.leaving.get_or_insert(Leaving::ToRedial { why, done: false });
+            this.leaving.get_or_insert_with(|| Leaving::ToRedial {
+                why,
+                closer: Closer::new(),
+            });
         }
-        if let (Some(Leaving::ToRedial { done, .. }), Some(inner)) = (this.leaving, this.inner.as_pin_mut())
-            && !*done
-        {
-            // Whether it could say goodbye, the events tell.
-            *done = inner.poll_close(cx).is_ready();
+        if let (Some(Leaving::ToRedial { closer, .. }), Some(inner)) = (this.leaving, this.inner.as_pin_mut()) {
+            closer.poll(inner, cx);
         }
     }
 

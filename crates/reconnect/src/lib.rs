@@ -163,6 +163,7 @@
 
 mod backoff;
 mod budget;
+mod closer;
 mod connection;
 mod dialer;
 mod error;

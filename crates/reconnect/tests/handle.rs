@@ -2,12 +2,17 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use futures_util::{SinkExt, StreamExt};
-use support::{Act, Net, down, is_pending, refused, status, up};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use support::{Act, Link, Net, down, is_pending, refused, status, up};
 use tokio::time::{Instant, sleep};
-use tower_ws_core::{Event, Failure, FailureKind, RetryAfter};
+use tower::{Layer, ServiceExt};
+use tower_ws_core::{BoxError, Event, Failure, FailureKind, Outgoing, RetryAfter};
 use tower_ws_reconnect::{Decision, Handle, History, ReconnectLayer, State};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -211,4 +216,68 @@ async fn asking_again_tells_nothing_new() {
     // Connecting, backing off; and perhaps once more for the delay that is cut short.
     assert!((2..=3).contains(&transitions.len()), "{}", transitions.len());
     assert!(transitions.try_recv().is_ok());
+}
+
+/// Closing wakes whoever reads, each time: a layer may begin a deadline in `poll_close`, which the reader has to see to.
+#[pin_project::pin_project]
+struct WakesItsReader {
+    #[pin]
+    inner: Link,
+    reader: Option<Waker>,
+    polls: usize,
+}
+
+impl Stream for WakesItsReader {
+    type Item = Event<String>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.project();
+        *this.reader = Some(cx.waker().clone());
+        *this.polls += 1;
+        assert!(*this.polls < 50, "it spins");
+        this.inner.poll_next(cx)
+    }
+}
+
+impl Sink<Outgoing<String>> for WakesItsReader {
+    type Error = BoxError;
+
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<String>) -> Result<(), BoxError> {
+        self.project().inner.start_send(item)
+    }
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.project().inner.poll_ready(cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let this = self.project();
+        // The goodbye does not get through: only the deadline below ends it.
+        let _ = this.inner.poll_close(cx);
+        if let Some(reader) = this.reader.take() {
+            reader.wake();
+        }
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_does_not_spin_over_a_layer_that_wakes_its_reader() {
+    let net = Net::accepting();
+    let service = net.service().map_response(|inner| WakesItsReader {
+        inner,
+        reader: None,
+        polls: 0,
+    });
+    let (layer, handle) = ReconnectLayer::pair();
+    let mut session = layer.layer(service).oneshot(()).await.unwrap();
+    up(&mut session).await;
+    net.peer().deafen();
+    handle.reconnect_now();
+    assert!(down(&mut session).await.will_retry);
+    up(&mut session).await;
 }

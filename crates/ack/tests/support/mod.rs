@@ -1,4 +1,5 @@
 //! A connection on strings: the test says what comes up, and sees what went down.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     collections::VecDeque,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use futures_util::{Sink, Stream};
+use tokio::time::Instant;
 use tower_ws_core::{BoxError, Close, Down, DropReason, Event, Failure, FailureKind, Outgoing, Up};
 
 #[derive(Clone, Debug, Default)]
@@ -77,6 +79,11 @@ impl Puppet {
         self.edit(|state| state.sent.clone())
     }
 
+    /// What has been sent after so many.
+    pub(crate) fn sent_after(&self, messages: usize) -> Vec<String> {
+        self.edit(|state| state.sent[messages..].to_vec())
+    }
+
     pub(crate) fn flushes(&self) -> usize {
         self.edit(|state| state.flushes)
     }
@@ -125,11 +132,21 @@ impl Sink<Outgoing<String>> for Puppet {
                 .push_back(Some(Event::Dropped(item, DropReason::Disconnected)));
             return Ok(());
         }
-        state.room = state.room.saturating_sub(1);
+        // The last look, as the lift has it.
+        if item.is_expired(Instant::now()) {
+            state.events.push_back(Some(Event::Dropped(item, DropReason::Expired)));
+            return Ok(());
+        }
         if let Some(ticket) = &item.ticket {
             ticket.enter(state.epoch);
-            assert!(ticket.mark_sent(), "what must not be written was handed down");
+            if !ticket.mark_sent() {
+                state
+                    .events
+                    .push_back(Some(Event::Dropped(item, DropReason::Cancelled)));
+                return Ok(());
+            }
         }
+        state.room = state.room.saturating_sub(1);
         state.sent.push(item.message);
         Ok(())
     }
