@@ -133,6 +133,7 @@ pub mod jsonrpc;
 mod lift;
 mod map;
 mod measure;
+mod order;
 mod outbox;
 mod outgoing;
 mod probe;
@@ -156,6 +157,7 @@ pub use self::{
     lift::Lift,
     map::{MapConnection, Wrap},
     measure::{Length, Measure},
+    order::{Place, WrongOrder},
     outgoing::{Lane, Outgoing, Replay},
     probe::Probe,
     progress::Progress,
