@@ -38,9 +38,10 @@ use Place::{Above, Below, Once};
 /// its rules itself, with what stands below it.
 const EXCHANGE: &str = "exchange";
 
-/// The rules. A pair gets in here if in the wrong order one of the two cannot do what it is there for, or does harm. Where
-/// it merely does less, the order is the application's choice. A name that is not in here may stand anywhere.
-#[rustfmt::skip]
+/// The rules. A pair gets in here if in the wrong order one of the two cannot do what it is there for, or does harm; also if
+/// only a third layer makes it so, since that may be added any day. Where it merely does less, the order is the
+/// application's choice. A name that is not in here may stand anywhere.
+#[rustfmt::skip] // One row, one line.
 const RULES: &[Rule] = &[
     // What a session needs once, and what each connection needs anew.
     Rule("queue", Above, "reconnect", "what waits in it would come back with each connection, rather than wait for the next"),
@@ -55,20 +56,20 @@ const RULES: &[Rule] = &[
     Rule("mcp", Below, "reconnect", "only the first connection would be initialized"),
     Rule(EXCHANGE, Below, "reconnect", "only the first connection would begin with its dialogue"),
     // What is new, what goes again.
-    Rule("queue", Above, "ack", "what is sent again would wait behind what is new, and the time of what waits would run as if it were sent"),
+    Rule("queue", Above, "ack", "what is sent again would wait behind what is new"),
     Rule("ack", Above, "crypto", "it would look for the ids of messages that are encrypted"),
     // A verdict takes the connection below away with all that is in it.
     Rule("health", Below, "queue", "its verdict would take along what waits in the queue, without a word"),
     Rule("health", Below, "ack", "its verdict would take along what is kept, without a word"),
-    Rule("health", Below, "rate-limit", "its probes would wait for a token, and a pause of the limit would look like silence of the peer"),
+    Rule("health", Below, "rate-limit", "a pause of the limit would look like silence of the peer"),
     // What an endpoint is to be blamed for has to pass failover.
     Rule("health", Below, "failover", "an endpoint that is dead would not be passed over"),
     Rule("auth", Below, "failover", "an endpoint that refuses the credentials would not be passed over"),
     Rule("mcp", Below, "failover", "an endpoint that cannot be initialized would not be passed over"),
     Rule(EXCHANGE, Below, "failover", "an endpoint that fails in the dialogue would not be passed over"),
     // Two of a kind that act on the same thing.
-    Rule("ack", Once, "ack", "both would send the same message again"),
-    Rule("reconnect", Once, "reconnect", "the upper one would replace the lower at its first outage, with its policy, its budget and its handle"),
+    Rule("ack", Once, "ack", "both would keep the same message, and send it again"),
+    Rule("reconnect", Once, "reconnect", "the upper one would drop the lower at the first outage, and with it what it was told"),
 ];
 
 /// Looks for the first rule that these layers break, named innermost first.
