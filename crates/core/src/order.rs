@@ -43,6 +43,9 @@ const EXCHANGE: &str = "exchange";
 /// application's choice. A name that is not in here may stand anywhere.
 #[rustfmt::skip] // One row, one line.
 const RULES: &[Rule] = &[
+    // Two of a kind that act on the same thing. First, since such a stack breaks other rules as well.
+    Rule("ack", Once, "ack", "both would keep the same message, and send it again"),
+    Rule("reconnect", Once, "reconnect", "the upper one would drop the lower at the first outage, and with it what it was told"),
     // What a session needs once, and what each connection needs anew.
     Rule("queue", Above, "reconnect", "what waits in it would come back with each connection, rather than wait for the next"),
     Rule("ack", Above, "reconnect", "what it keeps would come back with each connection, and never be sent again"),
@@ -67,9 +70,6 @@ const RULES: &[Rule] = &[
     Rule("auth", Below, "failover", "an endpoint that refuses the credentials would not be passed over"),
     Rule("mcp", Below, "failover", "an endpoint that cannot be initialized would not be passed over"),
     Rule(EXCHANGE, Below, "failover", "an endpoint that fails in the dialogue would not be passed over"),
-    // Two of a kind that act on the same thing.
-    Rule("ack", Once, "ack", "both would keep the same message, and send it again"),
-    Rule("reconnect", Once, "reconnect", "the upper one would drop the lower at the first outage, and with it what it was told"),
 ];
 
 /// Looks for the first rule that these layers break, named innermost first.
