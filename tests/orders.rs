@@ -11,6 +11,10 @@ mod support;
 use std::{collections::BTreeSet, fmt};
 
 use fastrand::Rng;
+use futures_util::{
+    SinkExt, StreamExt,
+    future::{poll_fn, poll_immediate, ready},
+};
 use layers::{Bench, Boxed, Erase, NAMES};
 use session::{Connecting, Tally, session};
 use support::{
@@ -21,7 +25,7 @@ use support::{
 use tower::{Layer, ServiceExt};
 use tower_ws::{
     client::ClientLayer,
-    core::{BoxError, Failure, FailureKind, Place, WrongOrder, find},
+    core::{BoxError, Event, Failure, FailureKind, Place, WrongOrder, find},
     reconnect::ReconnectLayer,
     transport::{JsonText, memory},
 };
@@ -207,6 +211,40 @@ async fn each_wrong_pair_is_refused_by_its_names() {
         let named = refusal(&Order(vec![lower, upper]), 1).await;
         assert_eq!(pair(&named), (upper, lower), "{named}");
     }
+}
+
+// === why ===
+
+/// Sends into a connection whose peer reads nothing, until health has given its verdict. Returns how many messages
+/// neither came back nor reached the peer.
+async fn vanished(names: &[&'static str]) -> usize {
+    let (memory, mut listener) = memory::channel::<String>(4);
+    let mut bench = Bench::random(ReconnectLayer::new(), &mut Rng::with_seed(1));
+    // Sooner than the transport's own deadline for a write.
+    bench.wait = 5 * SECOND;
+    let dial = bench.stack(names, memory.erase()).oneshot(());
+    let (session, peer) = tokio::join!(within(60 * SECOND, dial), listener.accept());
+    let (mut session, peer) = (session.unwrap(), peer.unwrap());
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    let mut accepted = 0;
+    while let Some(ready) = poll_immediate(poll_fn(|cx| session.poll_ready_unpin(cx))).await {
+        ready.unwrap();
+        session.start_send_unpin(format!("{accepted}").into()).unwrap();
+        accepted += 1;
+    }
+    let mut back = 0;
+    while let Some(event) = within(600 * SECOND, session.next()).await {
+        back += usize::from(matches!(event, Event::Dropped(..)));
+    }
+    let arrived = within(60 * SECOND, peer.take_while(|said| ready(said.is_ok())).count()).await;
+    assert!(accepted > 4, "the queue holds some");
+    accepted - back - arrived
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_above_a_queue_takes_messages_along() {
+    assert_eq!(vanished(&["queue", "health"]).await, 0);
+    assert!(vanished(&["health", "queue"]).await > 0);
 }
 
 // === the laws ===

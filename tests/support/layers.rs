@@ -1,6 +1,9 @@
 //! Every layer by its name, and stacks of them put together at run time.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use fastrand::Rng;
 use futures_util::{StreamExt, future::BoxFuture};
@@ -44,6 +47,8 @@ pub(crate) struct Bench {
     reconnect: ReconnectLayer,
     queue: usize,
     window: usize,
+    /// Of health: how long it waits to ask, and then for an answer.
+    pub(crate) wait: Duration,
     /// What opens a connection says nothing.
     pub(crate) silent: bool,
 }
@@ -56,6 +61,7 @@ impl Bench {
             reconnect,
             queue: rng.usize(1..60),
             window: rng.usize(1..60),
+            wait: HealthLayer::INTERVAL,
             silent: false,
         }
     }
@@ -81,10 +87,10 @@ impl Bench {
             "reconnect" => over(self.reconnect.clone(), inner),
             "failover" => failover(inner),
             "connection-metrics" => over(MetricsLayer::connection(), inner),
-            "health" => over(
-                HealthLayer::new(probe_fn(question, |said: &String| answer(said))),
-                inner,
-            ),
+            "health" => {
+                let probe = probe_fn(question, |said: &String| answer(said));
+                over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)
+            }
             "hello" if self.silent => over(ExchangeLayer::new("hello", |talk| async { Ok(talk) }), inner),
             "hello" => over(ExchangeLayer::new("hello", greeting()), inner),
             "own" => over(MapResponseLayer::new(named), inner),
