@@ -16,8 +16,8 @@ use crate::{Client, ClientLayer, Inbound};
 
 /// Makes clients: a service from a target to a [`Client`] and its [`Inbound`].
 ///
-/// It waits until the first connection is up and spawns the driver on the runtime that polls it. If the layers below stand in
-/// an [order that cannot work](tower_ws_core::Up::check_order) it fails instead.
+/// It waits until the first connection is up and spawns the driver on the runtime that polls it. If the layers below stand
+/// in an [order that cannot work](tower_ws_core::Up::check_order) it fails instead.
 #[derive(Clone, Debug)]
 pub struct MakeClient<S, K> {
     inner: S,

@@ -8,6 +8,7 @@
 //!
 //! - the contract: [`Connection`], [`Outgoing`], [`Event`], [`Ticket`];
 //! - why things fail and what to do about it: [`Failure`], [`Disposition`];
+//! - which orders of a stack cannot work, and why: [`Up::check_order`], [`WrongOrder`];
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
 //! - [`ExchangeLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
