@@ -255,9 +255,10 @@ async fn stock_retries_on_calls() {
     server.cut(Cut::Rst);
     while !matches!(bounded(inbound.next()).await, Some(Incoming::Down(_))) {}
     // Each attempt ends unsent, until the server is back.
-    let request = Request::new("call").params(&json!(7)).unwrap().timeout(millis(50));
+    let request = Request::new("call").params(&json!(7)).unwrap().timeout(millis(400));
     let (answer, ()) = tokio::join!(bounded(retry.oneshot(request)), async {
-        tokio::time::sleep(millis(400)).await;
+        // In the middle of an attempt: one whose time is up just when it was sent would not be retried.
+        tokio::time::sleep(SECOND).await;
         server.listen().unwrap();
     });
     assert_eq!(answer.unwrap().result::<u8>().unwrap(), 7);

@@ -17,7 +17,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::codec::{Framed, LinesCodec};
-use tower_ws::transport::memory;
+use tower_ws::{
+    core::{Failure, FailureKind, Talk, jsonrpc::Ids},
+    transport::memory,
+};
 
 use super::{SECOND, millis};
 
@@ -284,4 +287,24 @@ fn push(rng: &mut Rng, book: &Book, odd: bool) -> String {
             json!({ "jsonrpc": "2.0", "method": "push", "params": { "n": ledger.pushed } }).to_string()
         }
     }
+}
+
+/// What a client says first on each connection, with an id from the session's counter.
+pub(crate) async fn hello(mut talk: Talk<String>, ids: Ids) -> Result<Talk<String>, Failure> {
+    let id = ids.next_id();
+    talk.send(json!({ "jsonrpc": "2.0", "id": id, "method": "hello" }).to_string())
+        .await?;
+    loop {
+        let message = talk.recv().await?;
+        let said: Value = serde_json::from_str(&message).unwrap_or_default();
+        if said["jsonrpc"] == "2.0" && said["id"] == id && said.get("method").is_none() {
+            break;
+        }
+        if said.get("result").is_some() || !said.is_object() {
+            return Err(Failure::new(FailureKind::Protocol, "that is no way to begin"));
+        }
+        talk.keep(message)?;
+    }
+    talk.up().extensions.insert(ids);
+    Ok(talk)
 }

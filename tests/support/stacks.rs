@@ -1,29 +1,26 @@
 //! The stacks that the contract holds for, each over a server's door.
 
-use std::{future::Future, pin::Pin};
-
 use fastrand::Rng;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::MapResponseLayer};
 use tower_ws::{
-    Client, Inbound,
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
-    core::{BoxError, ExchangeLayer, Failure, FailureKind, Talk, boxed, jsonrpc::Ids},
+    core::{ExchangeLayer, boxed, jsonrpc::Ids},
     metrics::MetricsLayer,
     queue::QueueLayer,
     reconnect::ReconnectLayer,
     transport::{JsonText, lines::LinesLayer, memory},
 };
 
-use crate::support::{
-    SECOND,
-    peer::{Door, pipe},
+use crate::{
+    session::Connecting,
+    support::{
+        SECOND,
+        peer::{Door, hello, pipe},
+    },
 };
 
-/// A stack on the point of connecting.
-pub(crate) type Connecting = Pin<Box<dyn Future<Output = Result<(Client, Inbound), BoxError>> + Send>>;
 /// Puts a stack together over a server's door.
 pub(crate) type Build = fn(ClientLayer<JsonText>, ReconnectLayer, &mut Rng) -> (Door, Connecting);
 
@@ -114,23 +111,4 @@ pub(crate) fn with_all(client: ClientLayer<JsonText>, reconnect: ReconnectLayer,
         .layer(MetricsLayer::connection())
         .service(memory);
     (Door::Memory(listener), Box::pin(stack.oneshot(())))
-}
-
-async fn hello(mut talk: Talk<String>, ids: Ids) -> Result<Talk<String>, Failure> {
-    let id = ids.next_id();
-    talk.send(json!({ "jsonrpc": "2.0", "id": id, "method": "hello" }).to_string())
-        .await?;
-    loop {
-        let message = talk.recv().await?;
-        let said: Value = serde_json::from_str(&message).unwrap_or_default();
-        if said["id"] == id && said.get("method").is_none() {
-            break;
-        }
-        if said.get("result").is_some() || !said.is_object() {
-            return Err(Failure::new(FailureKind::Protocol, "that is no way to begin"));
-        }
-        talk.keep(message)?;
-    }
-    talk.up().extensions.insert(ids);
-    Ok(talk)
 }

@@ -51,7 +51,7 @@ pub struct Driver<C, K> {
     down: bool,
     closing: bool,
     /// Why this side ends the session, if nobody asked it to.
-    overrun: Option<Failure>,
+    own_cause: Option<Failure>,
     /// How many messages of the peer's made no sense.
     senseless: u64,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -95,7 +95,7 @@ where
             end_cause: EndCause::new(),
             down: false,
             closing: false,
-            overrun: None,
+            own_cause: None,
             senseless: 0,
             sleep: None,
         }
@@ -111,6 +111,11 @@ where
             },
             Event::Up(up) => {
                 let this = self.as_mut().project();
+                if let Err(wrong) = up.check_order() {
+                    tracing::error!(%wrong, "the session cannot work");
+                    this.own_cause.get_or_insert(wrong.into());
+                    *this.closing = true;
+                }
                 *this.epoch = up.epoch;
                 *this.down = false;
                 *this.cause = None;
@@ -119,8 +124,8 @@ where
             }
             Event::Down(mut down) => {
                 let this = self.as_mut().project();
-                if let (Some(overrun), false) = (&this.overrun, down.will_retry) {
-                    down.cause = overrun.clone();
+                if let (Some(cause), false) = (&this.own_cause, down.will_retry) {
+                    down.cause = cause.clone();
                 }
                 *this.dirty = false;
                 *this.control_given = 0;
@@ -213,7 +218,7 @@ where
                 let this = self.project();
                 let text = "the application did not read what came in fast enough, and asked to end then";
                 tracing::error!("{text}");
-                this.overrun
+                this.own_cause
                     .get_or_insert_with(|| Failure::new(FailureKind::Policy, text));
                 *this.closing = true;
             }
@@ -367,7 +372,7 @@ where
 
     /// The session is over, however it came about.
     fn end(mut self: Pin<&mut Self>) {
-        let known = self.overrun.as_ref().or(self.end_cause.get());
+        let known = self.own_cause.as_ref().or(self.end_cause.get());
         let cause = match known {
             // Closed between two connections: why the last one went down is another story.
             None if self.closing && self.down => Some(Failure::closed_locally()),

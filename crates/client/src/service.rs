@@ -16,7 +16,8 @@ use crate::{Client, ClientLayer, Inbound};
 
 /// Makes clients: a service from a target to a [`Client`] and its [`Inbound`].
 ///
-/// It waits until the first connection is up and spawns the driver on the runtime that polls it.
+/// It waits until the first connection is up and spawns the driver on the runtime that polls it. If the layers below stand
+/// in an [order that cannot work](tower_ws_core::Up::check_order) it fails instead.
 #[derive(Clone, Debug)]
 pub struct MakeClient<S, K> {
     inner: S,
@@ -54,6 +55,7 @@ where
                 Some(Event::Down(down)) => return Err(down.cause.into()),
                 _ => return Err(Failure::of("the connection did not come up first").into()),
             };
+            up.check_order().map_err(Failure::from)?;
             let ids = up.extensions.get::<Ids>().cloned().unwrap_or_default();
             let (client, inbound, driver) = layer.pair_with(connection, ids);
             let mut driver = Box::pin(driver);

@@ -5,7 +5,7 @@ use std::{
 
 use http::Extensions;
 
-use crate::{Failure, Outgoing};
+use crate::{Failure, Outgoing, WrongOrder, order};
 
 /// What a connection says, in order.
 ///
@@ -76,6 +76,28 @@ impl Up {
     pub fn through(mut self, layer: &'static str) -> Self {
         self.layers.push(layer);
         self
+    }
+
+    /// Whether the layers below stand in an order that can work. Whoever stands on top asks, at the first `Up`.
+    ///
+    /// The client does so by itself. A library that uses the `Sink + Stream` without a client asks in one line:
+    ///
+    /// ```
+    /// # fn connected(event: tower_ws_core::Event<String>) -> Result<(), tower_ws_core::Failure> {
+    /// if let tower_ws_core::Event::Up(up) = &event {
+    ///     up.check_order()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Only names that are known are judged: a layer of the application's own may stand anywhere.
+    ///
+    /// # Errors
+    ///
+    /// Names the first layer that stands where it cannot do its work, says why, and where it belongs. As a [`Failure`] it is
+    /// [`Local`](crate::FailureKind::Local) and [final](crate::Disposition::Final).
+    pub fn check_order(&self) -> Result<(), WrongOrder> {
+        order::check(&self.layers)
     }
 }
 

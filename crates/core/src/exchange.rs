@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Measure, Outgoing, Talk, Unmeasured, boxed,
+    BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Measure, Outgoing, Talk, Unmeasured, boxed, order,
 };
 
 /// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and not merely open.
@@ -42,6 +42,9 @@ use crate::{
 /// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and drops the
 /// connection. What comes in early and is [kept](Talk::keep) follows `Up`, at most [`Talk::ROOM`] messages and
 /// [`Talk::BYTES`], as the [measure](Self::measure) has it.
+///
+/// Above reconnect or failover it fails with [`WrongOrder`](crate::WrongOrder), for good: there it would run once only, or
+/// fail an endpoint that nobody passes over.
 ///
 /// It does not retry: a layer above does. Dropping the future drops the connection.
 #[derive(Clone)]
@@ -180,7 +183,10 @@ where
     D: Dialogue<M>,
 {
     let up = match poll_fn(|cx| connection.as_mut().poll_next(cx)).await {
-        Some(Event::Up(up)) => up.through(name),
+        Some(Event::Up(up)) => {
+            order::check_exchange(name, &up.layers)?;
+            up.through(name)
+        }
         Some(Event::Down(down)) => return Err(down.cause),
         _ => {
             return Err(Failure::new(

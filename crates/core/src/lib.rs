@@ -8,6 +8,7 @@
 //!
 //! - the contract: [`Connection`], [`Outgoing`], [`Event`], [`Ticket`];
 //! - why things fail and what to do about it: [`Failure`], [`Disposition`];
+//! - which orders of a stack cannot work, and why: [`Up::check_order`], [`WrongOrder`];
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
 //! - [`ExchangeLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
@@ -135,6 +136,7 @@ pub mod jsonrpc;
 mod lift;
 mod map;
 mod measure;
+mod order;
 mod outbox;
 mod outgoing;
 mod pack;
@@ -161,6 +163,7 @@ pub use self::{
     lift::Lift,
     map::{MapConnection, Wrap},
     measure::{Length, Measure, Unmeasured},
+    order::{Place, WrongOrder},
     outgoing::{Lane, Outgoing, Replay},
     pack::{Pack, Verbatim},
     probe::Probe,

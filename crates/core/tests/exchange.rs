@@ -141,3 +141,24 @@ async fn what_is_kept_is_bounded_in_number_and_in_bytes() {
 async fn it_conforms() {
     conformance::layer(ExchangeLayer::new("nothing", |talk: Talk<String>| async { Ok(talk) })).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn above_what_redials_it_fails_for_good_and_says_nothing() {
+    let (memory, mut listener) = memory::channel(4);
+    let named = tower::util::MapResponseLayer::new(|connection| {
+        futures_util::StreamExt::map(connection, |event: Event<String>| match event {
+            Event::Up(up) => Event::Up(up.through("reconnect")),
+            event => event,
+        })
+    });
+    let stack = tower::layer::util::Stack::new(named, ExchangeLayer::new("login", login));
+    let peer = tokio::spawn(async move { listener.accept().await.unwrap().next().await });
+    let error = stack.layer(memory).oneshot(()).await.unwrap_err();
+    assert_eq!(find::<Failure>(&*error).unwrap().disposition(), Disposition::Final);
+    let wrong = find::<WrongOrder>(&*error).unwrap();
+    assert_eq!(
+        (wrong.layer, wrong.must_be, wrong.other),
+        ("login", Place::Below, "reconnect")
+    );
+    assert!(peer.await.unwrap().is_none(), "nothing was said");
+}

@@ -42,7 +42,7 @@ where
         if let Poll::Ready(event) = &mut polled {
             this.meter.saw(event.as_ref());
             if let Some(Event::Up(up)) = event {
-                up.layers.push("metrics");
+                up.layers.push(this.meter.watch.name());
             }
         }
         polled

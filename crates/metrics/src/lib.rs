@@ -14,6 +14,10 @@
 //! - [`MetricsLayer::connection`], right below reconnect. It sees what the network sees: each dial and why it failed,
 //!   each attempt at a message, the bytes of the socket.
 //!
+//! At the other's place neither would count what its names say, so a client refuses such a stack
+//! ([`WrongOrder`](tower_ws_core::WrongOrder)). In [`Up`](tower_ws_core::Up) they are called `session-metrics` and
+//! `connection-metrics`.
+//!
 //! # Example
 //!
 //! ```

@@ -113,6 +113,14 @@ impl<M> Meter<M> {
 // === impl Watch ===
 
 impl Watch {
+    /// What `Up` calls the layer. The two heights have names of their own: each is wrong at the other's.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session-metrics",
+            Self::Connection(_) => "connection-metrics",
+        }
+    }
+
     /// The service below has answered with a connection.
     pub(crate) fn connected(&mut self) {
         if let Self::Connection(link) = self {

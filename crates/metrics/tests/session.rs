@@ -47,7 +47,7 @@ async fn messages_and_bytes_are_counted_by_kind_and_lane() {
     let (session, peer) = tokio::join!(layer.layer(memory).oneshot(()), listener.accept());
     let (mut session, mut peer) = (session.unwrap(), peer.unwrap());
 
-    assert!(matches!(next(&mut session).await, Event::Up(up) if up.layers == ["metrics"]));
+    assert!(matches!(next(&mut session).await, Event::Up(up) if up.layers == ["session-metrics"]));
     session.send(message("call 1")).await.unwrap();
     session.send(message("call 22")).await.unwrap();
     session.send(message("ping").control()).await.unwrap();

@@ -9,8 +9,10 @@ use tower_ws_client::{Client, ClientLayer, Inbound};
 use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
-use tower_ws_reconnect::ReconnectLayer;
+use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
 use tower_ws_transport::{Connector, Frames, JsonText, Message, Transport, TransportLayer, connector};
+
+use crate::stack::Layers;
 
 /// Connects by the recommended stack with its defaults. See the [crate docs](crate).
 ///
@@ -45,30 +47,34 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
     let url = url.as_ref();
     Builder {
         request: http::Request::get(url),
-        client: ClientLayer::new(JsonText),
-        queue: QueueLayer::new().measure(Frames),
-        ack: AckLayer::new(JsonRpc::new(JsonText)).measure(Frames),
-        reconnect: ReconnectLayer::new(),
-        health: HealthLayer::new(Frames),
+        fallbacks: Vec::new(),
+        layers: Layers::default(),
         below: Identity::new(),
         transport: TransportLayer::new(),
+        connector: connector(),
     }
 }
 
 /// The recommended stack, before it connects. See [`builder`].
 #[must_use = "a builder does nothing until it connects"]
-pub struct Builder<L = Identity> {
+pub struct Builder<L = Identity, C = Connector> {
     request: http::request::Builder,
-    client: ClientLayer<JsonText>,
-    queue: QueueLayer<Frames>,
-    ack: AckLayer<JsonRpc<JsonText>, Frames>,
-    reconnect: ReconnectLayer,
-    health: HealthLayer<Frames>,
+    fallbacks: Vec<String>,
+    layers: Layers,
     below: L,
     transport: TransportLayer,
+    connector: C,
 }
 
-impl<L> Builder<L> {
+impl<L, C> Builder<L, C> {
+    /// Adds an endpoint of the same service, to be dialled when those before it fail ([`FailoverLayer`]).
+    ///
+    /// The [headers](Self::header) go to each of them: all have to be trusted alike.
+    pub fn fallback(mut self, url: impl Into<String>) -> Self {
+        self.fallbacks.push(url.into());
+        self
+    }
+
     /// Adds a header to each handshake.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
@@ -77,32 +83,32 @@ impl<L> Builder<L> {
 
     /// Replaces the layer on top, which makes calls of messages.
     pub fn client(mut self, client: ClientLayer<JsonText>) -> Self {
-        self.client = client;
+        self.layers.client = client;
         self
     }
 
     /// Replaces the layer that holds messages while the link is down or slow.
     pub fn queue(mut self, queue: QueueLayer<Frames>) -> Self {
-        self.queue = queue;
+        self.layers.queue = queue;
         self
     }
 
     /// Replaces the layer that sends again what is safe to. The default takes the reading methods of MCP for safe
     /// ([`JsonRpc::SAFE_METHODS`]), and what a [`Request`](tower_ws_client::Request) declares to be.
     pub fn ack(mut self, ack: AckLayer<JsonRpc<JsonText>, Frames>) -> Self {
-        self.ack = ack;
+        self.layers.ack = ack;
         self
     }
 
     /// Replaces the layer that redials.
     pub fn reconnect(mut self, reconnect: ReconnectLayer) -> Self {
-        self.reconnect = reconnect;
+        self.layers.reconnect = reconnect;
         self
     }
 
     /// Replaces the layer that notices dead peers.
     pub fn health(mut self, health: HealthLayer<Frames>) -> Self {
-        self.health = health;
+        self.layers.health = health;
         self
     }
 
@@ -116,16 +122,27 @@ impl<L> Builder<L> {
     ///
     /// This is the place of a dialogue that opens each connection
     /// ([`ExchangeLayer`](tower_ws_core::ExchangeLayer)).
-    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>> {
+    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C> {
         Builder {
             request: self.request,
-            client: self.client,
-            queue: self.queue,
-            ack: self.ack,
-            reconnect: self.reconnect,
-            health: self.health,
+            fallbacks: self.fallbacks,
+            layers: self.layers,
             below: Stack::new(layer, self.below),
             transport: self.transport,
+            connector: self.connector,
+        }
+    }
+
+    /// Replaces what dials: private roots or a client certificate
+    /// ([`connector_with`](tower_ws_transport::connector_with)), a proxy, a resolver of your own.
+    pub fn connector<D>(self, connector: D) -> Builder<L, D> {
+        Builder {
+            request: self.request,
+            fallbacks: self.fallbacks,
+            layers: self.layers,
+            below: self.below,
+            transport: self.transport,
+            connector,
         }
     }
 
@@ -136,40 +153,41 @@ impl<L> Builder<L> {
     /// [`ConnectError`].
     pub async fn connect(self) -> Result<(Client, Inbound), ConnectError>
     where
-        L: Layer<Transport<Connector>>,
+        L: Layer<Transport<C>>,
         L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
         <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
     {
-        let request = self.request.body(()).map_err(|error| ConnectError(error.into()))?;
-        // Each place with its reason:
-        let stack = tower::ServiceBuilder::new()
-            // calls in, replies out; on top, so that it sees the whole session
-            .layer(self.client)
-            // holds what was accepted while the link is down; above ack, so that what is sent again goes first
-            .layer(self.queue)
-            // keeps what was sent until it is answered; above reconnect, since it outlives connections
-            .layer(self.ack)
-            // above it a connection lives across drops, below it everything is per connection
-            .layer(self.reconnect)
-            // ends a connection whose peer is dead; below reconnect, which does the rest
-            .layer(self.health)
-            // what each connection begins with, before anything that waits above may go
-            .layer(self.below)
-            // WebSocket, with its limits and deadlines
-            .layer(self.transport)
-            // TCP and TLS
-            .service(connector());
-        stack.oneshot(request).await.map_err(ConnectError)
+        let no_address = |error: http::Error| ConnectError(error.into());
+        let request = self.request.body(()).map_err(no_address)?;
+        let fallback = |url: &String| {
+            let mut request = request.clone();
+            *request.uri_mut() = url.parse()?;
+            Ok(request)
+        };
+        let fallbacks: Vec<_> = self
+            .fallbacks
+            .iter()
+            .map(fallback)
+            .collect::<Result<_, _>>()
+            .map_err(no_address)?;
+        let transport = self.below.layer(self.transport.layer(self.connector));
+        let connected = match fallbacks.is_empty() {
+            true => self.layers.over(Identity::new(), transport).oneshot(request).await,
+            false => {
+                let targets = Targets::new(request, fallbacks);
+                self.layers.over(FailoverLayer::new(), transport).oneshot(targets).await
+            }
+        };
+        connected.map_err(ConnectError)
     }
 }
 
-impl<L> fmt::Debug for Builder<L> {
+impl<L, C> fmt::Debug for Builder<L, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the address nor the headers: both can hold secrets.
         f.debug_struct("Builder")
-            .field("client", &self.client)
-            .field("reconnect", &self.reconnect)
-            .field("health", &self.health)
+            .field("layers", &self.layers)
+            .field("fallbacks", &self.fallbacks.len())
             .field("transport", &self.transport)
             .finish_non_exhaustive()
     }

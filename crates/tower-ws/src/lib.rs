@@ -54,21 +54,29 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Each layer is a crate of its own and can be left out, replaced, or put over another transport:
+//! [`stack`] is this order as a function, over a transport or a connector of your own; [`builder`] changes single layers.
+//! Each is a crate of its own and can be left out, replaced, or put over another transport. From the top:
 //!
-//! | module | layer | without it |
+//! | layer | place, and why | without it |
 //! |---|---|---|
-//! | [`client`] | `ClientLayer`: calls, replies, pushes | a `Sink + Stream` of messages and events, for a protocol machine of your own |
-//! | [`queue`] | `QueueLayer`: holds messages within bounds of number, bytes and age | calls wait in the client, whose bound is their number |
-//! | [`ack`] | `AckLayer`: sends again what is safe to | what was sent and not answered fails with the connection |
-//! | [`reconnect`] | `ReconnectLayer`: redials; `FailoverLayer`: several endpoints | the first `Down` is the last |
-//! | [`metrics`] | `MetricsLayer`: counters, at two heights; not in the default stack | nothing is counted |
-//! | [`health`] | `HealthLayer`: notices dead peers within 40 s | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
-//! | [`auth`] | `AuthLayer`: credentials in the handshake; `LoginLayer`: in band; not in the default stack | headers that never change |
-//! | [`mcp`] | `McpLayer`: the Model Context Protocol; not in the default stack | JSON-RPC as it is |
-//! | [`crypto`] | `CryptoLayer`: seals messages from end to end; not in the default stack | messages are as secret as the transport makes them |
-//! | [`core`] | `ExchangeLayer`: a dialogue that opens each connection | up means open, not ready |
-//! | [`transport`] | `TransportLayer`: WebSocket; also `lines` and `memory` | there is no connection |
+//! | [`ClientLayer`](client): calls, replies, pushes | on top: one task drives the whole session | a `Sink + Stream` of messages and events, for a protocol machine of your own |
+//! | [`MetricsLayer::session()`](metrics): counters; not in the default stack | right below the client: sees what the application sees | nothing is counted |
+//! | [`QueueLayer`](queue): holds messages within bounds of number, bytes and age | above ack: what is sent again goes first | calls wait in the client, whose bound is their number |
+//! | [`AckLayer`](ack): sends again what is safe to | above reconnect: what it keeps outlives connections | what was sent and not answered fails with the connection |
+//! | [`ReconnectLayer`](reconnect): redials | between session and connection | the first `Down` is the last |
+//! | [`FailoverLayer`](reconnect::FailoverLayer): several endpoints; with [`Builder::fallback`] | right below reconnect: each dial may go elsewhere | there is one endpoint |
+//! | [`MetricsLayer::connection()`](metrics): counters; not in the default stack | below reconnect: sees each dial and each connection | nothing is counted |
+//! | [`HealthLayer`](health): notices dead peers within 40 s | below reconnect: ends a connection, reconnect does the rest | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
+//! | [`CryptoLayer`](crypto): seals messages from end to end; with [`Builder::layer`] | below reconnect: each connection has keys of its own | messages are as secret as the transport makes them |
+//! | [`AuthLayer`](auth), [`LoginLayer`](auth::LoginLayer): credentials; with [`Builder::layer`] | below reconnect: each dial shows the credential of its time | headers that never change |
+//! | [`McpLayer`](mcp): the Model Context Protocol; with [`mcp::connect`] | below reconnect: opens each connection | JSON-RPC as it is |
+//! | [`ExchangeLayer`](core::ExchangeLayer): a dialogue that opens each connection; with [`Builder::layer`] | below reconnect: said anew on each connection | up means open, not ready |
+//! | [`TransportLayer`](transport): WebSocket; also `lines` and `memory` | at the bottom | there is no connection |
+//!
+//! All of them fit together in any order, and some orders cannot work: a queue below ack, health above reconnect. Such a stack
+//! fails to connect, for good, with a [`WrongOrder`](core::WrongOrder) that names the layer, says what would go wrong, and
+//! where it belongs. A layer of your own may stand anywhere; [the docs of the contract](core#a-layer-of-your-own) have
+//! one.
 //!
 //! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`, `load_shed`.
 //!
@@ -81,6 +89,7 @@
 
 mod builder;
 pub mod mcp;
+mod stack;
 
 pub use tower_ws_ack as ack;
 pub use tower_ws_auth as auth;
@@ -98,6 +107,7 @@ pub use tower_ws_transport as transport;
 pub use self::{
     builder::{Builder, ConnectError, builder, connect},
     client::{CallError, Client, Inbound, Incoming, Reply, Request},
+    stack::{RecommendedStack, stack},
     transport::Message,
 };
 

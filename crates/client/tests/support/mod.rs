@@ -1,4 +1,5 @@
 //! A connection that a test holds in its hands.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     collections::VecDeque,

@@ -1,0 +1,83 @@
+use tower::{Layer, ServiceBuilder, layer::util::Identity};
+use tower_ws_ack::{AckLayer, Acknowledge, JsonRpc};
+use tower_ws_client::{ClientLayer, MakeClient};
+use tower_ws_health::{Health, HealthLayer};
+use tower_ws_queue::{Queue, QueueLayer};
+use tower_ws_reconnect::{Reconnect, ReconnectLayer};
+use tower_ws_transport::{Frames, JsonText};
+
+/// The recommended stack over connections of your own: another connector, another transport, layers between.
+///
+/// `transport` is a service whose response is a [`Connection`](tower_ws_core::Connection) of WebSocket
+/// [`Message`](crate::Message)s; its target has to be `Clone`, to be dialled again. The stack is a service from that target
+/// to a [`Client`](crate::Client) and its [`Inbound`](crate::Inbound).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
+/// # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
+/// # let url = server.url();
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_ws::transport::{TransportLayer, tcp_connector};
+///
+/// // Plain TCP: a `wss` address is refused.
+/// let transport = ServiceBuilder::new().layer(TransportLayer::new()).service(tcp_connector());
+/// let (client, _inbound) = tower_ws::stack(transport).oneshot(http::Request::get(url).body(())?).await?;
+/// let echoed: u32 = client.request("echo", &7).await?;
+/// assert_eq!(echoed, 7);
+/// # Ok(()) }
+/// ```
+pub fn stack<S>(transport: S) -> RecommendedStack<S> {
+    Layers::default().over(Identity::new(), transport)
+}
+
+/// The service that [`stack`] gives.
+pub type RecommendedStack<S> = Session<Health<S, Frames>>;
+
+/// All of it but what is below reconnect.
+pub(crate) type Session<S> = MakeClient<Queue<Acknowledge<Reconnect<S>, JsonRpc<JsonText>, Frames>, Frames>, JsonText>;
+
+/// The layers of the recommended stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    pub(crate) client: ClientLayer<JsonText>,
+    pub(crate) queue: QueueLayer<Frames>,
+    pub(crate) ack: AckLayer<JsonRpc<JsonText>, Frames>,
+    pub(crate) reconnect: ReconnectLayer,
+    pub(crate) health: HealthLayer<Frames>,
+}
+
+impl Layers {
+    /// Each place with its reason. Which orders cannot work is in [`WrongOrder`](tower_ws_core::WrongOrder).
+    pub(crate) fn over<F, S>(self, failover: F, transport: S) -> Session<F::Service>
+    where
+        F: Layer<Health<S, Frames>>,
+    {
+        ServiceBuilder::new()
+            // calls in, replies out; on top, so that it sees the whole session
+            .layer(self.client)
+            // holds what was accepted while the link is down; above ack, so that what is sent again goes first
+            .layer(self.queue)
+            // keeps what was sent until it is answered; above reconnect, since it outlives connections
+            .layer(self.ack)
+            // above it a session lives across drops, below it everything is per connection
+            .layer(self.reconnect)
+            // passes over endpoints that failed, if there are several; above all that an endpoint can be blamed for
+            .layer(failover)
+            // ends a connection whose peer is dead; below reconnect, which does the rest
+            .layer(self.health)
+            // what each connection begins with, then the transport and its connector
+            .service(transport)
+    }
+}
+
+impl Default for Layers {
+    fn default() -> Self {
+        Self {
+            client: ClientLayer::new(JsonText),
+            queue: QueueLayer::new().measure(Frames),
+            ack: AckLayer::new(JsonRpc::new(JsonText)).measure(Frames),
+            reconnect: ReconnectLayer::new(),
+            health: HealthLayer::new(Frames),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be changed in the recommended stack of the facade.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use support::{bounded, builder, eager};
+use tower::ServiceExt;
+use tower_ws::{
+    Incoming, Message,
+    core::{FailureKind, WrongOrder, find},
+    reconnect::EndpointIndex,
+    transport::{memory, tcp_connector},
+};
+use tower_ws_test::{Cut, Script, Server};
+
+#[tokio::test]
+async fn another_endpoint_takes_over() {
+    let [first, second] = [Script::json_rpc(), Script::json_rpc()].map(Server::start);
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    let builder = builder(first.url()).fallback(second.url()).header("x-tenant", "blue");
+    let (client, mut inbound) = bounded(builder.connect()).await.unwrap();
+    assert_eq!(bounded(client.request::<_, u8>("echo", &1)).await.unwrap(), 1);
+    first.refuse();
+    first.cut(Cut::Rst);
+    bounded(second.wait_live(1)).await;
+    assert_eq!(bounded(client.request::<_, u8>("echo", &2)).await.unwrap(), 2);
+    assert_eq!(second.requests()[0].headers["x-tenant"], "blue");
+    let mut endpoints = Vec::new();
+    while endpoints.len() < 2 {
+        if let Some(Incoming::Up(up)) = bounded(inbound.next()).await {
+            endpoints.push(*up.extensions.get::<EndpointIndex>().unwrap());
+        }
+    }
+    assert_eq!(endpoints, [EndpointIndex(0), EndpointIndex(1)]);
+}
+
+#[tokio::test]
+async fn a_fallback_that_is_no_address_is_told_at_once() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let ended = bounded(builder(server.url()).fallback("no address").connect()).await;
+    assert_eq!(ended.map(drop).unwrap_err().failure().kind(), FailureKind::Local);
+    assert_eq!(server.dials(), 0);
+}
+
+#[tokio::test]
+async fn another_connector_dials() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let dials = Arc::<AtomicUsize>::default();
+    let count = dials.clone();
+    let connector = tcp_connector().map_request(move |uri| {
+        count.fetch_add(1, Ordering::Relaxed);
+        uri
+    });
+    let (client, _inbound) = bounded(builder(server.url()).connector(connector).connect())
+        .await
+        .unwrap();
+    assert_eq!(bounded(client.request::<_, u8>("echo", &1)).await.unwrap(), 1);
+    assert_eq!(dials.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_layer_that_belongs_elsewhere_is_named() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let ended = bounded(builder(server.url()).layer(eager()).connect()).await;
+    let error = ended.map(drop).unwrap_err();
+    assert_eq!(find::<WrongOrder>(&error).unwrap().layer, "reconnect");
+    assert_eq!(error.failure().kind(), FailureKind::Local);
+    assert_eq!(server.dials(), 1);
+}
+
+#[tokio::test]
+async fn the_stack_over_a_transport_of_ones_own() {
+    let (memory, mut listener) = memory::channel::<Message>(8);
+    let serving = tokio::spawn(async move { listener.accept().await });
+    let (_client, mut inbound) = bounded(tower_ws::stack(memory).oneshot(())).await.unwrap();
+    let Some(Incoming::Up(up)) = bounded(inbound.next()).await else {
+        panic!("it did not come up");
+    };
+    assert_eq!(up.layers, ["health", "reconnect", "ack", "queue"]);
+    assert!(serving.await.unwrap().is_some());
+}

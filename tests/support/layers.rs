@@ -1,0 +1,158 @@
+//! Every layer by its name, and stacks of them put together at run time.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use futures_util::{StreamExt, future::BoxFuture};
+use serde_json::{Value, json};
+use tower::{
+    Layer, Service, ServiceExt,
+    util::{BoxCloneSyncService, MapResponseLayer},
+};
+use tower_ws::{
+    ack::{AckLayer, JsonRpc},
+    core::{BoxConnection, BoxError, Connection, Event, ExchangeLayer, Failure, Talk, boxed, jsonrpc::Ids},
+    health::{HealthLayer, probe_fn},
+    metrics::MetricsLayer,
+    queue::QueueLayer,
+    reconnect::{FailoverLayer, ReconnectLayer, Targets},
+    transport::JsonText,
+};
+
+use crate::support::peer::hello;
+
+/// The layers, by their names in `Up`, in the recommended order. A new one is a name here, a line in [`Bench::put`], and its
+/// pairs in the test.
+pub(crate) const NAMES: &[&str] = &[
+    "session-metrics",
+    "queue",
+    "ack",
+    "reconnect",
+    "failover",
+    "connection-metrics",
+    "health",
+    "hello",
+    "own",
+];
+
+/// A service of connections whose type says nothing of what it is made of.
+pub(crate) type Boxed<T> = BoxCloneSyncService<T, BoxConnection<String>, BoxError>;
+
+/// What layers are made with.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    reconnect: ReconnectLayer,
+    queue: usize,
+    window: usize,
+    /// Of health: how long it waits to ask, and then for an answer.
+    pub(crate) wait: Duration,
+    /// What opens a connection says nothing.
+    pub(crate) silent: bool,
+}
+
+// === impl Bench ===
+
+impl Bench {
+    pub(crate) fn random(reconnect: ReconnectLayer, rng: &mut Rng) -> Self {
+        Self {
+            reconnect,
+            queue: rng.usize(1..60),
+            window: rng.usize(1..60),
+            wait: HealthLayer::INTERVAL,
+            silent: false,
+        }
+    }
+
+    pub(crate) fn stack<T>(&self, names: &[&str], bottom: Boxed<T>) -> Boxed<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        names.iter().rev().fold(bottom, |inner, name| self.put(name, inner))
+    }
+
+    fn put<T>(&self, name: &str, inner: Boxed<T>) -> Boxed<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        match name {
+            "session-metrics" => over(MetricsLayer::session(), inner),
+            "queue" => over(QueueLayer::new().messages(self.queue), inner),
+            "ack" => over(
+                AckLayer::new(JsonRpc::new(JsonText)).window(self.window, 1 << 20),
+                inner,
+            ),
+            "reconnect" => over(self.reconnect.clone(), inner),
+            "failover" => failover(inner),
+            "connection-metrics" => over(MetricsLayer::connection(), inner),
+            "health" => {
+                let probe = probe_fn(question, |said: &String| answer(said));
+                over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)
+            }
+            "hello" if self.silent => over(ExchangeLayer::new("hello", |talk| async { Ok(talk) }), inner),
+            "hello" => over(ExchangeLayer::new("hello", greeting()), inner),
+            "own" => over(MapResponseLayer::new(named), inner),
+            _ => panic!("no layer is named {name}"),
+        }
+    }
+}
+
+fn over<T, L>(layer: L, inner: Boxed<T>) -> Boxed<T>
+where
+    L: Layer<Boxed<T>, Service: Erase<T>>,
+{
+    layer.layer(inner).erase()
+}
+
+/// Whatever can be one of the layers' services.
+pub(crate) trait Erase<T> {
+    fn erase(self) -> Boxed<T>;
+}
+
+impl<S, T> Erase<T> for S
+where
+    S: Service<T, Error: Into<BoxError> + 'static, Future: Send + 'static> + Clone + Send + Sync + 'static,
+    S::Response: Connection<Message = String> + Send + 'static,
+{
+    fn erase(self) -> Boxed<T> {
+        let erased = ServiceExt::<T>::map_response(self, boxed::<S::Response>);
+        BoxCloneSyncService::new(ServiceExt::<T>::map_err(erased, Into::into))
+    }
+}
+
+/// To two endpoints, which are the same.
+fn failover<T>(inner: Boxed<T>) -> Boxed<T>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    let targets = Arc::new(OnceLock::new());
+    let both = move |target: T| targets.get_or_init(|| Targets::new(target.clone(), [target])).clone();
+    FailoverLayer::new().layer(inner).map_request(both).erase()
+}
+
+/// A probe that the server answers like any call.
+fn question(nonce: u64) -> String {
+    json!({ "jsonrpc": "2.0", "id": nonce, "method": "hello" }).to_string()
+}
+
+fn answer(message: &str) -> Option<u64> {
+    let said: Value = serde_json::from_str(message).ok()?;
+    said.get("result").and_then(|_| said["id"].as_u64())
+}
+
+type Greeting = BoxFuture<'static, Result<Talk<String>, Failure>>;
+
+fn greeting() -> impl Fn(Talk<String>) -> Greeting + Clone + Send + Sync {
+    let ids = Ids::new();
+    move |talk| Box::pin(hello(talk, ids.clone()))
+}
+
+/// A layer of somebody's own, of which nobody here knows more than its name.
+fn named(connection: BoxConnection<String>) -> BoxConnection<String> {
+    boxed(connection.map(|event| match event {
+        Event::Up(up) => Event::Up(up.through("own")),
+        event => event,
+    }))
+}
