@@ -42,8 +42,10 @@ const ABOVE: &[(&str, &str)] = &[
     ("reconnect", "failover"),
     ("reconnect", "connection-metrics"),
     ("reconnect", "health"),
+    ("reconnect", "auth"),
     ("reconnect", "hello"),
     ("failover", "health"),
+    ("failover", "auth"),
     ("failover", "hello"),
 ];
 

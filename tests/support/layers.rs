@@ -14,6 +14,7 @@ use tower::{
 };
 use tower_ws::{
     ack::{AckLayer, JsonRpc},
+    auth::{Credentials, LoginLayer},
     core::{BoxConnection, BoxError, Connection, Event, ExchangeLayer, Failure, Talk, boxed, jsonrpc::Ids},
     health::{HealthLayer, probe_fn},
     metrics::MetricsLayer,
@@ -34,6 +35,7 @@ pub(crate) const NAMES: &[&str] = &[
     "failover",
     "connection-metrics",
     "health",
+    "auth",
     "hello",
     "own",
 ];
@@ -91,6 +93,10 @@ impl Bench {
                 let probe = probe_fn(question, |said: &String| answer(said));
                 over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)
             }
+            "auth" => over(
+                LoginLayer::new(Credentials::fixed("secret"), |talk: Talk<String>, _| async { Ok(talk) }),
+                inner,
+            ),
             "hello" if self.silent => over(ExchangeLayer::new("hello", |talk| async { Ok(talk) }), inner),
             "hello" => over(ExchangeLayer::new("hello", greeting()), inner),
             "own" => over(MapResponseLayer::new(named), inner),

@@ -18,7 +18,7 @@ pub struct AuthConnection<C> {
     #[pin]
     inner: C,
     credentials: Credentials,
-    /// `None` before `Up`, where the dialogue below leaves it.
+    /// `None` before `Up`, if a dialogue below leaves it there.
     shown: Option<Shown>,
 }
 
@@ -41,9 +41,11 @@ impl<C: Connection> Stream for AuthConnection<C> {
         if let Poll::Ready(Some(event)) = &mut polled {
             match event {
                 Event::Up(up) => {
-                    let from_below = up.extensions.remove::<Shown>();
-                    *this.shown = this.shown.take().or(from_below);
-                    up.layers.push("auth");
+                    match up.extensions.remove::<Shown>() {
+                        // The dialogue has named itself.
+                        Some(from_below) => *this.shown = Some(from_below),
+                        None => up.layers.push("auth"),
+                    }
                 }
                 Event::Down(down) if down.cause.disposition() == Disposition::RefreshCredentials => {
                     if let Some(shown) = this.shown {

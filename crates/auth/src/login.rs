@@ -102,7 +102,7 @@ impl<S, D> Layer<S> for LoginLayer<D> {
             dialogue: self.dialogue.clone(),
         };
         LoggedIn {
-            inner: ExchangeLayer::new("login", login).timeout(self.timeout).layer(inner),
+            inner: ExchangeLayer::new("auth", login).timeout(self.timeout).layer(inner),
             credentials: self.credentials.clone(),
         }
     }

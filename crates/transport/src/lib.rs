@@ -88,6 +88,8 @@ mod lift;
 mod limits;
 pub mod lines;
 pub mod memory;
+#[cfg(feature = "process")]
+pub mod process;
 mod transport;
 mod upgrade;
 mod websocket;

@@ -104,14 +104,14 @@ async fn websocket_over_a_pipe() {
 
 struct OfLines;
 
-struct FarLines(Option<Framed<DuplexStream, LinesCodec>>);
+struct FarLines<IO>(Option<Framed<IO, LinesCodec>>);
 
 impl Harness for OfLines {
     type Message = String;
     type Connection = LinesConnection<DuplexStream>;
-    type Peer = FarLines;
+    type Peer = FarLines<DuplexStream>;
 
-    async fn connect(&self) -> (Self::Connection, FarLines) {
+    async fn connect(&self) -> (Self::Connection, Self::Peer) {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = Some(near);
         let pipe = service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
@@ -120,7 +120,7 @@ impl Harness for OfLines {
     }
 }
 
-impl Peer<String> for FarLines {
+impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<String> for FarLines<IO> {
     async fn send(&mut self, line: String) {
         if let Some(lines) = &mut self.0 {
             let _ = lines.send(line).await;
@@ -128,7 +128,12 @@ impl Peer<String> for FarLines {
     }
 
     async fn recv(&mut self) -> Option<String> {
-        self.0.as_mut()?.next().await?.ok()
+        let next = self.0.as_mut()?.next().await;
+        if next.is_none() {
+            // A server lets go of a stream that has ended.
+            self.0 = None;
+        }
+        next?.ok()
     }
 
     async fn abort(&mut self) -> Result<(), Unsupported> {
@@ -144,4 +149,184 @@ impl Peer<String> for FarLines {
 #[tokio::test(start_paused = true)]
 async fn lines() {
     conformance::transport(OfLines).await;
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        path::PathBuf,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// A path that nobody else has.
+    fn path(of: &str) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!(
+            "tower-ws-{}-{}.{of}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        std::env::temp_dir().join(unique)
+    }
+
+    async fn pair() -> (UnixStream, UnixStream) {
+        let path = path("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (near, far) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        std::fs::remove_file(&path).unwrap();
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    struct OverUnixSocket;
+
+    impl Harness for OverUnixSocket {
+        type Message = Message;
+        type Connection = WebSocketConnection<TokioIo<UnixStream>>;
+        type Peer = Far<UnixStream>;
+
+        async fn connect(&self) -> (Self::Connection, Self::Peer) {
+            let (near, far) = pair().await;
+            let mut near = Some(TokioIo::new(near));
+            let connector = service_fn(move |_| std::future::ready(near.take().ok_or("one only")));
+            let dial = TransportLayer::new().layer(connector).oneshot(get("ws://localhost/"));
+            let (connection, ws) = tokio::join!(dial, accept_async(far));
+            (connection.unwrap(), Far(Some(ws.unwrap())))
+        }
+    }
+
+    #[tokio::test]
+    async fn websocket_over_a_unix_socket() {
+        conformance::transport(OverUnixSocket).await;
+    }
+
+    struct LinesOverUnixSocket;
+
+    impl Harness for LinesOverUnixSocket {
+        type Message = String;
+        type Connection = LinesConnection<UnixStream>;
+        type Peer = FarLines<UnixStream>;
+
+        async fn connect(&self) -> (Self::Connection, Self::Peer) {
+            let (near, far) = pair().await;
+            let mut near = Some(near);
+            let dial = service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
+            let connection = LinesLayer::new().layer(dial).oneshot(()).await.unwrap();
+            (connection, FarLines(Some(Framed::new(far, LinesCodec::new()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_over_a_unix_socket() {
+        conformance::transport(LinesOverUnixSocket).await;
+    }
+
+    #[cfg(feature = "process")]
+    mod process {
+        use tokio::process::Command;
+        use tower_ws_core::{Disposition, Event, FailureKind};
+        use tower_ws_transport::process::{Pipes, Process};
+
+        use super::*;
+
+        fn shell(script: String) -> Process {
+            Process::new(move || {
+                let mut command = Command::new("sh");
+                command.arg("-c").arg(&script);
+                command
+            })
+        }
+
+        async fn connect(script: &str) -> LinesConnection<Pipes> {
+            let mut connection = LinesLayer::new()
+                .max_length(1 << 20)
+                .layer(shell(script.to_owned()))
+                .oneshot(())
+                .await
+                .unwrap();
+            assert!(matches!(connection.next().await, Some(Event::Up(_))));
+            connection
+        }
+
+        #[tokio::test]
+        async fn a_child_echoes_and_ends_with_its_stdin() {
+            let mut connection = connect("cat").await;
+            connection.send("hello".to_owned().into()).await.unwrap();
+            assert!(matches!(connection.next().await, Some(Event::Message(line)) if line == "hello"));
+            connection.close().await.unwrap();
+            let Some(Event::Down(down)) = connection.next().await else {
+                panic!("it has ended");
+            };
+            assert_eq!(down.cause.kind(), FailureKind::Local, "{:?}", down.cause);
+            assert!(connection.next().await.is_none());
+        }
+
+        #[tokio::test]
+        async fn how_a_child_ended_is_the_cause() {
+            for (script, says) in [
+                ("exit 3", "exit status 3"),
+                ("kill -9 $$", "killed by a signal"),
+                ("exec >&-; sleep 60", "it was killed"),
+            ] {
+                let mut connection = connect(script).await;
+                let Some(Event::Down(down)) = connection.next().await else {
+                    panic!("{script}: it has ended");
+                };
+                assert!(down.cause.to_string().contains(says), "{script}: {}", down.cause);
+                assert_eq!(down.cause.disposition(), Disposition::Backoff);
+            }
+        }
+
+        #[tokio::test]
+        async fn a_line_without_end_ends_the_connection() {
+            let mut connection =
+                connect("while :; do printf 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'; done")
+                    .await;
+            let Some(Event::Down(down)) = connection.next().await else {
+                panic!("it has ended");
+            };
+            assert_eq!(down.cause.kind(), FailureKind::Policy);
+        }
+
+        #[tokio::test]
+        async fn a_program_that_is_not_there_is_final() {
+            let nothing = Process::new(|| Command::new("/no/such/program"));
+            let failure = LinesLayer::new()
+                .layer(nothing)
+                .oneshot(())
+                .await
+                .map(drop)
+                .unwrap_err();
+            assert_eq!(failure.disposition(), Disposition::Final);
+            assert!(failure.to_string().contains("not found"));
+        }
+
+        #[tokio::test]
+        async fn a_dropped_connection_takes_the_child_along() {
+            let file = path("alive");
+            let connection = connect(&format!(
+                "trap '' TERM; while :; do echo x >>'{}'; sleep 0.05; done",
+                file.display()
+            ))
+            .await;
+            let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
+            while size() == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            drop(connection);
+            let mut last = size();
+            // It stops writing, sooner or later.
+            for _ in 0..200 {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                match size() {
+                    same if same == last => return std::fs::remove_file(&file).unwrap(),
+                    more => last = more,
+                }
+            }
+            panic!("it lives on");
+        }
+    }
 }
