@@ -1,6 +1,7 @@
 //! Every layer by its name, and stacks of them put together at run time.
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tower_ws::{
     health::{HealthLayer, probe_fn},
     metrics::MetricsLayer,
     queue::QueueLayer,
+    rate_limit::{Quota, RateLimitLayer},
     reconnect::{FailoverLayer, ReconnectLayer, Targets},
     transport::JsonText,
 };
@@ -34,11 +36,15 @@ pub(crate) const NAMES: &[&str] = &[
     "reconnect",
     "failover",
     "connection-metrics",
+    "rate-limit",
     "health",
     "auth",
     "hello",
     "own",
 ];
+
+/// More than any schedule sends.
+const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("it is not zero");
 
 /// A service of connections whose type says nothing of what it is made of.
 pub(crate) type Boxed<T> = BoxCloneSyncService<T, BoxConnection<String>, BoxError>;
@@ -89,6 +95,13 @@ impl Bench {
             "reconnect" => over(self.reconnect.clone(), inner),
             "failover" => failover(inner),
             "connection-metrics" => over(MetricsLayer::connection(), inner),
+            // Generous: the sample is about orders.
+            "rate-limit" => over(
+                RateLimitLayer::new()
+                    .messages(Quota::per_second(MANY))
+                    .inbound(Quota::per_second(MANY)),
+                inner,
+            ),
             "health" => {
                 let probe = probe_fn(question, |said: &String| answer(said));
                 over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)

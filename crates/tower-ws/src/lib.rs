@@ -66,6 +66,7 @@
 //! | [`ReconnectLayer`](reconnect): redials | between session and connection | the first `Down` is the last |
 //! | [`FailoverLayer`](reconnect::FailoverLayer): several endpoints; with [`Builder::fallback`] | right below reconnect: each dial may go elsewhere | there is one endpoint |
 //! | [`MetricsLayer::connection()`](metrics): counters; not in the default stack | below reconnect: sees each dial and each connection | nothing is counted |
+//! | [`RateLimitLayer`](rate_limit): dials, messages and bytes out, floods in; with [`Builder::layer`] it stands below health, for the place above it spell the stack out | below reconnect, above health: sees every dial; a pause is not taken for silence | nothing is held back |
 //! | [`HealthLayer`](health): notices dead peers within 40 s | below reconnect: ends a connection, reconnect does the rest | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
 //! | [`CryptoLayer`](crypto): seals messages from end to end; with [`Builder::layer`] | below reconnect: each connection has keys of its own | messages are as secret as the transport makes them |
 //! | [`AuthLayer`](auth), [`LoginLayer`](auth::LoginLayer): credentials; with [`Builder::layer`] | below reconnect: each dial shows the credential of its time | headers that never change |
@@ -84,8 +85,9 @@
 //!
 //! It sends nothing twice that could do harm: a call that was sent and not answered when the connection went down goes again
 //! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
-//! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. It does not persist what waits: a
-//! process that ends takes its waiting calls along. It has no rate limit and no guard against addresses.
+//! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. Unless its queue has a
+//! `tower_ws_spool::Spool` (feature `spool`) it does not persist what waits: a process that ends takes its waiting calls along.
+//! It has no guard against addresses.
 
 mod builder;
 pub mod mcp;
@@ -99,6 +101,7 @@ pub use tower_ws_crypto as crypto;
 pub use tower_ws_health as health;
 pub use tower_ws_metrics as metrics;
 pub use tower_ws_queue as queue;
+pub use tower_ws_rate_limit as rate_limit;
 pub use tower_ws_reconnect as reconnect;
 #[cfg(feature = "spool")]
 pub use tower_ws_spool as spool;

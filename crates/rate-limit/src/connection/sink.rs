@@ -1,0 +1,177 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_sink::Sink;
+use tokio::time::Instant;
+use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+
+use super::{Held, RateLimitConnection};
+use crate::{
+    Excess,
+    slots::{TooLarge, Turn},
+};
+
+/// How many messages may come back before somebody reads: as many as the control lane has room for.
+const ROOM: usize = Lane::CONTROL_ROOM;
+
+/// Why a message that was refused was.
+const REFUSED: DropReason = DropReason::Refused("more than the rate limit allows; send it later, or let it wait");
+
+impl<C, Z, G> Sink<Outgoing<C::Message>> for RateLimitConnection<C, Z, G>
+where
+    C: Connection,
+    Z: Measure<C::Message>,
+{
+    type Error = BoxError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // Before anything below is polled: whoever reads polls it too, and takes the place of a writer who waits.
+        self.halves.park_writer(cx);
+        if self.closing {
+            return Poll::Ready(Err(Closed.into()));
+        }
+        if self.lost.len() >= ROOM {
+            return Poll::Pending;
+        }
+        ready!(self.as_mut().poll_release())?;
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_ready(&mut Context::from_waker(this.halves.both())),
+            None => Poll::Ready(Err(Closed.into())),
+        }
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Err(Closed.into());
+        };
+        let (Some(limit), Lane::Normal) = (&this.settings.outbound, item.lane) else {
+            return inner.start_send(item);
+        };
+        let bytes = this.measure.bytes(&item.message);
+        let too_large = |TooLarge(limit)| DropReason::TooLarge {
+            size: bytes,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let now = Instant::now();
+        let reason = if let Some(reason) = worthless(&item, now) {
+            reason
+        } else if *this.closing {
+            DropReason::Closed
+        } else if this.held.is_some() {
+            DropReason::Refused("the sink was not ready for it")
+        } else if this.settings.excess == Excess::Refuse {
+            match limit.try_pass(bytes as u64) {
+                Ok(true) => return inner.start_send(item),
+                Ok(false) => REFUSED,
+                Err(large) => too_large(large),
+            }
+        } else {
+            match limit.book(bytes as u64) {
+                Ok(booking) if booking.turn(now) == Turn::Now => {
+                    booking.spend();
+                    return inner.start_send(item);
+                }
+                Ok(booking) => {
+                    *this.held = Some(Held { item, booking });
+                    // It looks at the clock for us.
+                    this.halves.wake_reader();
+                    return Ok(());
+                }
+                Err(large) => too_large(large),
+            }
+        };
+        this.lost.push_back((item, reason));
+        this.halves.wake_reader();
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        self.as_mut().poll_push()
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.halves.park_writer(cx);
+        if !std::mem::replace(self.as_mut().project().closing, true) {
+            self.as_mut().give_up(DropReason::Closed);
+            // It may be stopped, and reads on from here.
+            self.halves.wake_reader();
+        }
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_close(&mut Context::from_waker(this.halves.both())),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
+    /// Passes on what is held if its turn has come, and flushes below in any case.
+    pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        let released = self.as_mut().poll_release()?;
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Err(Closed.into()));
+        };
+        ready!(inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
+        *this.unflushed = false;
+        released.map(Ok)
+    }
+
+    /// Passes on what is held. Ready once nothing is. Whoever calls it has parked.
+    fn poll_release(self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        let mut this = self.project();
+        let mut cx = Context::from_waker(this.halves.both());
+        while let Some(held) = this.held {
+            let now = Instant::now();
+            let deadline = held.item.deadline;
+            if let Some(reason) = worthless(&held.item, now) {
+                this.lost.extend(this.held.take().map(|held| (held.item, reason)));
+                // One has to tell of it, the other may go on.
+                this.halves.both().wake_by_ref();
+                break;
+            }
+            match held.booking.turn(now) {
+                Turn::Missed => held.booking.book_again(),
+                Turn::At(at) => ready!(
+                    this.turn
+                        .poll(deadline.map_or(at, |deadline| deadline.min(at)), &mut cx)
+                ),
+                Turn::Now => {
+                    let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+                        return Poll::Ready(Err(Closed.into()));
+                    };
+                    if inner.as_mut().poll_ready(&mut cx)?.is_ready() {
+                        if let Some(held) = this.held.take() {
+                            held.booking.spend();
+                            *this.unflushed = true;
+                            // One has to flush it, the other may go on.
+                            this.halves.both().wake_by_ref();
+                            inner.start_send(held.item)?;
+                        }
+                        break;
+                    }
+                    // It may never take it. The deadline holds all the same.
+                    match deadline {
+                        Some(deadline) => ready!(this.turn.poll(deadline, &mut cx)),
+                        None => return Poll::Pending,
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Why a message need not be sent any more.
+fn worthless<M>(item: &Outgoing<M>, now: Instant) -> Option<DropReason> {
+    if item.is_expired(now) {
+        return Some(DropReason::Expired);
+    }
+    let cancelled = item.ticket.as_ref().is_some_and(tower_ws_core::Ticket::is_cancelled);
+    cancelled.then_some(DropReason::Cancelled)
+}

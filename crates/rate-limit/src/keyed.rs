@@ -1,0 +1,9 @@
+mod error;
+mod future;
+mod keys;
+mod layer;
+mod service;
+
+pub use self::{
+    error::KeyedLimitError, future::KeyedRateLimitFuture, layer::KeyedRateLimitLayer, service::KeyedRateLimit,
+};

@@ -1,0 +1,118 @@
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::Instant;
+use tower_service::Service;
+use tower_ws_core::{BoxError, Connection, Length};
+
+use crate::{
+    NoSignal, RateLimitConnection, RateLimitFuture, alarm::Alarm, layer::Settings, limiter::Booking, slots::Turn,
+};
+
+/// The service of [`RateLimitLayer`](crate::RateLimitLayer). See the [crate docs](crate).
+///
+/// A dial waits for its turn in `poll_ready`, before the service below is readied, so that it keeps nothing of it occupied.
+/// Dropping the service, or a future that waits for its readiness and owns it, gives the turn back.
+///
+/// Use its readiness soon. A call that comes later than its turn holds is made all the same, since the contract of [`Service`]
+/// has no other way, and is made up for by the next dial: it waits longer.
+pub struct RateLimit<S, Z = Length, G = NoSignal> {
+    inner: S,
+    measure: Z,
+    signal: G,
+    settings: Settings,
+    turn: Option<Booking>,
+    alarm: Alarm,
+}
+
+impl<S, Z, G> RateLimit<S, Z, G> {
+    pub(crate) fn new(inner: S, measure: Z, signal: G, settings: Settings) -> Self {
+        Self {
+            inner,
+            measure,
+            signal,
+            settings,
+            turn: None,
+            alarm: Alarm::default(),
+        }
+    }
+
+    /// Resolves when a dial may begin.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(dials) = &self.settings.dials else {
+            return Poll::Ready(());
+        };
+        loop {
+            let Some(turn) = &mut self.turn else {
+                // A dial has no size, so that it is never too large.
+                let Ok(turn) = dials.book(0) else {
+                    return Poll::Ready(());
+                };
+                self.turn = Some(turn);
+                continue;
+            };
+            match turn.turn(Instant::now()) {
+                Turn::At(at) => ready!(self.alarm.poll(at, cx)),
+                Turn::Missed => turn.book_again(),
+                Turn::Now => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let Some(dials) = &self.settings.dials else {
+            return;
+        };
+        let turn = self.turn.take();
+        let due = turn.filter(|turn| turn.turn(Instant::now()) == Turn::Now);
+        // Too late, or not readied: it counts ahead, and others wait for it.
+        if let Some(turn) = due.or_else(|| dials.book(0).ok()) {
+            turn.spend();
+        }
+    }
+}
+
+impl<S, T, Z, G> Service<T> for RateLimit<S, Z, G>
+where
+    S: Service<T, Response: Connection, Error: Into<BoxError>>,
+    Z: Clone,
+    G: Clone,
+{
+    type Response = RateLimitConnection<S::Response, Z, G>;
+    type Error = BoxError;
+    type Future = RateLimitFuture<S::Future, Z, G>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        ready!(self.poll_turn(cx));
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        self.begin();
+        let dial = self.inner.call(target);
+        RateLimitFuture::new(dial, self.measure.clone(), self.signal.clone(), self.settings.clone())
+    }
+}
+
+impl<S: Clone, Z: Clone, G: Clone> Clone for RateLimit<S, Z, G> {
+    fn clone(&self) -> Self {
+        // A clone is not ready: it waits for a turn of its own.
+        Self::new(
+            self.inner.clone(),
+            self.measure.clone(),
+            self.signal.clone(),
+            self.settings.clone(),
+        )
+    }
+}
+
+impl<S: fmt::Debug, Z, G> fmt::Debug for RateLimit<S, Z, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
