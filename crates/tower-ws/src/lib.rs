@@ -79,7 +79,8 @@
 //! where it belongs. A layer of your own may stand anywhere; [the docs of the contract](core#a-layer-of-your-own) have
 //! one.
 //!
-//! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`, `load_shed`.
+//! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`, `load_shed`. What each means where,
+//! [`stock`] says.
 //!
 //! # What it does not do
 //!
@@ -92,6 +93,7 @@
 mod builder;
 pub mod mcp;
 mod stack;
+pub mod stock;
 
 pub use tower_ws_ack as ack;
 pub use tower_ws_auth as auth;
