@@ -21,14 +21,20 @@ use futures_util::future::join_all;
 use peer::{Kind, Peer};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tower::{service_fn, util::MapRequestLayer};
+use tower::{ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 use tower_ws::{
     Incoming, Request,
     client::{Asked, Inbound},
     core::{BoxError, Replay},
     health,
-    mcp::{self, Capabilities, Era, Implementation, Mcp, McpError},
+    mcp::{self, Capabilities, Era, Implementation, Mcp, McpError, McpLayer},
+    queue::QueueLayer,
     reconnect::{Backoff, ReconnectLayer},
+    transport::{
+        JsonText,
+        lines::LinesLayer,
+        process::{Pipes, Process},
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -385,6 +391,50 @@ async fn each_connection_shows_the_token_of_its_time() {
             assert_eq!(down.cause.status(), Some(401));
             break;
         }
+    }
+}
+
+/// The same client over lines: each server as a child process, which is started again when it has died.
+#[tokio::test]
+async fn over_stdio_they_are_called_and_started_again() {
+    for kind in Kind::ALL {
+        let Some(command) = Peer::on_stdio(kind) else { continue };
+        let children = Arc::new(Mutex::new(Vec::new()));
+        let (layer, session) = McpLayer::pair(JsonText, me(), Capabilities::new());
+        let started = children.clone();
+        // What is started is noted, so that it can be killed.
+        let note = tower::util::MapResponseLayer::new(move |pipes: Pipes| {
+            started.lock().unwrap().push(pipes.id());
+            pipes
+        });
+        let stack = ServiceBuilder::new()
+            .layer(mcp::client_layer(JsonText))
+            .layer(QueueLayer::new())
+            .layer(mcp::ack_layer(JsonText))
+            .layer(eager())
+            .layer(layer)
+            .layer(LinesLayer::new())
+            .layer(note)
+            .service(Process::new(command));
+        let (client, mut inbound) = within(stack.oneshot(())).await.unwrap();
+        let mcp = Mcp::new(client, session);
+        up(&mut inbound).await;
+        assert_eq!(mcp.server().unwrap().era(), kind.era());
+        for epoch in 2..4 {
+            let echo = within(mcp.call_tool("echo", &json!({ "text": "over stdio" })))
+                .await
+                .unwrap();
+            assert_eq!(echo.text(), "over stdio", "{kind:?}");
+            let id = children.lock().unwrap().last().copied().flatten().unwrap();
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &id.to_string()])
+                .status();
+            assert!(killed.unwrap().success());
+            let list = within(mcp.tools().all()).await.unwrap();
+            assert!(list.len() >= 5, "{kind:?}");
+            assert_eq!(up(&mut inbound).await, epoch, "{kind:?}");
+        }
+        within(mcp.close(SECOND)).await;
     }
 }
 

@@ -73,6 +73,7 @@ pub(crate) struct Peer {
     addr: SocketAddr,
     folder: PathBuf,
     tokens: bool,
+    ping: Duration,
     child: Option<Child>,
 }
 
@@ -117,10 +118,28 @@ impl Peer {
             addr: free.expect("a port is free"),
             folder,
             tokens,
+            ping: Duration::from_secs(20),
             child: None,
         };
         peer.restart();
         Some(peer)
+    }
+
+    /// How it is started to be spoken to over its stdio, again and again. `None`, said aloud, if it has not been installed.
+    pub(crate) fn on_stdio(kind: Kind) -> Option<impl Fn() -> tokio::process::Command + Send + Sync + 'static> {
+        // It says so if it is not there.
+        drop(Self::start(kind)?);
+        Some(move || {
+            let mut command = kind.command().expect("it has been installed");
+            command.args(["stdio", "/dev/null"]).stderr(Stdio::null());
+            command.into()
+        })
+    }
+
+    /// Starts it again, to ping this often and to wait as long for the pong.
+    pub(crate) fn ping_every(&mut self, ping: Duration) {
+        self.ping = ping;
+        self.restart();
     }
 
     pub(crate) fn url(&self) -> String {
@@ -134,6 +153,7 @@ impl Peer {
         command
             .arg(self.addr.port().to_string())
             .arg(self.folder.join("ledger"));
+        command.env("PING", self.ping.as_secs_f64().to_string());
         if self.tokens {
             command.arg(self.folder.join("token"));
         }

@@ -3,9 +3,9 @@
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Value, json};
 use tower_ws::{
-    Incoming,
+    CallError, Incoming,
     core::{Disposition, FailureKind},
-    mcp::{self, Capabilities, Era, Mcp, McpLayer},
+    mcp::{self, Capabilities, Era, Mcp, McpError, McpLayer},
     transport::{Handshake, JsonText, Subprotocols, TransportLayer},
 };
 
@@ -150,4 +150,49 @@ async fn answers_to_what_was_cancelled_find_nobody() {
         assert!(within(mcp.request::<_, Value>("tools/list", &json!({}))).await.is_ok());
     })
     .await;
+}
+
+/// It pings, and leaves whoever does not answer. We answer without being asked to.
+#[tokio::test]
+async fn its_pings_are_answered() {
+    let Some(mut peer) = Peer::start(Kind::PythonDual) else {
+        return;
+    };
+    peer.ping_every(SECOND / 2);
+    let (mcp, mut inbound) = connect_eagerly(&peer.url()).await;
+    up(&mut inbound).await;
+    assert!(
+        tokio::time::timeout(3 * SECOND, inbound.next()).await.is_err(),
+        "the connection stays"
+    );
+    assert_eq!(
+        within(mcp.call_tool("echo", &json!({ "text": "on" })))
+            .await
+            .unwrap()
+            .text(),
+        "on"
+    );
+}
+
+/// A connection's first request fixes its era: another way to begin is refused with the versions that there are.
+#[tokio::test]
+async fn initialize_is_refused_on_a_modern_connection() {
+    let Some(peer) = Peer::start(Kind::PythonDual) else {
+        return;
+    };
+    let (mcp, _inbound) = connect(&peer.url()).await;
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } });
+    let Err(McpError::Call(CallError::Rpc(error))) = within(mcp.request::<_, Value>("initialize", &params)).await
+    else {
+        panic!("it is refused");
+    };
+    assert_eq!(error.code, -32022);
+    assert_eq!(
+        within(mcp.call_tool("echo", &json!({ "text": "on" })))
+            .await
+            .unwrap()
+            .text(),
+        "on"
+    );
 }

@@ -1,12 +1,14 @@
 """The official Python SDK 2.x, which speaks both eras, behind a WebSocket.
 
     python_dual.py PORT LEDGER [TOKEN_FILE]
+    python_dual.py stdio LEDGER
 
-With a TOKEN_FILE only those get in who show the token that is in it at that moment.
+PING, in the environment, is how often the server pings and how long it waits for the pong, in seconds. With a TOKEN_FILE only those get in who show the token that is in it at that moment.
 """
 
 import asyncio
 import http
+import os
 import sys
 
 import anyio
@@ -17,7 +19,8 @@ from mcp.shared.message import SessionMessage
 from websockets.asyncio.server import serve
 from websockets.typing import Subprotocol
 
-PORT, LEDGER = int(sys.argv[1]), sys.argv[2]
+WHERE, LEDGER = sys.argv[1], sys.argv[2]
+PING = float(os.environ.get("PING", 20))
 TOKEN_FILE = sys.argv[3] if len(sys.argv) > 3 else None
 server = MCPServer("python-dual")
 
@@ -115,8 +118,14 @@ async def session(socket):
 
 async def main():
     subprotocols = [Subprotocol("mcp")]
-    async with serve(session, "127.0.0.1", PORT, subprotocols=subprotocols, process_request=admit) as listening:
+    pings = {"ping_interval": PING, "ping_timeout": PING}
+    async with serve(
+        session, "127.0.0.1", int(WHERE), subprotocols=subprotocols, process_request=admit, **pings
+    ) as listening:
         await listening.serve_forever()
 
 
-asyncio.run(main())
+if WHERE == "stdio":
+    server.run("stdio")
+else:
+    asyncio.run(main())

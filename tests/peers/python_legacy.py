@@ -1,6 +1,7 @@
 """The official Python SDK 1.x with its own WebSocket server: legacy eras only.
 
     python_legacy.py PORT LEDGER
+    python_legacy.py stdio LEDGER
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.websocket import websocket_server
 from mcp.types import SamplingMessage, TextContent
 
-PORT, LEDGER = int(sys.argv[1]), sys.argv[2]
+WHERE, LEDGER = sys.argv[1], sys.argv[2]
 server = FastMCP("python-legacy")
 
 
@@ -64,4 +65,7 @@ async def app(scope, receive, send):
             await inner.run(incoming, outgoing, inner.create_initialization_options())
 
 
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="error", lifespan="off")
+if WHERE == "stdio":
+    server.run("stdio")
+else:
+    uvicorn.run(app, host="127.0.0.1", port=int(WHERE), log_level="error", lifespan="off")

@@ -1,13 +1,14 @@
 // The official TypeScript SDK 2.x, which speaks both eras, behind a WebSocket.
 //
 //     typescript_dual.mjs PORT LEDGER
+//     typescript_dual.mjs stdio LEDGER
 import { appendFileSync } from 'node:fs';
 import { McpServer, inputRequired } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { WebSocketServer } from 'ws';
 import { z } from 'zod';
 
-const [port, ledger] = [Number(process.argv[2]), process.argv[3]];
+const [where, ledger] = process.argv.slice(2);
 const text = (text) => ({ content: [{ type: 'text', text }] });
 
 function server() {
@@ -62,5 +63,9 @@ class Transport {
   }
 }
 
-const sockets = new WebSocketServer({ host: '127.0.0.1', port });
-sockets.on('connection', (socket) => serveStdio(server, { transport: new Transport(socket) }));
+if (where === 'stdio') {
+  serveStdio(server);
+} else {
+  const sockets = new WebSocketServer({ host: '127.0.0.1', port: Number(where) });
+  sockets.on('connection', (socket) => serveStdio(server, { transport: new Transport(socket) }));
+}

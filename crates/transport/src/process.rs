@@ -95,6 +95,16 @@ impl Process {
     }
 }
 
+impl Pipes {
+    /// The system's number of the program; `None` once it has ended.
+    pub fn id(&self) -> Option<u32> {
+        match &self.child {
+            Running::Yes(child) => child.as_ref()?.id(),
+            Running::Ending(_) | Running::Ended => None,
+        }
+    }
+}
+
 impl<T> Service<T> for Process {
     type Response = Pipes;
     type Error = Failure;
