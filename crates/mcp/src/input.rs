@@ -48,8 +48,7 @@ impl InputRequired {
     /// The question that an answer is; `None` if it is a result.
     pub(crate) fn of(request: &Request, reply: &Reply) -> Option<Self> {
         // Nearly every answer has no such word in it.
-        let text = reply.text();
-        let marked = text.windows(MARK.len()).any(|window| window == MARK);
+        let marked = memchr::memmem::find(reply.text(), MARK).is_some();
         let asked = marked.then(|| reply.result::<Asked>().ok()).flatten()?;
         (asked.result_type == "input_required").then(|| Self {
             request: request.clone(),
