@@ -218,6 +218,7 @@ where
         let this = self.project();
         *this.link = Link::Up;
         this.strategy.came_up(&mut up);
+        up.show(this.session.handle());
         up.extensions.insert(this.session.handle());
         up.through("ack")
     }

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tower_ws_core::{Reading, Readings, Value};
+
 /// Watches what a session has sent and not seen acknowledged. Cheap to clone, works from any thread.
 ///
 /// [`AckLayer::pair`](crate::AckLayer::pair) gives one out before there is a session; the session's own is in the
@@ -50,12 +52,58 @@ pub struct Stats {
     /// [RFC 6298, section 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), without messages that were sent more
     /// than once. `None` before the first.
     pub round_trip: Option<Duration>,
+    /// The last of these round trips, as it was.
+    pub last_round_trip: Option<Duration>,
+    /// How many have been taken.
+    pub round_trips: u64,
 }
 
 impl Handle {
     /// Where the session stands now. All zero before there is one.
     pub fn stats(&self) -> Stats {
         *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Readings for Handle {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let stats = self.stats();
+        show(Reading::new(
+            "ack_in_flight",
+            "messages sent and not acknowledged",
+            Value::Gauge(stats.in_flight as f64),
+        ));
+        show(Reading::new(
+            "ack_bytes",
+            "payload of the messages sent and not acknowledged",
+            Value::Gauge(stats.bytes as f64),
+        ));
+        if let Some(took) = stats.last_round_trip {
+            let text = "from handing a message down to its acknowledgement; one that is sent twice is left out";
+            let nth = stats.round_trips;
+            show(Reading::new(
+                "ack_round_trip_seconds",
+                text,
+                Value::Sample { took, nth },
+            ));
+        }
+        for (outcome, count) in [
+            ("acknowledged", stats.acked),
+            ("interrupted", stats.interrupted),
+            ("expired", stats.expired),
+        ] {
+            let text = "messages that were waited for, by how that ended";
+            show(Reading::new("ack_settled_total", text, Value::Counter(count)).with_label("outcome", outcome));
+        }
+        show(Reading::new(
+            "ack_resent_total",
+            "messages sent again that the peer may have seen",
+            Value::Counter(stats.resent),
+        ));
+        for (why, count) in [("late", stats.late), ("unmatched", stats.unmatched)] {
+            let text = "acknowledgements that settled nothing";
+            show(Reading::new("ack_stray_total", text, Value::Counter(count)).with_label("why", why));
+        }
     }
 }
 
@@ -96,6 +144,8 @@ impl Drop for Session {
 
 impl Stats {
     pub(crate) fn sample(&mut self, round_trip: Duration) {
+        self.last_round_trip = Some(round_trip);
+        self.round_trips += 1;
         self.round_trip = Some(match self.round_trip {
             Some(smoothed) => smoothed - smoothed / 8 + round_trip / 8,
             None => round_trip,

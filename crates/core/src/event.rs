@@ -5,7 +5,7 @@ use std::{
 
 use http::Extensions;
 
-use crate::{Failure, Outgoing, WrongOrder, order};
+use crate::{Failure, Outgoing, Readings, WrongOrder, order, reading::Shown};
 
 /// What a connection says, in order.
 ///
@@ -76,6 +76,19 @@ impl Up {
     pub fn through(mut self, layer: &'static str) -> Self {
         self.layers.push(layer);
         self
+    }
+
+    /// Shows a layer's numbers to those above that export them.
+    pub fn show(&mut self, readings: impl Readings + 'static) {
+        self.extensions
+            .get_or_insert_default::<Shown>()
+            .0
+            .push(Arc::new(readings));
+    }
+
+    /// The numbers of the layers below, innermost first.
+    pub fn readings(&self) -> &[Arc<dyn Readings>] {
+        self.extensions.get::<Shown>().map_or(&[], |shown| &shown.0)
     }
 
     /// Whether the layers below stand in an order that can work. Whoever stands on top asks, at the first `Up`.

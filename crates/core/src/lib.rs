@@ -142,6 +142,7 @@ mod outgoing;
 mod pack;
 mod probe;
 mod progress;
+mod reading;
 mod talk;
 mod ticket;
 mod wire;
@@ -168,6 +169,7 @@ pub use self::{
     pack::{Pack, Verbatim},
     probe::Probe,
     progress::Progress,
+    reading::{Reading, Readings, Value},
     talk::Talk,
     ticket::{Phase, Ticket},
     wire::{Plain, Wire},

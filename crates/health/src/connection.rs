@@ -143,6 +143,7 @@ where
         *this.epoch = up.epoch;
         *this.vigil = Some(Vigil::new(this.settings, up.connection, progress.clone()));
         this.session.up(progress);
+        up.show(this.session.handle());
         up.extensions.insert(this.session.handle());
         up.through("health")
     }

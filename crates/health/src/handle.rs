@@ -1,8 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tower_ws_core::{Reading, Readings, Value};
 
-use crate::{ProbeError, Stats, hub::Hub};
+use crate::{ProbeError, Quality, Stats, hub::Hub};
 
 /// Tells how a session's connections are, and probes on demand. Cheap to clone, works from any thread.
 ///
@@ -42,6 +43,35 @@ impl Handle {
     pub async fn probe_now(&self) -> Result<Duration, ProbeError> {
         // A connection tells all who wait before it goes.
         self.0.ask()?.await.unwrap_or(Err(ProbeError::Disconnected))
+    }
+}
+
+impl Readings for Handle {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let stats = self.stats();
+        for quality in [Quality::Good, Quality::Fair, Quality::Poor, Quality::Unknown] {
+            let is_so = stats.up_since.is_some() && stats.quality == quality;
+            let text = "connections, by how good they are";
+            let reading = Reading::new("health_connections", text, Value::Gauge(f64::from(u8::from(is_so))));
+            show(reading.with_label("quality", quality.as_str()));
+        }
+        if let Some(rtt) = stats.rtt {
+            let text = "round trips of probes";
+            let (took, nth) = (rtt.last, stats.probes_answered);
+            show(Reading::new("health_rtt_seconds", text, Value::Sample { took, nth }));
+            let text = "jitter of the round trips, smoothed";
+            let took = rtt.jitter;
+            show(Reading::new("health_jitter_seconds", text, Value::Sample { took, nth }));
+        }
+        show(Reading::new(
+            "health_probes_sent_total",
+            "probes sent",
+            Value::Counter(stats.probes_sent),
+        ));
+        for (outcome, count) in [("answered", stats.probes_answered), ("lost", stats.probes_lost)] {
+            let text = "probes that are settled, by outcome";
+            show(Reading::new("health_probes_total", text, Value::Counter(count)).with_label("outcome", outcome));
+        }
     }
 }
 

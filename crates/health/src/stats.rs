@@ -32,6 +32,11 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// How often a connection came up after another.
+    pub fn reconnects(&self) -> u64 {
+        self.connections.saturating_sub(1)
+    }
+
     /// How long the present connection has been up; `None` if there is none.
     pub fn uptime(&self) -> Option<Duration> {
         self.up_since.map(|since| since.elapsed())

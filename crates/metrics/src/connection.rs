@@ -39,11 +39,14 @@ where
         let this = self.project();
         let mut polled = this.inner.poll_next(cx);
         // In place: an event is large, and to move it costs more than to count it.
-        if let Poll::Ready(event) = &mut polled {
-            this.meter.saw(event.as_ref());
-            if let Some(Event::Up(up)) = event {
-                up.layers.push(this.meter.watch.name());
+        match &mut polled {
+            Poll::Ready(event) => {
+                this.meter.saw(event.as_ref());
+                if let Some(Event::Up(up)) = event {
+                    up.layers.push(this.meter.watch.name());
+                }
             }
+            Poll::Pending => this.meter.watch.idle(cx),
         }
         polled
     }

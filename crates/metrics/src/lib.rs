@@ -117,6 +117,33 @@
 //! The bytes of the socket come from the transport's [`Progress`](tower_ws_core::Progress), at each event and at the
 //! end. A transport without one leaves them at zero.
 //!
+//! # Metrics of other layers
+//!
+//! What other layers know of themselves and show in [`Up`](tower_ws_core::Up) ([`Readings`](tower_ws_core::Readings)) is
+//! published by [`MetricsLayer::session`], which reads it every 5 s, at each transition and at the end; at the transitions
+//! only if the session is never idle. A layer of your own joins in with one line, [`Up::show`](tower_ws_core::Up::show). A
+//! durable queue has rows of its own in the docs of `tower-ws-spool`.
+//!
+//! | name | type | unit | labels | meaning | alert |
+//! |---|---|---|---|---|---|
+//! | `tower_ws_queue_depth` | gauge | count | | messages held by queues | grows while up: the peer is slower than we are |
+//! | `tower_ws_queue_bytes` | gauge | bytes | | their payload | near the bound: senders wait, or messages are dropped |
+//! | `tower_ws_queue_oldest_seconds` | histogram | seconds | | how long the oldest has been held, whenever it is read; nothing if none is held | 99 % above half of what the queue allows: messages expire soon |
+//! | `tower_ws_queue_dropped_total` | counter | count | `reason` | messages given up by queues; those of the session contain them | `increase(…{reason="expired"}[5m]) > 0`: they wait for longer than they are worth |
+//! | `tower_ws_ack_in_flight` | gauge | count | | messages sent and not acknowledged | at the window for 1 min: the peer acknowledges too slowly |
+//! | `tower_ws_ack_bytes` | gauge | bytes | | their payload | |
+//! | `tower_ws_ack_round_trip_seconds` | histogram | seconds | | from handing a message down to its acknowledgement, of the last at each reading; one that is sent twice is left out | 99 % above what callers wait |
+//! | `tower_ws_ack_settled_total` | counter | count | `outcome` | messages that were waited for: `acknowledged`, `interrupted`, `expired` | `rate(…{outcome="expired"}[5m]) > 0`: the server answers too late or not at all |
+//! | `tower_ws_ack_resent_total` | counter | count | | messages sent again that the peer may have seen | |
+//! | `tower_ws_ack_stray_total` | counter | count | `why` | acknowledgements that settled nothing: `late`, `unmatched` | `rate(…{why="unmatched"}[5m]) > 0`: the peer answers what nobody asked |
+//! | `tower_ws_health_connections` | gauge | count | `quality` | connections, by how good they are: `good`, `fair`, `poor`, `unknown` | `…{quality="poor"} > 0` for 5 min: the way to the server is bad |
+//! | `tower_ws_health_rtt_seconds` | histogram | seconds | | round trips of probes, of the last at each reading | |
+//! | `tower_ws_health_jitter_seconds` | histogram | seconds | | their jitter, smoothed | |
+//! | `tower_ws_health_probes_sent_total` | counter | count | | probes sent | |
+//! | `tower_ws_health_probes_total` | counter | count | `outcome` | probes settled: `answered`, `lost` | `rate(…{outcome="lost"}[5m]) > 0`: links lose packets, or peers hang |
+//! | `tower_ws_reconnect_sessions` | gauge | count | `state` | sessions that have been up and have not ended: `connecting`, `connected`, `backing_off`, `offline` | `…{state="offline"} > 0`: somebody switched it off |
+//! | `tower_ws_reconnect_discarded_total` | counter | count | | control messages discarded without an event: no connection, and nobody who reads | |
+//!
 //! # Labels
 //!
 //! Their values are fixed words, chosen by this side: no address, id, epoch or text of a message, an error or a close
@@ -130,12 +157,14 @@
 //! | `cause` | [`FailureKind::as_str`](tower_ws_core::FailureKind::as_str); `dropped` for a session, `none` for a dial that did not fail |
 //! | `next` | `retry`, `final` |
 //! | `code` | a [registered](https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number) close code; `3xxx`, `4xxx`, `other` |
-//! | `outcome` | `ok`, `failed`, `cancelled` for a dial; `recovered`, `abandoned` for an outage |
+//! | `outcome` | `ok`, `failed`, `cancelled` for a dial; `recovered`, `abandoned` for an outage; `acknowledged`, `interrupted`, `expired` for a message; `answered`, `lost` for a probe |
+//! | `why` `quality` `state` | as the table of other layers says |
 //!
 //! A word of a later version of the contract that this layer does not know yet counts as `other`.
 //!
 //! All series are there from the start, at zero, so that the first event of its sort is an increase; but for
-//! those with a `kind`, which begin with the first message of that kind.
+//! those with a `kind`, which begin with the first message of that kind, and those of other layers, which begin with the
+//! first connection.
 //!
 //! # Why do I see no metrics?
 //!
@@ -157,7 +186,7 @@
 //! # Cost
 //!
 //! For each message, in each layer: 6 ns to receive, 7 ns to send, no allocation, no lookup, no clock; 4 ns and 5 ns
-//! without a recorder. For each dial: two looks at the clock and about 0.2 µs. For building a stack: 18 µs. (Release
+//! without a recorder. For each time that a session has nothing to read: one look at a timer. For each dial: two looks at the clock and about 0.2 µs. For building a stack: 18 µs. (Release
 //! build with fat LTO on one core of a shared 2-core virtual machine, handles of `metrics-util`'s atomic registry, median
 //! of five runs of 5 million messages of two kinds, less the same run without the layer.)
 //!
@@ -170,7 +199,8 @@
 //! # What it does not do
 //!
 //! - It installs no recorder and exports nothing.
-//! - It measures no round trips and knows no depth of a queue: the layers that do these things know.
+//! - It measures no round trips and knows no depth of a queue itself: it publishes what the layers that do these things
+//!   show. The limits of `tower-ws-rate-limit` belong to a layer and not to a session, and are in its handle only.
 //! - It does not see what passes below it only: the probes of a health layer, an exchange of credentials. The bytes of
 //!   the socket contain them.
 //! - It loses no error and adds none: they are boxed, and pass as they are.
@@ -181,6 +211,7 @@ mod layer;
 mod link;
 mod meter;
 mod names;
+mod readings;
 mod register;
 mod service;
 mod session;

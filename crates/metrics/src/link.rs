@@ -71,8 +71,8 @@ impl Meters {
         let finished = |outcome| scope.counter("dials_total", &[("outcome", outcome), ("cause", NONE)]);
         let took = |outcome| scope.histogram("dial_seconds", &[("outcome", outcome)]);
         Self {
-            dialling: scope.gauge("dials_in_progress"),
-            open: scope.gauge("open"),
+            dialling: scope.gauge("dials_in_progress", &[]),
+            open: scope.gauge("open", &[]),
             dials_ok: finished("ok"),
             dials_cancelled: finished("cancelled"),
             dials_failed: scope.family("dials_total", &[("outcome", "failed")], "cause", words::causes()),

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, task::Context};
 
 use metrics::Label;
 use tower_ws_core::{Event, FailureKind, Lane, Measure};
@@ -47,7 +47,7 @@ pub(crate) enum Watch {
 
 impl Meters {
     pub(crate) fn new(height: Height, label: Option<&Label>) -> Self {
-        let scope = |height| Scope::new(height, label.cloned());
+        let scope = |height| Scope::new(Some(height), label.cloned());
         match height {
             Height::Session => Self {
                 watch: WatchMeters::Session(Arc::new(session::Meters::new(&scope("session")))),
@@ -133,6 +133,13 @@ impl Watch {
         match self {
             Self::Session(session) => session.failed(kind),
             Self::Connection(link) => link.failed(kind),
+        }
+    }
+
+    /// There was nothing to read. Whoever polls is woken when there is something to do here.
+    pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
+        if let Self::Session(session) = self {
+            session.idle(cx);
         }
     }
 

@@ -1,5 +1,6 @@
 use metrics::{
-    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 
 use crate::names::{Metric, Type};
@@ -12,7 +13,7 @@ pub(crate) type Labels<'a> = &'a [(&'static str, &'static str)];
 
 /// Names and labels what one layer registers.
 pub(crate) struct Scope {
-    height: &'static str,
+    height: Option<&'static str>,
     label: Option<Label>,
 }
 
@@ -29,27 +30,43 @@ pub(crate) struct Held(Gauge);
 // === impl Scope ===
 
 impl Scope {
-    pub(crate) fn new(height: &'static str, label: Option<Label>) -> Self {
+    /// With a height: names at that height. Without one: names that say themselves what they are of.
+    pub(crate) fn new(height: Option<&'static str>, label: Option<Label>) -> Self {
         Self { height, label }
+    }
+
+    pub(crate) fn label(&self) -> Option<&Label> {
+        self.label.as_ref()
     }
 
     pub(crate) fn describe(&self, metrics: &[Metric]) {
         for metric in metrics {
-            let name = self.name(metric.name);
             match metric.of {
-                Type::Counter => describe_counter!(name, metric.unit, metric.text),
-                Type::Gauge => describe_gauge!(name, metric.unit, metric.text),
-                Type::Histogram => describe_histogram!(name, metric.unit, metric.text),
+                Type::Counter => self.describe_counter(metric.name, metric.unit, metric.text),
+                Type::Gauge => self.describe_gauge(metric.name, metric.unit, metric.text),
+                Type::Histogram => self.describe_histogram(metric.name, metric.unit, metric.text),
             }
         }
+    }
+
+    pub(crate) fn describe_counter(&self, name: &str, unit: Unit, text: &'static str) {
+        describe_counter!(self.name(name), unit, text);
+    }
+
+    pub(crate) fn describe_gauge(&self, name: &str, unit: Unit, text: &'static str) {
+        describe_gauge!(self.name(name), unit, text);
+    }
+
+    pub(crate) fn describe_histogram(&self, name: &str, unit: Unit, text: &'static str) {
+        describe_histogram!(self.name(name), unit, text);
     }
 
     pub(crate) fn counter(&self, name: &str, labels: Labels<'_>) -> Counter {
         counter!(self.name(name), self.labels(labels))
     }
 
-    pub(crate) fn gauge(&self, name: &str) -> Gauge {
-        gauge!(self.name(name), self.labels(&[]))
+    pub(crate) fn gauge(&self, name: &str, labels: Labels<'_>) -> Gauge {
+        gauge!(self.name(name), self.labels(labels))
     }
 
     pub(crate) fn histogram(&self, name: &str, labels: Labels<'_>) -> Histogram {
@@ -72,7 +89,10 @@ impl Scope {
     }
 
     fn name(&self, name: &str) -> String {
-        format!("tower_ws_{}_{name}", self.height)
+        match self.height {
+            Some(height) => format!("tower_ws_{height}_{name}"),
+            None => format!("tower_ws_{name}"),
+        }
     }
 
     fn labels(&self, labels: Labels<'_>) -> Vec<Label> {

@@ -1,11 +1,12 @@
-use std::sync::Arc;
+use std::{sync::Arc, task::Context};
 
-use metrics::{Counter, Gauge, Histogram};
+use metrics::{Counter, Gauge, Histogram, Label};
 use tokio::time::Instant;
 use tower_ws_core::{Down, EndCause, Event, FailureKind, Up};
 
 use crate::{
     names::SESSION,
+    readings::Reader,
     register::{Family, Held, Scope},
     words,
 };
@@ -15,6 +16,7 @@ const DROPPED: &str = "dropped";
 
 /// The handles of one stack's sessions.
 pub(crate) struct Meters {
+    label: Option<Label>,
     open: Gauge,
     up: Gauge,
     ups: Counter,
@@ -40,6 +42,7 @@ pub(crate) struct Session {
     closing: bool,
     end_cause: Option<EndCause>,
     last_cause: Option<FailureKind>,
+    below: Reader,
 }
 
 /// A connection that is up. Recorded when it is dropped.
@@ -57,8 +60,9 @@ impl Meters {
         let downs = |next| scope.family("downs_total", &[("next", next)], "cause", words::causes());
         let outage = |outcome| scope.histogram("outage_seconds", &[("outcome", outcome)]);
         Self {
-            open: scope.gauge("open"),
-            up: scope.gauge("up"),
+            label: scope.label().cloned(),
+            open: scope.gauge("open", &[]),
+            up: scope.gauge("up", &[]),
             ups: scope.counter("ups_total", &[]),
             reconnects: scope.counter("reconnects_total", &[]),
             delivered: scope.counter("messages_delivered_total", &[]),
@@ -77,6 +81,7 @@ impl Meters {
 
 impl Session {
     pub(crate) fn begin(meters: Arc<Meters>) -> Self {
+        let below = Reader::new(meters.label.clone());
         Self {
             open: Some(Held::new(&meters.open)),
             up: None,
@@ -85,6 +90,7 @@ impl Session {
             closing: false,
             end_cause: None,
             last_cause: None,
+            below,
             meters,
         }
     }
@@ -116,6 +122,7 @@ impl Session {
         if std::mem::replace(&mut self.been_up, true) {
             self.meters.reconnects.increment(1);
         }
+        self.below.came_up(up.readings());
         self.end_cause = up.extensions.get().cloned();
         self.up = Some(Uptime {
             since: Instant::now(),
@@ -124,7 +131,13 @@ impl Session {
         });
     }
 
+    /// There is nothing to see for now.
+    pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
+        self.below.poll(cx);
+    }
+
     fn went_down(&mut self, down: &Down) {
+        self.below.read();
         self.up = None;
         let cause = down.cause.kind();
         self.last_cause = Some(cause);

@@ -10,30 +10,64 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
 use metrics_util::{MetricKind, debugging::DebuggingRecorder};
 use support::{Fake, Seen, down, drain, message, next, up};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_ws_ack::{AckLayer, Bare};
 use tower_ws_core::{BoxError, Close, DropReason, Event, Failure, FailureKind};
+use tower_ws_health::{HealthLayer, probe_fn};
 use tower_ws_metrics::MetricsLayer;
+use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::memory;
 
 const EXPECTED: &str = include_str!("metrics.txt");
 
-/// Both heights, with a label, and each with a message, so that there is a kind.
+/// Both heights, with a label, over every layer that shows numbers of its own; a message, so that there is a kind; an
+/// acknowledgement, the answer of a probe, and a message that is held in an outage.
 async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let (memory, mut listener) = memory::channel::<String>(8);
+    let acks = Bare::new(
+        |sent: &String| sent.strip_prefix("number ")?.parse::<u64>().ok(),
+        |came: &String| came.strip_prefix("ack ")?.parse().ok(),
+    );
+    let pings = probe_fn(
+        |nonce| format!("ping {nonce}"),
+        |came: &String| came.strip_prefix("pong ")?.parse().ok(),
+    );
     let service = ServiceBuilder::new()
         .layer(MetricsLayer::session().label("server", "orders"))
+        .layer(QueueLayer::new())
+        .layer(AckLayer::new(acks))
+        .layer(ReconnectLayer::new().seed(1))
         .layer(MetricsLayer::connection().label("server", "orders"))
+        .layer(HealthLayer::new(pings))
         .service(memory);
-    let (connection, _peer) = tokio::join!(service.oneshot(()), listener.accept());
-    let mut connection = connection.unwrap();
-    next(&mut connection).await;
-    connection.send(message("hello")).await.unwrap();
+    let (connection, peer) = tokio::join!(service.oneshot(()), listener.accept());
+    let (mut connection, mut peer) = (tower_ws_core::boxed(connection.unwrap()), peer.unwrap());
+    let Event::Up(up) = next(&mut connection).await else {
+        panic!("no connection")
+    };
+    let health = up.extensions.get::<tower_ws_health::Handle>().unwrap().clone();
+    let probing = tokio::spawn(async move { health.probe_now().await });
+    connection.send(message("number 1")).await.unwrap();
+    let peer = tokio::spawn(async move {
+        for _ in 0..2 {
+            let said = peer.next().await.unwrap().unwrap();
+            let answer = said.replace("number", "ack").replace("ping", "pong");
+            peer.send(answer).await.unwrap();
+        }
+    });
+    // To the end of the peer, and on to where the queue has held something for a while.
+    while !matches!(next(&mut connection).await, Event::Down(_)) {}
+    peer.await.unwrap();
+    probing.await.unwrap().unwrap();
+    connection.send(message("number 2")).await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(6), connection.next()).await;
     seen.all(|values| {
         let mut all = BTreeMap::<String, (String, BTreeSet<String>)>::new();
         for value in values.values() {

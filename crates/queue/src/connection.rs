@@ -110,7 +110,9 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
         let this = self.project();
         *this.link = Link::Up;
         this.buffer.store().came_up(&mut up);
-        up.extensions.insert(Handle(this.hub.clone()));
+        let handle = Handle(this.hub.clone());
+        up.show(handle.clone());
+        up.extensions.insert(handle);
         up.through("queue")
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::DropReason;
+use tower_ws_core::{DropReason, Reading, Readings, Value};
 
 /// Looks into a queue, from any thread. Cheap to clone.
 ///
@@ -53,6 +53,41 @@ impl Handle {
     /// The queue now.
     pub fn snapshot(&self) -> Snapshot {
         self.0.snapshot()
+    }
+}
+
+impl Readings for Handle {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let Snapshot {
+            depth,
+            bytes,
+            oldest,
+            dropped,
+        } = self.snapshot();
+        show(Reading::new(
+            "queue_depth",
+            "messages held by queues",
+            Value::Gauge(depth as f64),
+        ));
+        show(Reading::new(
+            "queue_bytes",
+            "payload of the messages held by queues",
+            Value::Gauge(bytes as f64),
+        ));
+        if let Some(age) = oldest {
+            let text = "how long the oldest message in a queue has been held, whenever it is read";
+            show(Reading::new("queue_oldest_seconds", text, Value::Age(age)));
+        }
+        for (reason, count) in [
+            ("cancelled", dropped.cancelled),
+            ("expired", dropped.expired),
+            ("overflow", dropped.overflow),
+            ("closed", dropped.closed),
+            ("refused", dropped.refused),
+        ] {
+            let text = "messages given up by queues, by reason";
+            show(Reading::new("queue_dropped_total", text, Value::Counter(count)).with_label("reason", reason));
+        }
     }
 }
 

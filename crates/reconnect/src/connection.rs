@@ -48,7 +48,7 @@ where
 {
     dialer: Dialer<S, T, P>,
     #[pin]
-    call: Option<S::Future>,
+    call: Option<Instrumented<S::Future>>,
     #[pin]
     inner: Option<S::Response>,
     link: Link,
@@ -254,6 +254,7 @@ where
     fn came_up(mut self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.as_mut().project();
         up.epoch = this.dialer.session().connected();
+        up.show(this.dialer.session().handle());
         up.extensions.insert(this.dialer.session().handle());
         up.extensions.insert(this.end_cause.clone());
         *this.link = Link::Connected { since: Instant::now() };

@@ -9,6 +9,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 use tower_ws_core::{BoxError, Clock, Disposition, Failure, FailureKind};
+use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
     Budget, Decision, Policy, ReconnectError,
@@ -209,7 +210,7 @@ where
     /// Resolves to a connection, or to the cause when the policy gives up. [Park](Self::park) when it is pending.
     pub(crate) fn poll_dial(
         &mut self,
-        mut call: Pin<&mut Option<S::Future>>,
+        mut call: Pin<&mut Option<Instrumented<S::Future>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, Failure>> {
         self.obey(call.as_mut());
@@ -269,13 +270,15 @@ where
         self.step = Step::Dialling;
     }
 
-    fn dial(&mut self, mut call: Pin<&mut Option<S::Future>>) {
+    fn dial(&mut self, mut call: Pin<&mut Option<Instrumented<S::Future>>>) {
         self.outage.dial(Instant::now());
-        call.set(Some(self.service.call(self.target.clone())));
+        let span = self.session.dial_span();
+        let dialling = span.in_scope(|| self.service.call(self.target.clone()));
+        call.set(Some(dialling.instrument(span)));
     }
 
     /// Does what the handles ask for.
-    fn obey(&mut self, mut call: Pin<&mut Option<S::Future>>) {
+    fn obey(&mut self, mut call: Pin<&mut Option<Instrumented<S::Future>>>) {
         let reconnect = self.session.take_reconnect();
         let offline = self.session.is_offline();
         let was_offline = std::mem::replace(&mut self.offline, offline);

@@ -4,7 +4,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::Failure;
+use tower_ws_core::{Failure, Reading, Readings, Value};
 
 use crate::session::Hub;
 
@@ -62,6 +62,27 @@ impl Handle {
     /// connection](crate::ReconnectConnection#what-happens-to-messages-while-there-is-no-connection).
     pub fn discarded(&self) -> u64 {
         self.0.discarded()
+    }
+}
+
+impl Readings for Handle {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let state = self.0.state().borrow().as_str();
+        for word in ["connecting", "connected", "backing_off", "offline"] {
+            let text = "sessions that have been up once and have not ended, by state";
+            let reading = Reading::new(
+                "reconnect_sessions",
+                text,
+                Value::Gauge(f64::from(u8::from(state == word))),
+            );
+            show(reading.with_label("state", word));
+        }
+        let text = "control messages discarded without an event: no connection, and nobody who reads";
+        show(Reading::new(
+            "reconnect_discarded_total",
+            text,
+            Value::Counter(self.discarded()),
+        ));
     }
 }
 

@@ -135,6 +135,11 @@ impl Session {
         self.tell(State::Connecting { attempt }, None, None);
     }
 
+    /// What is logged on the way belongs to this attempt.
+    pub(crate) fn dial_span(&self) -> tracing::Span {
+        tracing::info_span!("dial", epoch = self.epoch + 1, attempt = self.attempt)
+    }
+
     /// A connection is up; returns its number.
     pub(crate) fn connected(&mut self) -> u64 {
         self.epoch += 1;

@@ -6,6 +6,8 @@ use std::{
     },
 };
 
+use tower_ws_core::{Reading, Readings, Value};
+
 use crate::writer::Shared;
 
 /// Looks into a spool, from any thread. Cheap to clone. It does not keep the file open.
@@ -58,6 +60,33 @@ impl Handle {
             commits,
             failure,
         }
+    }
+}
+
+impl Readings for Handle {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let now = self.snapshot();
+        show(Reading::new(
+            "spool_messages",
+            "messages recorded",
+            Value::Gauge(now.messages as f64),
+        ));
+        show(Reading::new(
+            "spool_bytes",
+            "size of the messages recorded",
+            Value::Gauge(now.bytes as f64),
+        ));
+        show(Reading::new(
+            "spool_commits_total",
+            "commits to the file",
+            Value::Counter(now.commits),
+        ));
+        let failing = f64::from(u8::from(now.failure.is_some()));
+        show(Reading::new(
+            "spool_failing",
+            "spools whose last commit failed",
+            Value::Gauge(failing),
+        ));
     }
 }
 

@@ -181,6 +181,17 @@
 //! - It does not merge files, and it serves one session at a time: another gets every message back as refused.
 //! - It does not recognise what the peer sends twice.
 //!
+//! # Metrics
+//!
+//! [Shown](tower_ws_core::Readings) to the layers above; that of `tower-ws-metrics` publishes them.
+//!
+//! | name | type | meaning |
+//! |---|---|---|
+//! | `tower_ws_spool_messages` | gauge | messages recorded: held, or handed over and not settled |
+//! | `tower_ws_spool_bytes` | gauge | their size, as recorded |
+//! | `tower_ws_spool_commits_total` | counter | commits to the file |
+//! | `tower_ws_spool_failing` | gauge | spools whose last commit failed: wake whoever owns the disk |
+//!
 //! # Logs
 //!
 //! `INFO` for what is brought along and when the disk works again, `ERROR` when it fails and when a second session wants the

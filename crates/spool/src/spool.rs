@@ -110,10 +110,7 @@ where
 impl<M, P, S> Spool<M, P, S> {
     /// A handle to look into it.
     pub fn handle(&self) -> Handle {
-        Handle {
-            shared: self.core.shared.clone(),
-            tally: self.core.tally.clone(),
-        }
+        self.core.handle()
     }
 
     /// The strategy that it was opened with: the acknowledging layer below is to have the same.
@@ -170,6 +167,13 @@ impl<M, P, S> fmt::Debug for Spool<M, P, S> {
 // === impl Core ===
 
 impl Core {
+    pub(crate) fn handle(&self) -> Handle {
+        Handle {
+            shared: self.shared.clone(),
+            tally: self.tally.clone(),
+        }
+    }
+
     fn take(&self) -> Option<Vec<Record>> {
         self.lock().take()
     }

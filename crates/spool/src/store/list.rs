@@ -176,6 +176,9 @@ where
             .get_or_insert_with(|| up.extensions.get::<Ids>().cloned().unwrap_or_default());
         ids.skip_to(self.core.shared.first_id());
         up.extensions.insert(ids.clone());
+        if !self.is_guest {
+            up.show(self.core.handle());
+        }
     }
 
     fn went_down(&mut self, down: &Down) {

@@ -1,0 +1,154 @@
+//! The numbers that the layers below show of themselves.
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+
+mod support;
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use metrics_util::debugging::DebuggingRecorder;
+use support::{Fake, Seen, down, next, poll_once};
+use tokio::time::{advance, sleep};
+use tower_ws_core::{Event, Failure, FailureKind, Reading, Readings, Up, Value};
+use tower_ws_metrics::MetricsLayer;
+
+/// A layer's numbers, as a test sets them.
+#[derive(Clone, Default)]
+struct Numbers(Arc<[AtomicU64; 4]>);
+
+impl Numbers {
+    fn set(&self, numbers: [u64; 4]) {
+        for (at, number) in numbers.into_iter().enumerate() {
+            self.0[at].store(number, Relaxed);
+        }
+    }
+
+    fn up(&self) -> Event<String> {
+        let mut up = Up::new();
+        up.show(self.clone());
+        Event::Up(up)
+    }
+}
+
+impl Readings for Numbers {
+    fn read(&self, show: &mut dyn FnMut(Reading)) {
+        let [parked, lost, nth, age] = std::array::from_fn(|at| self.0[at].load(Relaxed));
+        show(Reading::new("shelf_parked", "parked", Value::Gauge(parked as f64)));
+        show(Reading::new("shelf_lost_total", "lost", Value::Counter(lost)).with_label("reason", "rust"));
+        let took = Duration::from_secs(nth);
+        show(Reading::new("shelf_trip_seconds", "trips", Value::Sample { took, nth }));
+        if age > 0 {
+            let age = Duration::from_secs(age);
+            show(Reading::new("shelf_oldest_seconds", "age", Value::Age(age)));
+        }
+    }
+}
+
+/// Polls the session until `time` has passed.
+async fn idle(session: &mut (impl futures_core::Stream<Item = Event<String>> + Unpin), time: Duration) {
+    let mut reading = pin!(next(session));
+    tokio::select! {
+        event = &mut reading => panic!("{event:?}"),
+        () = sleep(time) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_are_read_while_nothing_happens() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    numbers.set([3, 1, 0, 0]);
+    let mut session = Fake::saying([numbers.up()]).under(MetricsLayer::session()).await;
+    next(&mut session).await;
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 1.0);
+
+    numbers.set([2, 5, 7, 9]);
+    idle(&mut session, Duration::from_secs(11)).await;
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 2.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 5.0);
+    // Read twice since: a sample counts once, an age whenever it is read.
+    assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [7.0]);
+    assert_eq!(seen.records("tower_ws_shelf_oldest_seconds"), [9.0, 9.0]);
+
+    // The last is read at the end; what is gone is in no gauge.
+    numbers.set([4, 6, 8, 0]);
+    drop(session);
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 0.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 6.0);
+    assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [7.0, 8.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_add_up() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let mut sessions = Vec::new();
+    for parked in [1, 2] {
+        let numbers = Numbers::default();
+        numbers.set([parked, 10, 0, 0]);
+        let mut session = Fake::saying([numbers.up()]).under(MetricsLayer::session()).await;
+        next(&mut session).await;
+        sessions.push(session);
+    }
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 20.0);
+    sessions.remove(0);
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_begins_anew_does_not_count_backwards() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let (first, second) = (Numbers::default(), Numbers::default());
+    first.set([1, 10, 3, 0]);
+    second.set([1, 4, 1, 0]);
+    let lost = down(Failure::new(FailureKind::Network, "reset"), true);
+    let mut session = Fake::saying([first.up(), lost, second.up()])
+        .under(MetricsLayer::session())
+        .await;
+    for _ in 0..3 {
+        next(&mut session).await;
+    }
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 1.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 14.0);
+    assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [3.0, 1.0]);
+}
+
+/// During an outage the depth of the queue is what one wants to know.
+#[tokio::test(start_paused = true)]
+async fn they_are_read_in_an_outage() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let lost = down(Failure::new(FailureKind::Network, "reset"), true);
+    let mut session = Fake::saying([numbers.up(), lost]).under(MetricsLayer::session()).await;
+    next(&mut session).await;
+    next(&mut session).await;
+    numbers.set([8, 0, 0, 0]);
+    poll_once(pin!(next(&mut session))).await;
+    advance(Duration::from_secs(6)).await;
+    poll_once(pin!(next(&mut session))).await;
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 8.0);
+}
+
+/// Who has no numbers needs no timer: this runs without tokio.
+#[test]
+fn without_numbers_there_is_no_timer() {
+    let mut session =
+        futures_util::FutureExt::now_or_never(Fake::saying([support::up()]).under(MetricsLayer::session())).unwrap();
+    futures_util::FutureExt::now_or_never(next(&mut session)).unwrap();
+    assert!(futures_util::FutureExt::now_or_never(next(&mut session)).is_none());
+}
