@@ -21,7 +21,7 @@ use tower_ws::{
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
     core::{BoxError, Replay},
-    health::{HealthLayer, probe_fn},
+    health::{HealthLayer, JsonRpcPing},
     queue::QueueLayer,
     reconnect::ReconnectLayer,
     transport::{JsonText, lines::LinesLayer, process::Process},
@@ -40,17 +40,12 @@ async fn main() -> Result<(), BoxError> {
         command.env(SERVER, "yes");
         command
     });
-    // The answers are known by an id that no call has.
-    let ping = probe_fn(
-        |nonce| json!({ "jsonrpc": "2.0", "id": format!("ping {nonce}"), "method": "ping" }).to_string(),
-        |line: &String| line.split_once("\"ping ")?.1.split_once('"')?.0.parse().ok(),
-    );
     let stack = ServiceBuilder::new()
         .layer(ClientLayer::new(JsonText))
         .layer(QueueLayer::new())
         .layer(AckLayer::new(JsonRpc::new(JsonText)))
         .layer(ReconnectLayer::new())
-        .layer(HealthLayer::new(ping))
+        .layer(HealthLayer::new(JsonRpcPing::new(JsonText)))
         .layer(LinesLayer::new())
         .service(server);
     let (client, mut inbound) = stack.oneshot(()).await?;

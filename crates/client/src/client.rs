@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
 use tower_ws_core::jsonrpc::parse_error;
+use tracing::{Span, field};
 
 use crate::{CallError, Reply, Request, shared::Shared, table::Answer};
 
@@ -92,14 +93,25 @@ impl Client {
     }
 
     fn start(&self, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
+        let span = tracing::debug_span!(
+            "call",
+            rpc.system = "jsonrpc",
+            rpc.method = request.method(),
+            rpc.jsonrpc.request_id = field::Empty,
+            outcome = field::Empty
+        );
         let accepted = self.check(&request).and_then(|()| self.shared.call(request, permit));
-        CallFuture(match accepted {
-            Ok(id) => Call::Waiting {
-                shared: self.shared.clone(),
-                id,
-            },
+        let state = match accepted {
+            Ok(id) => {
+                span.record("rpc.jsonrpc.request_id", id);
+                Call::Waiting {
+                    shared: self.shared.clone(),
+                    id,
+                }
+            }
             Err(error) => Call::Failed(error),
-        })
+        };
+        CallFuture { state, span }
     }
 
     fn check(&self, request: &Request) -> Result<(), CallError> {
@@ -163,8 +175,14 @@ impl Service<Request> for Client {
 ///
 /// Dropping it is safe at any time: a request that was not sent never will be; of one that was sent, the peer is told
 /// if the protocol can. A late answer is ignored.
+///
+/// It is a `tracing` span, `call`, at `DEBUG`: what has no subscriber for it costs a look at one number.
 #[must_use = "futures do nothing unless polled"]
-pub struct CallFuture(Call);
+pub struct CallFuture {
+    state: Call,
+    /// From the call to its outcome.
+    span: Span,
+}
 
 enum Call {
     Waiting { shared: Arc<Shared>, id: u64 },
@@ -176,29 +194,32 @@ impl Future for CallFuture {
     type Output = Result<Reply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &self.0 {
+        let outcome = match &self.state {
             Call::Waiting { shared, id } => ready!(shared.poll_outcome(*id, cx)),
-            _ => match std::mem::replace(&mut self.0, Call::Done) {
+            _ => match std::mem::replace(&mut self.state, Call::Done) {
                 Call::Failed(error) => Err(error),
                 _ => panic!("polled after it was ready, which futures forbid"),
             },
         };
-        self.0 = Call::Done;
-        Poll::Ready(match outcome {
+        self.state = Call::Done;
+        let outcome = match outcome {
             Ok(Answer::Result(text)) => Ok(Reply::new(text)),
             Ok(Answer::Error(text)) => Err(match parse_error(&text) {
                 Ok(error) => CallError::Rpc(error),
                 Err(malformed) => CallError::Malformed(malformed),
             }),
             Err(error) => Err(error),
-        })
+        };
+        self.span.record("outcome", outcome.as_ref().map_or_else(CallError::as_str, |_| "ok"));
+        Poll::Ready(outcome)
     }
 }
 
 impl Drop for CallFuture {
     fn drop(&mut self) {
-        if let Call::Waiting { shared, id } = &self.0 {
+        if let Call::Waiting { shared, id } = &self.state {
             shared.abandon(*id);
+            self.span.record("outcome", "cancelled");
         }
     }
 }

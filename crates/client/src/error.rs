@@ -44,6 +44,20 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The name used in logs and metric labels.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rpc(_) => "rpc_error",
+            Self::Interrupted(_) => "interrupted",
+            Self::TimedOut { .. } => "timed_out",
+            Self::NotSent(_) => "not_sent",
+            Self::Closed(_) => "closed",
+            Self::Refused(_) => "refused",
+            Self::Malformed(_) => "malformed",
+            Self::Params(_) => "params",
+        }
+    }
+
     /// True when the peer may have seen the request and its outcome is unknown, or when it answered. False: not a byte
     /// of the request was sent, so sending it again is safe.
     pub fn may_have_been_seen(&self) -> bool {

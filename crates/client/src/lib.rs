@@ -58,6 +58,15 @@
 //!     .inbound(1024, Lag::Wait);
 //! ```
 //!
+//! # Spans and logs
+//!
+//! | span | level | fields |
+//! |---|---|---|
+//! | `session` | `INFO` | `id`: a random name. From the call of [`MakeClient`] to the end of its driver; all that the layers below log is in it |
+//! | `call` | `DEBUG` | `rpc.system`, `rpc.method`, `rpc.jsonrpc.request_id` as in [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/); `outcome`: `ok`, `cancelled`, or [`CallError::as_str`] |
+//!
+//! `ERROR` for what ends the session, `WARN` for messages that make no sense, of which the 1st, 2nd, 4th, 8th … is told.
+//!
 //! # What it does not do
 //!
 //! It does not redial, probe or send again: those are layers below. It does not bound the bytes of waiting calls: they

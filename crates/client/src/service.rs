@@ -8,9 +8,10 @@ use std::{
 use futures_core::future::BoxFuture;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, Event, Failure,
+    BoxError, Connection, ConnectionId, Event, Failure,
     jsonrpc::{Codec, Ids},
 };
+use tracing::Instrument;
 
 use crate::{Client, ClientLayer, Inbound};
 
@@ -45,9 +46,12 @@ where
     }
 
     fn call(&mut self, target: T) -> MakeFuture {
-        let dial = self.inner.call(target);
+        // What the layers below log belongs to this session, in whatever task it happens.
+        let span = tracing::info_span!("session", id = %ConnectionId::random());
+        let dial = span.in_scope(|| self.inner.call(target));
         let layer = self.layer.clone();
-        MakeFuture(Box::pin(async move {
+        let driving = span.clone();
+        let make = async move {
             let mut connection = Box::pin(dial.await.map_err(Into::into)?);
             // The first event may bring the counter that an exchange below has begun to use.
             let up = match poll_fn(|cx| connection.as_mut().poll_next(cx)).await {
@@ -60,9 +64,10 @@ where
             let (client, inbound, driver) = layer.pair_with(connection, ids);
             let mut driver = Box::pin(driver);
             driver.as_mut().accept(Event::Up(up));
-            tokio::spawn(driver);
+            tokio::spawn(driver.instrument(driving));
             Ok((client, inbound))
-        }))
+        };
+        MakeFuture(Box::pin(make.instrument(span)))
     }
 }
 

@@ -48,7 +48,7 @@
 //!
 //! # Configuration
 //!
-//! For a protocol with a ping of its own, over a transport that has none:
+//! For a protocol with a ping of its own, over a transport that has none ([`JsonRpcPing`] is there for JSON-RPC):
 //!
 //! ```
 //! use std::time::Duration;
@@ -103,7 +103,8 @@
 //! # What it measures
 //!
 //! [`Handle::stats`] and [`Handle::watch`]: round trips (last, smoothed, percentiles), jitter, lost probes, a grade of
-//! [`Quality`], uptime, messages and bytes. A connection that is never silent is not probed by itself, so its round trip
+//! [`Quality`], uptime, reconnects, messages and bytes. They are also [shown](tower_ws_core::Readings) to the layers above, of
+//! which that of `tower-ws-metrics` publishes them. A connection that is never silent is not probed by itself, so its round trip
 //! is that of [`Handle::probe_now`].
 //!
 //! # What it does not do
@@ -127,6 +128,7 @@ mod error;
 mod estimate;
 mod handle;
 mod hub;
+mod json_rpc;
 mod layer;
 mod probe;
 mod probes;
@@ -139,6 +141,7 @@ pub use self::{
     connection::HealthConnection,
     error::ProbeError,
     handle::Handle,
+    json_rpc::JsonRpcPing,
     layer::HealthLayer,
     probe::{ProbeFn, probe_fn},
     service::{Attach, Health},

@@ -13,6 +13,7 @@ use tower_service::Service;
 use tower_ws_core::{
     BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up,
 };
+use tracing::instrument::Instrumented;
 
 use crate::{Backoff, Policy, closer::Closer, dialer::Dialer};
 

@@ -8,6 +8,7 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Connection};
+use tracing::instrument::Instrumented;
 
 use crate::{Backoff, Policy, ReconnectConnection, ReconnectError, dialer::Dialer};
 
@@ -19,7 +20,7 @@ use crate::{Backoff, Policy, ReconnectConnection, ReconnectError, dialer::Dialer
 pub struct ReconnectFuture<S: Service<T>, T, P = Backoff> {
     dialer: Option<Dialer<S, T, P>>,
     #[pin]
-    call: Option<S::Future>,
+    call: Option<Instrumented<S::Future>>,
 }
 
 impl<S: Service<T>, T, P> ReconnectFuture<S, T, P> {

@@ -160,6 +160,9 @@
 //! ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `kind`, `cause`, `delay_ms`.
 //! A `WARN` tells of each control message that is [discarded](Handle::discarded). Failover tells which `endpoint` it
 //! dials (`DEBUG`), and which cools down (`WARN`), why, and for how many `cool_down_ms`.
+//!
+//! Each attempt is in a span `dial` (`INFO`), with the `epoch` that it would begin and its `attempt`: what the layers below log
+//! while they dial is in it.
 
 mod backoff;
 mod budget;
