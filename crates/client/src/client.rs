@@ -210,7 +210,8 @@ impl Future for CallFuture {
             }),
             Err(error) => Err(error),
         };
-        self.span.record("outcome", outcome.as_ref().map_or_else(CallError::as_str, |_| "ok"));
+        self.span
+            .record("outcome", outcome.as_ref().map_or_else(CallError::as_str, |_| "ok"));
         Poll::Ready(outcome)
     }
 }

@@ -157,7 +157,8 @@
 //!
 //! One `tracing` event for each transition: `DEBUG` for a dial, `INFO` when a connection is up or the session
 //! closed, `WARN` when a dial failed, is put off, or a connection is down, and what follows, `ERROR` when the session
-//! ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `kind`, `cause`, `delay_ms`.
+//! ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `connection`, `kind`,
+//! `cause`, `delay_ms`.
 //! A `WARN` tells of each control message that is [discarded](Handle::discarded). Failover tells which `endpoint` it
 //! dials (`DEBUG`), and which cools down (`WARN`), why, and for how many `cool_down_ms`.
 //!

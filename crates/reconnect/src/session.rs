@@ -12,7 +12,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::Failure;
+use tower_ws_core::{ConnectionId, Failure};
 
 use crate::{Handle, State, Transition};
 
@@ -141,10 +141,10 @@ impl Session {
     }
 
     /// A connection is up; returns its number.
-    pub(crate) fn connected(&mut self) -> u64 {
+    pub(crate) fn connected(&mut self, connection: ConnectionId) -> u64 {
         self.epoch += 1;
         let epoch = self.epoch;
-        tracing::info!(epoch, attempt = self.attempt, "connected");
+        tracing::info!(epoch, attempt = self.attempt, %connection, "connected");
         self.tell(State::Connected { epoch }, None, None);
         epoch
     }
