@@ -82,6 +82,16 @@ async fn the_stack_over_a_transport_of_ones_own() {
     let Some(Incoming::Up(up)) = bounded(inbound.next()).await else {
         panic!("it did not come up");
     };
-    assert_eq!(up.layers, ["health", "reconnect", "ack", "queue"]);
+    assert_eq!(
+        up.layers,
+        [
+            "health",
+            "connection-metrics",
+            "reconnect",
+            "ack",
+            "queue",
+            "session-metrics"
+        ]
+    );
     assert!(serving.await.unwrap().is_some());
 }

@@ -87,6 +87,18 @@ impl<L, C> Builder<L, C> {
         self
     }
 
+    /// Adds a label to every metric of this session, to tell sessions of one process apart: `("server", "orders")`. Take the
+    /// value from the configuration, never from an address or an id ([`MetricsLayer::label`](tower_ws_metrics::MetricsLayer::label)).
+    ///
+    /// The stack counts and measures in any case; the numbers go to the recorder of the [`metrics`](tower_ws_metrics) facade that
+    /// is installed when it connects, or nowhere.
+    pub fn metrics_label(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.layers.session_metrics = self.layers.session_metrics.label(key, value.clone());
+        self.layers.connection_metrics = self.layers.connection_metrics.label(key, value);
+        self
+    }
+
     /// Replaces the layer that holds messages while the link is down or slow.
     pub fn queue(mut self, queue: QueueLayer<Frames>) -> Self {
         self.layers.queue = queue;

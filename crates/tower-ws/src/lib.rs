@@ -25,6 +25,7 @@
 //!     ack::{AckLayer, JsonRpc},
 //!     client::ClientLayer,
 //!     health::HealthLayer,
+//!     metrics::MetricsLayer,
 //!     queue::QueueLayer,
 //!     reconnect::ReconnectLayer,
 //!     transport::{Frames, JsonText, TransportLayer, connector},
@@ -35,12 +36,16 @@
 //! let stack = ServiceBuilder::new()
 //!     // calls in, replies out; on top, so that it sees the whole session
 //!     .layer(ClientLayer::new(JsonText))
+//!     // counts what the application sees; right below it, so that it sees what queue and ack give up
+//!     .layer(MetricsLayer::session().measure(Frames))
 //!     // holds what was accepted while the link is down; above ack, so that what is sent again goes first
 //!     .layer(QueueLayer::new().measure(Frames))
 //!     // keeps what was sent until it is answered; above reconnect, since it outlives connections
 //!     .layer(AckLayer::new(JsonRpc::new(JsonText)).measure(Frames))
 //!     // above it a session lives across drops, below it everything is per connection
 //!     .layer(ReconnectLayer::new())
+//!     // counts what the network sees; below reconnect, so that each dial counts
+//!     .layer(MetricsLayer::connection().measure(Frames))
 //!     // ends a connection whose peer is dead; below reconnect, which does the rest
 //!     .layer(HealthLayer::new(Frames))
 //!     // WebSocket, with its limits and deadlines
@@ -60,12 +65,12 @@
 //! | layer | place, and why | without it |
 //! |---|---|---|
 //! | [`ClientLayer`](client): calls, replies, pushes | on top: one task drives the whole session | a `Sink + Stream` of messages and events, for a protocol machine of your own |
-//! | [`MetricsLayer::session()`](metrics): counters; not in the default stack | right below the client: sees what the application sees | nothing is counted |
+//! | [`MetricsLayer::session()`](metrics): numbers, also those that queue, ack and health show | right below the client: sees what the application sees | nothing is counted |
 //! | [`QueueLayer`](queue): holds messages within bounds of number, bytes and age | above ack: what is sent again goes first | calls wait in the client, whose bound is their number |
 //! | [`AckLayer`](ack): sends again what is safe to | above reconnect: what it keeps outlives connections | what was sent and not answered fails with the connection |
 //! | [`ReconnectLayer`](reconnect): redials | between session and connection | the first `Down` is the last |
 //! | [`FailoverLayer`](reconnect::FailoverLayer): several endpoints; with [`Builder::fallback`] | right below reconnect: each dial may go elsewhere | there is one endpoint |
-//! | [`MetricsLayer::connection()`](metrics): counters; not in the default stack | below reconnect: sees each dial and each connection | nothing is counted |
+//! | [`MetricsLayer::connection()`](metrics): numbers | below reconnect: sees each dial and each connection | nothing is counted |
 //! | [`RateLimitLayer`](rate_limit): dials, messages and bytes out, floods in; with [`Builder::layer`] it stands below health, for the place above it spell the stack out | below reconnect, above health: sees every dial; a pause is not taken for silence | nothing is held back |
 //! | [`HealthLayer`](health): notices dead peers within 40 s | below reconnect: ends a connection, reconnect does the rest | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
 //! | [`CryptoLayer`](crypto): seals messages from end to end; with [`Builder::layer`] | below reconnect: each connection has keys of its own | messages are as secret as the transport makes them |

@@ -2,6 +2,7 @@ use tower::{Layer, ServiceBuilder, layer::util::Identity};
 use tower_ws_ack::{AckLayer, Acknowledge, JsonRpc};
 use tower_ws_client::{ClientLayer, MakeClient};
 use tower_ws_health::{Health, HealthLayer};
+use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
 use tower_ws_transport::{Frames, JsonText};
@@ -34,15 +35,20 @@ pub fn stack<S>(transport: S) -> RecommendedStack<S> {
 pub type RecommendedStack<S> = Session<Health<S, Frames>>;
 
 /// All of it but what is below reconnect.
-pub(crate) type Session<S> = MakeClient<Queue<Acknowledge<Reconnect<S>, JsonRpc<JsonText>, Frames>, Frames>, JsonText>;
+pub(crate) type Session<S> = MakeClient<
+    Metrics<Queue<Acknowledge<Reconnect<Metrics<S, Frames>>, JsonRpc<JsonText>, Frames>, Frames>, Frames>,
+    JsonText,
+>;
 
 /// The layers of the recommended stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     pub(crate) client: ClientLayer<JsonText>,
+    pub(crate) session_metrics: MetricsLayer<Frames>,
     pub(crate) queue: QueueLayer<Frames>,
     pub(crate) ack: AckLayer<JsonRpc<JsonText>, Frames>,
     pub(crate) reconnect: ReconnectLayer,
+    pub(crate) connection_metrics: MetricsLayer<Frames>,
     pub(crate) health: HealthLayer<Frames>,
 }
 
@@ -55,12 +61,16 @@ impl Layers {
         ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
             .layer(self.client)
+            // counts what the application sees; right below it, so that it sees what queue and ack give up
+            .layer(self.session_metrics)
             // holds what was accepted while the link is down; above ack, so that what is sent again goes first
             .layer(self.queue)
             // keeps what was sent until it is answered; above reconnect, since it outlives connections
             .layer(self.ack)
             // above it a session lives across drops, below it everything is per connection
             .layer(self.reconnect)
+            // counts what the network sees; below reconnect, so that each dial counts
+            .layer(self.connection_metrics)
             // passes over endpoints that failed, if there are several; above all that an endpoint can be blamed for
             .layer(failover)
             // ends a connection whose peer is dead; below reconnect, which does the rest
@@ -74,9 +84,11 @@ impl Default for Layers {
     fn default() -> Self {
         Self {
             client: ClientLayer::new(JsonText),
+            session_metrics: MetricsLayer::session().measure(Frames),
             queue: QueueLayer::new().measure(Frames),
             ack: AckLayer::new(JsonRpc::new(JsonText)).measure(Frames),
             reconnect: ReconnectLayer::new(),
+            connection_metrics: MetricsLayer::connection().measure(Frames),
             health: HealthLayer::new(Frames),
         }
     }
