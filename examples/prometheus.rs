@@ -1,11 +1,11 @@
 //! The numbers of a session, as Prometheus collects them.
 //!
-//! A server answers, crashes, refuses and falls silent; a client calls it all the time. Meanwhile
+//! A server answers, crashes, refuses and falls silent; a client calls it now and then. Meanwhile
 //! `http://127.0.0.1:9464/metrics` shows the numbers, and at the end the program prints some of them. The dashboard and the alerts
 //! beside this file are made of the same names.
 //!
 //! ```text
-//! cargo run --example prometheus            # 10 s
+//! cargo run --example prometheus            # 20 s
 //! cargo run --example prometheus -- 600     # for as long as you want to look at it
 //! ```
 
@@ -20,19 +20,23 @@ use tower_ws::{
 };
 use tower_ws_test::{Cut, Script, Server};
 
+/// What the server does when nothing is wrong with it.
+const ANSWER: Script = Script::JsonRpc {
+    delay: Duration::from_millis(20),
+};
+
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let seconds = env::args().nth(1).map_or(Ok(10), |seconds| seconds.parse())?;
+    let seconds = env::args().nth(1).map_or(Ok(20), |seconds| seconds.parse())?;
     let end = Instant::now() + Duration::from_secs(seconds);
 
     // First the recorder, then the stack: layers look their metrics up when they are built.
     let numbers = record()?;
     println!("numbers at http://{ADDRESS}/metrics for {seconds} s");
 
-    let delay = Duration::from_millis(20);
-    let server = Server::start(Script::JsonRpc { delay }).await?;
+    let server = Server::start(ANSWER).await?;
     let (client, mut inbound) = tower_ws::builder(server.url())
         .metrics_label("server", "orders")
         .client(ClientLayer::new(JsonText).timeout(Duration::from_secs(8)))
@@ -47,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move { while inbound.next().await.is_some() {} });
 
     tokio::select! {
-        () = call_all_the_time(&client) => {}
+        () = call_now_and_then(&client) => {}
         () = misbehave(&server) => {}
         () = tokio::time::sleep_until(end) => {}
     }
@@ -74,7 +78,8 @@ fn record() -> Result<PrometheusHandle, Box<dyn Error>> {
     Ok(numbers)
 }
 
-async fn call_all_the_time(client: &Client) {
+/// Calls for four seconds, and rests for two: health asks only in silence.
+async fn call_now_and_then(client: &Client) {
     let mut calls = FuturesUnordered::new();
     let mut turns = interval(Duration::from_millis(10));
     let mut n = 0_u64;
@@ -82,6 +87,9 @@ async fn call_all_the_time(client: &Client) {
         tokio::select! {
             _ = turns.tick() => {
                 n += 1;
+                if n % 600 >= 400 {
+                    continue;
+                }
                 // Every other call may be made twice.
                 let replay = if n % 2 == 0 { Replay::Safe } else { Replay::Unsafe };
                 calls.push(client.send(Request::new("echo").replay(replay)));
@@ -94,14 +102,14 @@ async fn call_all_the_time(client: &Client) {
 /// Every few seconds something else.
 async fn misbehave(server: &Server) {
     loop {
-        sleep(Duration::from_secs(3)).await;
-        server.cut(Cut::Rst);
-        sleep(Duration::from_secs(3)).await;
-        server.play_each([Script::status(503, &[]), Script::status(502, &[])]);
-        server.close(1012, "restart");
         sleep(Duration::from_secs(6)).await;
+        server.cut(Cut::Rst);
+        sleep(Duration::from_secs(6)).await;
+        server.play_each([Script::status(503, &[]), ANSWER]);
+        server.close(1001, "going away");
+        sleep(Duration::from_secs(12)).await;
         server.freeze();
-        sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(3)).await;
         server.thaw();
     }
 }
