@@ -91,7 +91,7 @@ async fn call_now_and_then(client: &Client) {
                     continue;
                 }
                 // Every other call may be made twice.
-                let replay = if n % 2 == 0 { Replay::Safe } else { Replay::Unsafe };
+                let replay = if n.is_multiple_of(2) { Replay::Safe } else { Replay::Unsafe };
                 calls.push(client.send(Request::new("echo").replay(replay)));
             }
             Some(_) = calls.next() => {}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use support::{SECOND, bounded, builder, millis, within};
 use tokio::{
     net::TcpListener,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -429,6 +430,38 @@ async fn whoever_drops_the_last_client_takes_leave() {
         Some(client)
     });
     assert_eq!(asked.await.map(|close| u16::from(close.code)), Some(1000));
+}
+
+/// Calls that may be made twice, all the time, while the server goes away and comes back.
+async fn planned_restart(code: u16) {
+    let server = Server::start(Script::JsonRpc { delay: millis(20) }).await.unwrap();
+    let (client, mut inbound) = connect(server.url()).await;
+    let mut calls = JoinSet::new();
+    for n in 0..200 {
+        let client = client.clone();
+        let call = Request::new("echo").params(&json!({ "n": n })).unwrap();
+        calls.spawn(async move { client.send(call.replay(Replay::Safe).timeout(30 * SECOND)).await });
+        match n {
+            // Calls are under way, and others wait.
+            100 => server.close(code, "restart"),
+            _ => sleep(millis(2)).await,
+        }
+    }
+    while let Some(answer) = calls.join_next().await {
+        answer.unwrap().unwrap();
+    }
+    let lost = down(&mut inbound).await;
+    assert_eq!(lost.cause.close().map(|close| close.code), Some(code));
+    // Nothing new passed by the server unseen, and what it saw twice it was sent for a reason.
+    let seen = seen(&server);
+    assert_eq!(seen.len(), 200);
+    assert!(seen.values().all(|&times| times <= 2), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_planned_restart_loses_no_call() {
+    // After 1012 the client keeps away for 1 to 15 s.
+    bounded(futures_util::future::join(planned_restart(1001), planned_restart(1012))).await;
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Seen {
         event.record(&mut text);
         let scope = context.event_scope(event).into_iter();
         let within: Vec<_> = scope
-            .flat_map(|scope| scope.from_root())
+            .flat_map(tracing_subscriber::registry::Scope::from_root)
             .map(|span| span.name())
             .collect();
         self.line("event", event.metadata(), &text.0, &within);

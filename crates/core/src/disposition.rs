@@ -4,9 +4,9 @@ use crate::{Close, Failure, FailureKind};
 
 /// What is to be done about a [`Failure`].
 ///
-/// This is the one table that reconnect acts on. A policy of the application's own sees the failure first and can
-/// decide otherwise; whoever makes a failure can set its disposition
-/// ([`Failure::with_disposition`]).
+/// This is the one table that reconnect acts on, unless it is given another: [`Dispositions`](crate::Dispositions) has tables for
+/// several protocols, and takes rows of your own. Besides, a policy sees each failure and can decide otherwise, and whoever
+/// makes a failure can set its disposition ([`Failure::with_disposition`]).
 ///
 /// | failure | disposition | why |
 /// |---|---|---|
@@ -21,7 +21,7 @@ use crate::{Close, Failure, FailureKind};
 /// | HTTP 2xx, 3xx, other 4xx | `Final` | this is no WebSocket endpoint for us; redirects are not followed |
 /// | handshake without a status | `Backoff` | cut off or garbled on the way |
 /// | close 1000, 1001, 1005, 1006, 1011, 1014 | `Backoff` | proxies and restarts send these |
-/// | close 1000 whose reason says that another connection took over; 4409 | `Final` | or two clients evict each other for ever |
+/// | close 1000 or 1001 whose reason says that another connection took over; 4409 | `Final` | or two clients evict each other for ever |
 /// | close 1012 | `Wait` 1 to 15 s | service restart: come back spread out |
 /// | close 1013 | `Wait` 30 to 120 s | try again later |
 /// | close 1002, 1003, 1007, 1008, 1009, 1010, 1015 | `Final` | the same bytes fail again |
@@ -83,7 +83,7 @@ fn of_status(status: u16) -> Disposition {
 
 fn of_close(close: &Close) -> Disposition {
     match close.code {
-        1000 if displaced(&close.reason) => Disposition::Final,
+        1000 | 1001 if displaced(&close.reason) => Disposition::Final,
         1012 => RESTART,
         1013 => LATER,
         3000 | 4401 => Disposition::RefreshCredentials,
@@ -94,7 +94,7 @@ fn of_close(close: &Close) -> Disposition {
 }
 
 /// The words by which servers say that a newer connection took this one's place.
-fn displaced(reason: &str) -> bool {
+pub(crate) fn displaced(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     ["another connection", "replaced", "displaced", "taken over"]
         .iter()

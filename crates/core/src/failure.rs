@@ -143,6 +143,11 @@ impl Failure {
         self.0.disposition.unwrap_or_else(|| disposition::default_for(self))
     }
 
+    /// What whoever made it knew better.
+    pub(crate) fn own_disposition(&self) -> Option<Disposition> {
+        self.0.disposition
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }

@@ -127,6 +127,7 @@ mod clock;
 mod connection;
 mod deadline;
 mod disposition;
+mod dispositions;
 mod event;
 mod excerpt;
 mod exchange;
@@ -156,6 +157,7 @@ pub use self::{
     connection::{BoxConnection, Closed, Connection, DynConnection, assert_connection, boxed},
     deadline::Deadlines,
     disposition::Disposition,
+    dispositions::Dispositions,
     event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
     excerpt::Excerpt,
     exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged},

@@ -272,6 +272,7 @@ where
             _ => None,
         };
         let dialer = this.dialer;
+        down.cause = dialer.judge(down.cause);
         down.epoch = dialer.epoch();
         down.will_retry = match (this.leaving.take(), uptime) {
             (Some(Leaving::ForGood), _) => {

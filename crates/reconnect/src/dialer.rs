@@ -8,11 +8,11 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
-use tower_ws_core::{BoxError, Clock, Disposition, Failure, FailureKind};
+use tower_ws_core::{BoxError, Clock, Disposition, Dispositions, Failure, FailureKind};
 use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
-    Budget, Decision, Policy, ReconnectError,
+    Budget, Decision, Follows, Incident, Policy, ReconnectError, Reporter,
     budget::Booking,
     layer::Settings,
     outage::{Outage, later},
@@ -28,6 +28,8 @@ pub(crate) struct Dialer<S, T, P> {
     policy: P,
     rng: fastrand::Rng,
     clock: Arc<dyn Clock>,
+    dispositions: Dispositions,
+    reporter: Arc<dyn Reporter>,
     outage: Outage,
     budget: Option<Budget>,
     /// Held for the next attempt, while it waits.
@@ -62,6 +64,8 @@ impl<S, T, P> Dialer<S, T, P> {
             policy,
             rng: settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             clock: settings.clock.clone(),
+            dispositions: settings.dispositions.clone(),
+            reporter: settings.reporter.clone(),
             outage: Outage::new(Instant::now(), settings.healthy_after, settings.min_spacing),
             budget: settings.budget.clone(),
             booking: None,
@@ -71,6 +75,11 @@ impl<S, T, P> Dialer<S, T, P> {
             step: Step::Readied,
             sleep: None,
         }
+    }
+
+    /// A failure as this session judges it.
+    pub(crate) fn judge(&self, failure: Failure) -> Failure {
+        self.dispositions.judge(failure)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -187,17 +196,29 @@ impl<S, T, P: Policy> Dialer<S, T, P> {
             true => Decision::GiveUp,
             false => self.policy.decide(cause, &history),
         };
-        match decision {
-            Decision::GiveUp => {
-                self.session.failed(cause);
-                false
-            }
+        let follows = match decision {
+            Decision::GiveUp => Follows::End,
             Decision::RetryAfter(delay) => {
                 let delay = self.back_off(delay, cause);
                 self.outage.retry(cause.clone(), delay);
-                true
+                match self.offline {
+                    true => Follows::Offline,
+                    false => Follows::Retry(delay),
+                }
             }
+        };
+        self.reporter.report(&Incident {
+            failure: cause.clone(),
+            epoch: self.session.epoch(),
+            uptime,
+            attempt: self.outage.next_attempt(),
+            follows,
+        });
+        let ends = follows == Follows::End;
+        if ends {
+            self.session.failed(cause);
         }
+        !ends
     }
 }
 
@@ -223,7 +244,7 @@ where
                 call.set(None);
                 match polled {
                     Ok(connection) => return Poll::Ready(Ok(connection)),
-                    Err(error) => Failure::of(error),
+                    Err(error) => self.judge(Failure::of(error)),
                 }
             } else {
                 match self.step {
@@ -251,7 +272,7 @@ where
                             self.dial(call.as_mut());
                             continue;
                         }
-                        Err(error) => Failure::of(error),
+                        Err(error) => self.judge(Failure::of(error)),
                     },
                 }
             };
@@ -266,7 +287,8 @@ where
             booking.spend();
         }
         self.outage.begin(Instant::now());
-        self.session.connecting(self.outage.next_attempt());
+        self.session
+            .connecting(self.outage.next_attempt(), self.outage.previous().cloned());
         self.step = Step::Dialling;
     }
 

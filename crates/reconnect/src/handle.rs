@@ -103,6 +103,8 @@ pub enum State {
     Connecting {
         /// Which attempt of this outage it is, from 1.
         attempt: u32,
+        /// Why the one before it failed, or did not last.
+        cause: Option<Failure>,
     },
     /// Up.
     Connected {

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, SystemClock};
+use tower_ws_core::{Clock, Dispositions, SystemClock};
 
-use crate::{Backoff, Budget, Handle, Policy, Reconnect, session::Hub};
+use crate::{Backoff, Budget, Handle, LogReporter, Policy, Reconnect, Reporter, session::Hub};
 
 /// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate docs](crate).
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) fail_fast: bool,
     pub(crate) min_spacing: Duration,
     pub(crate) healthy_after: Duration,
+    pub(crate) dispositions: Dispositions,
+    pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) budget: Option<Budget>,
     pub(crate) seed: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -85,6 +87,23 @@ impl<P> ReconnectLayer<P> {
         self
     }
 
+    /// Judges failures by this table. Default: [the documented one](tower_ws_core::Disposition).
+    ///
+    /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Layers below (failover, auth)
+    /// have seen it before, and judge by the default table.
+    #[must_use]
+    pub fn dispositions(mut self, table: Dispositions) -> Self {
+        self.settings.dispositions = table;
+        self
+    }
+
+    /// Replaces who is told of each failure. Default: the log ([`LogReporter`]).
+    #[must_use]
+    pub fn reporter(mut self, reporter: impl Reporter + 'static) -> Self {
+        self.settings.reporter = Arc::new(reporter);
+        self
+    }
+
     /// Makes all sessions that are given a clone of this [`Budget`] keep to it together. Default: none.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -124,6 +143,8 @@ impl Default for Settings {
             fail_fast: false,
             min_spacing: ReconnectLayer::<Backoff>::MIN_SPACING,
             healthy_after: ReconnectLayer::<Backoff>::HEALTHY_AFTER,
+            dispositions: Dispositions::default(),
+            reporter: Arc::new(LogReporter),
             budget: None,
             seed: None,
             clock: Arc::new(SystemClock),

@@ -140,6 +140,17 @@
 //! # }
 //! ```
 //!
+//! # Which failures are tried again
+//!
+//! Those that the [table](tower_ws_core::Disposition) says. For a protocol with close codes of its own there are named tables, and
+//! each takes rows of your own: [`ReconnectLayer::dispositions`]. A [`Policy`] has the last word.
+//!
+//! # In a long outage
+//!
+//! The session goes on dialling, for as long as the policy wants. Who would rather be told at once than wait puts a
+//! [`CircuitLayer`] on the client: it fails requests fast, and names the cause and when the next attempt begins. The
+//! [state](Handle::state) has both, too, and each failure is [reported](ReconnectLayer::reporter) once.
+//!
 //! # What it does not do
 //!
 //! - It does not send anything again, and keeps no message: what is sent in an outage waits at the sink, or in a
@@ -155,9 +166,9 @@
 //!
 //! # Logs
 //!
-//! One `tracing` event for each transition: `DEBUG` for a dial, `INFO` when a connection is up or the session
-//! closed, `WARN` when a dial failed, is put off, or a connection is down, and what follows, `ERROR` when the session
-//! ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `connection`, `kind`,
+//! One `tracing` event for each transition: `DEBUG` for a dial and a delay, `INFO` when a connection is up or the session
+//! closed. One for each failure, by [`LogReporter`] unless another [reporter](ReconnectLayer::reporter) takes its place: `WARN`
+//! when a dial failed or a connection is down, and what follows, `ERROR` when the session ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `connection`, `kind`,
 //! `cause`, `delay_ms`.
 //! A `WARN` tells of each control message that is [discarded](Handle::discarded). Failover tells which `endpoint` it
 //! dials (`DEBUG`), and which cools down (`WARN`), why, and for how many `cool_down_ms`.
@@ -167,6 +178,7 @@
 
 mod backoff;
 mod budget;
+mod circuit;
 mod closer;
 mod connection;
 mod dialer;
@@ -177,12 +189,14 @@ mod handle;
 mod layer;
 mod outage;
 mod policy;
+mod report;
 mod service;
 mod session;
 
 pub use self::{
     backoff::Backoff,
     budget::Budget,
+    circuit::{Circuit, CircuitError, CircuitFuture, CircuitLayer, CircuitOpen},
     connection::ReconnectConnection,
     error::ReconnectError,
     failover::{
@@ -192,5 +206,6 @@ pub use self::{
     handle::{Handle, State, Transition},
     layer::ReconnectLayer,
     policy::{Decision, History, Policy},
+    report::{Follows, Incident, LogReporter, Reporter},
     service::Reconnect,
 };

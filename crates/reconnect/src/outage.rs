@@ -41,6 +41,11 @@ impl Outage {
         self.attempts
     }
 
+    /// Why the last attempt failed, or did not last.
+    pub(crate) fn previous(&self) -> Option<&Failure> {
+        self.previous.as_ref()
+    }
+
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }

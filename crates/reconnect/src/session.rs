@@ -129,10 +129,10 @@ impl Session {
         );
     }
 
-    pub(crate) fn connecting(&mut self, attempt: u32) {
+    pub(crate) fn connecting(&mut self, attempt: u32, cause: Option<Failure>) {
         self.attempt = attempt;
         tracing::debug!(epoch = self.epoch, attempt, "dialling");
-        self.tell(State::Connecting { attempt }, None, None);
+        self.tell(State::Connecting { attempt, cause }, None, None);
     }
 
     /// What is logged on the way belongs to this attempt.
@@ -152,14 +152,8 @@ impl Session {
     pub(crate) fn backing_off(&mut self, attempt: u32, until: Instant, cause: &Failure) {
         self.attempt = attempt;
         let delay = until.saturating_duration_since(Instant::now());
-        tracing::warn!(
-            epoch = self.epoch,
-            attempt,
-            kind = cause.kind().as_str(),
-            %cause,
-            delay_ms = delay.as_millis() as u64,
-            "not connected; dialling after the delay"
-        );
+        let delay_ms = delay.as_millis() as u64;
+        tracing::debug!(epoch = self.epoch, attempt, delay_ms, "backing off");
         let state = State::BackingOff {
             attempt,
             until,
@@ -185,13 +179,6 @@ impl Session {
 
     pub(crate) fn failed(&mut self, cause: &Failure) {
         self.ended = true;
-        tracing::error!(
-            epoch = self.epoch,
-            attempt = self.attempt,
-            kind = cause.kind().as_str(),
-            %cause,
-            "giving up; the session ends"
-        );
         self.tell(State::Failed { cause: cause.clone() }, Some(cause.clone()), None);
     }
 

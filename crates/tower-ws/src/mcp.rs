@@ -18,6 +18,8 @@ pub use tower_ws_mcp::*;
 
 use tower::layer::util::{Identity, Stack};
 use tower_ws_client::Inbound;
+use tower_ws_core::Dispositions;
+use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
 
 use crate::{Builder, ConnectError};
@@ -88,5 +90,6 @@ fn stack(url: impl AsRef<str>) -> Builder {
     crate::builder(url)
         .client(client_layer(JsonText))
         .ack(ack_layer(JsonText).measure(Frames))
+        .reconnect(ReconnectLayer::new().dispositions(Dispositions::mcp()))
         .transport(transport)
 }

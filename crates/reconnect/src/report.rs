@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use tower_ws_core::Failure;
+
+/// Gets each failure of a session's connections once, classified: a dial that failed, a connection that was lost.
+///
+/// For an error tracker, a notice to a person, a log of your own. Closures implement it. The default, [`LogReporter`], writes to
+/// the log; one of your own takes its place, and may pass on what it gets:
+///
+/// ```
+/// use tower_ws_reconnect::{Follows, Incident, LogReporter, ReconnectLayer, Reporter};
+///
+/// let layer = ReconnectLayer::new().reporter(|incident: &Incident| {
+///     if incident.follows == Follows::End {
+///         eprintln!("call somebody: {} ({})", incident.failure, incident.failure.kind());
+///     }
+///     LogReporter.report(incident);
+/// });
+/// # let _ = layer;
+/// ```
+///
+/// What becomes of single messages and calls is no business of this one: whoever waits for them is told, and no one else. A
+/// connection that is closed on request has not failed, and is not reported.
+///
+/// It is called on the task that reads the connection, so it must not block.
+pub trait Reporter: Send + Sync {
+    /// A failure happened.
+    fn report(&self, incident: &Incident);
+}
+
+impl<F: Fn(&Incident) + Send + Sync> Reporter for F {
+    fn report(&self, incident: &Incident) {
+        self(incident);
+    }
+}
+
+/// A failure, where it happened, and what follows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Incident {
+    /// What went wrong, as the session [judges](crate::ReconnectLayer::dispositions) it.
+    pub failure: Failure,
+    /// The last connection that came up; 0 if none has.
+    pub epoch: u64,
+    /// How long that connection was up, if it was lost just now. `None` if a dial failed.
+    pub uptime: Option<Duration>,
+    /// Which attempt of this outage comes next, or would, from 1.
+    pub attempt: u32,
+    /// What the session does about it.
+    pub follows: Follows,
+}
+
+/// What follows a failure. This list is complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Follows {
+    /// A dial after this delay; later if a shared [`Budget`](crate::Budget) says so.
+    Retry(Duration),
+    /// A dial when somebody says [`go_online`](crate::Handle::go_online).
+    Offline,
+    /// The end of the session.
+    End,
+}
+
+/// Writes each failure to the log, by `tracing`: `WARN`, or `ERROR` if the session ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogReporter;
+
+impl Reporter for LogReporter {
+    fn report(&self, incident: &Incident) {
+        let Incident {
+            failure: cause,
+            epoch,
+            attempt,
+            ..
+        } = incident;
+        let kind = cause.kind().as_str();
+        match incident.follows {
+            Follows::Retry(delay) => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::warn!(epoch, attempt, kind, %cause, delay_ms, "not connected; dialling after the delay");
+            }
+            Follows::Offline => {
+                tracing::warn!(epoch, attempt, kind, %cause, "not connected, and offline on request; not dialling");
+            }
+            Follows::End => tracing::error!(epoch, attempt, kind, %cause, "giving up; the session ends"),
+        }
+    }
+}
