@@ -98,8 +98,8 @@ async fn what_is_too_large_ends_the_session() {
 }
 
 #[tokio::test]
-async fn empty_fragments_cost_nothing() {
-    let server = Server::start(Script::EmptyFragments(200_000)).await.unwrap();
+async fn many_fragments_cost_nothing() {
+    let server = Server::start(Script::EmptyFragments(60_000)).await.unwrap();
     let (client, mut inbound) = connect(server.url()).await;
     up(&mut inbound).await;
     // What follows them gets through: the server echoes, so this comes back as a request of its own.

@@ -90,6 +90,8 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+mod scan;
+mod scanned;
 mod transport;
 mod upgrade;
 mod websocket;
@@ -109,6 +111,7 @@ pub use self::{
     io::Counted,
     lift::{LiftLayer, Lifted, ToConnection},
     limits::Limits,
+    scan::FrameError,
     transport::{Transport, TransportLayer, WebSocketConnection},
     upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
     websocket::WebSocket,

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// How much of anything one connection holds. Every buffer has a bound; all sizes are in bytes.
+use crate::scan::Scan;
+
+/// How much of anything one connection holds and bears. Every buffer has a bound; all sizes are in bytes.
 ///
 /// ```
 /// use tower_ws_transport::Limits;
@@ -29,6 +33,13 @@ pub struct Limits {
     /// The size of the frames that a large message is cut into. Default 64 KiB, so that a ping never waits behind more
     /// than that. Kept between 4 KiB and a quarter of [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
+    /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256 bytes. More end the connection
+    /// with close code 1009: endless empty frames cost nothing to send, and no limit on bytes ends them.
+    pub fragments: u32,
+    /// How long a message may be on its way in, from its first byte to its last. Default 10 min: 16 MiB at 28 KB/s. A peer that
+    /// drips a byte now and then looks alive for ever; this ends the connection, with close code 1008. It is looked at when
+    /// bytes come in; silence is the business of a health layer.
+    pub message_time: Duration,
 }
 
 impl Limits {
@@ -41,6 +52,10 @@ impl Limits {
     pub const READ_BUFFER: usize = 16 << 10;
     /// The default of [`fragment`](Self::fragment).
     pub const FRAGMENT: usize = 64 << 10;
+    /// The default of [`fragments`](Self::fragments).
+    pub const FRAGMENTS: u32 = 1 << 16;
+    /// The default of [`message_time`](Self::message_time).
+    pub const MESSAGE_TIME: Duration = Duration::from_secs(600);
 
     /// Sets [`message_in`](Self::message_in).
     #[must_use]
@@ -84,6 +99,24 @@ impl Limits {
         self
     }
 
+    /// Sets [`fragments`](Self::fragments).
+    #[must_use]
+    pub fn fragments(mut self, frames: u32) -> Self {
+        self.fragments = frames;
+        self
+    }
+
+    /// Sets [`message_time`](Self::message_time).
+    #[must_use]
+    pub fn message_time(mut self, time: Duration) -> Self {
+        self.message_time = time;
+        self
+    }
+
+    pub(crate) fn scan(&self) -> Scan {
+        Scan::new(self.fragments, self.message_time)
+    }
+
     /// The fragment size in force.
     pub(crate) fn piece(&self) -> usize {
         self.fragment.min(self.write_buffer / 4).max(LEAST_PIECE)
@@ -114,6 +147,8 @@ impl Default for Limits {
             write_buffer: Self::WRITE_BUFFER,
             read_buffer: Self::READ_BUFFER,
             fragment: Self::FRAGMENT,
+            fragments: Self::FRAGMENTS,
+            message_time: Self::MESSAGE_TIME,
         }
     }
 }

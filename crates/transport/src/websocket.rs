@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,15 +11,11 @@ use hyper::rt;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{
-        Error, Message,
-        error::ProtocolError,
-        protocol::{CloseFrame, Role, frame::coding::CloseCode},
-    },
+    tungstenite::{Error, Message, error::ProtocolError, protocol::Role},
 };
 use tower_ws_core::Progress;
 
-use crate::{Limits, io::Counted};
+use crate::{FrameError, Limits, io::Counted, scanned::Scanned};
 
 /// An upgraded WebSocket: a sink and a stream of [`Message`]s.
 ///
@@ -27,7 +23,7 @@ use crate::{Limits, io::Counted};
 /// reads; pings and pongs come up as messages all the same. What it lacks (deadlines, a control lane, `Up` and `Down`)
 /// [`LiftLayer`](crate::LiftLayer) adds. Dropping it aborts the connection.
 pub struct WebSocket<IO> {
-    inner: WebSocketStream<Counted<TokioIo<IO>>>,
+    inner: WebSocketStream<Scanned<Counted<TokioIo<IO>>>>,
 }
 
 impl<IO> WebSocket<IO>
@@ -36,7 +32,7 @@ where
 {
     /// `early` is what came in behind the handshake's answer.
     pub(crate) async fn new(io: IO, early: Bytes, limits: &Limits, progress: Progress) -> Self {
-        let io = Counted::new(TokioIo::new(io), early, progress);
+        let io = Scanned::new(Counted::new(TokioIo::new(io), early, progress), limits.scan());
         // Not `from_partially_read`: it would pin the read buffer to the size of what was read.
         let inner = WebSocketStream::from_raw_socket(io, Role::Client, Some(limits.config())).await;
         Self { inner }
@@ -51,12 +47,14 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(Pin::new(&mut self.inner).poll_next(cx));
-        if let Some(Ok(Message::Close(Some(close)))) = &next
-            && is_stand_in(close)
+        // The codec puts a 1002 of its own in the place of a code that must not be on the wire.
+        if let Some(Ok(Message::Close(_))) = &next
+            && let Some(code) = self.inner.get_ref().scan().illegal_close()
         {
-            // The codec has its protest ready; whether it gets through changes nothing.
+            // It has its protest ready; whether that gets through changes nothing.
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
-            return Poll::Ready(Some(Err(Error::Protocol(ProtocolError::InvalidCloseSequence))));
+            let error = FrameError::IllegalCloseCode { code };
+            return Poll::Ready(Some(Err(Error::Io(io::Error::other(error)))));
         }
         Poll::Ready(next)
     }
@@ -95,10 +93,4 @@ impl<IO> fmt::Debug for WebSocket<IO> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket").finish_non_exhaustive()
     }
-}
-
-/// The codec replaces a close code that must not be on the wire (999, 1005, 1006, 1015, …) by 1002 with these words. A
-/// peer that complains about us with the very same words is taken for one that sent such a code.
-fn is_stand_in(close: &CloseFrame) -> bool {
-    close.code == CloseCode::Protocol && close.reason.as_str() == "Protocol violation"
 }

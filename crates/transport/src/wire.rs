@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{
 };
 use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Wire, find};
 
-use crate::Limits;
+use crate::{FrameError, Limits};
 
 /// What WebSocket messages mean to [`Lift`](tower_ws_core::Lift).
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +101,13 @@ impl Wire<Message> for WebSocketWire {
     }
 
     fn protest(&self, failure: &Failure) -> Option<Message> {
+        if let Some(error) = find::<FrameError>(failure) {
+            return Some(match error {
+                FrameError::TooManyFragments { .. } => close(CloseCode::Size, "too many fragments"),
+                FrameError::TooSlow { .. } => close(CloseCode::Policy, "message too slow"),
+                FrameError::IllegalCloseCode { .. } => close(CloseCode::Protocol, "illegal close code"),
+            });
+        }
         match find::<Error>(failure)? {
             Error::Capacity(_) => Some(close(CloseCode::Size, "message too large")),
             Error::Utf8(_) => Some(close(CloseCode::Invalid, "invalid utf-8")),
@@ -125,16 +132,12 @@ impl Wire<Message> for WebSocketWire {
 fn classify(error: Error) -> Failure {
     let (kind, message): (_, Cow<'static, str>) = match &error {
         Error::Io(io) if io.kind() == io::ErrorKind::UnexpectedEof => return unclosed().with_source(error),
-        Error::Io(_) => return Failure::of(error),
+        Error::Io(io) => return bad_frames(io).unwrap_or_else(|| Failure::of(error)),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return unclosed().with_source(error),
         Error::ConnectionClosed | Error::AlreadyClosed => return unclosed(),
         Error::Protocol(ProtocolError::SendAfterClosing) => {
             (FailureKind::Local, "this side has sent its close frame already".into())
         }
-        Error::Protocol(ProtocolError::InvalidCloseSequence) => (
-            FailureKind::Protocol,
-            "the peer closed with a frame that the protocol forbids (RFC 6455, section 7.4)".into(),
-        ),
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => (
             FailureKind::Policy,
             format!(
@@ -148,6 +151,18 @@ fn classify(error: Error) -> Failure {
         _ => (FailureKind::Protocol, "the peer broke the websocket protocol".into()),
     };
     Failure::new(kind, message).with_source(error)
+}
+
+/// The verdict of what looks at frames below the codec.
+fn bad_frames(error: &io::Error) -> Option<Failure> {
+    let error = *find::<FrameError>(error)?;
+    let (kind, message) = match error {
+        FrameError::TooManyFragments { .. } => (FailureKind::Policy, "a message came in too many pieces"),
+        // A slow link may be a better one the next time.
+        FrameError::TooSlow { .. } => (FailureKind::Timeout, "a message did not end"),
+        FrameError::IllegalCloseCode { .. } => (FailureKind::Protocol, "the peer closed as the protocol forbids"),
+    };
+    Some(Failure::new(kind, message).with_source(error))
 }
 
 /// 1006, as it were: no close frame, no error.

@@ -14,9 +14,9 @@ use tokio::{
     time::Instant,
 };
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tower_ws_core::{Deadlines, Disposition, DropReason, Event, FailureKind, Progress};
+use tower_ws_core::{Deadlines, Disposition, DropReason, Event, FailureKind, Progress, find};
 use tower_ws_test::{Cut, Script, Server};
-use tower_ws_transport::{Limits, Message, TransportLayer};
+use tower_ws_transport::{FrameError, Limits, Message, TransportLayer};
 
 fn deadlines() -> Deadlines {
     let short = Duration::from_millis(400);
@@ -144,6 +144,7 @@ async fn the_peer_is_told_what_it_did_wrong() {
         (b"\x81\x02\xc3\x28", 1007),
         (b"\x88\x02\x03\xe7", 1002),
         (b"\x82\x7e\x04\x01", 1009),
+        (b"\x01\x00\x00\x00\x00\x00", 1009),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -155,7 +156,7 @@ async fn the_peer_is_told_what_it_did_wrong() {
             tcp.read_to_end(&mut frame).await.unwrap();
             frame
         });
-        let layer = TransportLayer::new().limits(Limits::default().message_in(1024).frame_in(1024));
+        let layer = TransportLayer::new().limits(Limits::default().message_in(1024).frame_in(1024).fragments(2));
         let (connection, _) = connected_with(layer, &url).await;
         let (_, down) = to_the_end(connection).await;
         assert!(
@@ -207,8 +208,8 @@ async fn too_large_on_the_way_out() {
 }
 
 #[tokio::test]
-async fn empty_fragments_and_unasked_pongs_do_no_harm() {
-    let server = Server::start(Script::EmptyFragments(200_000)).await.unwrap();
+async fn many_fragments_and_unasked_pongs_do_no_harm() {
+    let server = Server::start(Script::EmptyFragments(60_000)).await.unwrap();
     let mut connection = connected(&server.url()).await;
     match bounded(connection.next()).await {
         Some(Event::Message(message)) => assert_eq!(message, Message::text("end")),
@@ -225,6 +226,57 @@ async fn empty_fragments_and_unasked_pongs_do_no_harm() {
         bounded(connection.next()).await,
         Some(Event::Message(Message::Text(_)))
     ));
+}
+
+/// They cost the peer nothing, and no limit on bytes ends them.
+#[tokio::test]
+async fn endless_fragments_end_the_connection() {
+    for (limits, count) in [(Limits::default(), 200_000), (Limits::default().fragments(100), 200)] {
+        let server = Server::start(Script::EmptyFragments(count)).await.unwrap();
+        let (connection, _) = connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (messages, down) = to_the_end(connection).await;
+        assert_eq!(messages, []);
+        assert_eq!(down.cause.kind(), FailureKind::Policy);
+        assert_eq!(down.cause.disposition(), Disposition::Final);
+        let limit = limits.fragments;
+        assert_eq!(find(&down.cause), Some(&FrameError::TooManyFragments { limit }));
+    }
+}
+
+/// A byte now and then is life to whoever counts bytes.
+#[tokio::test]
+async fn a_message_that_drips_ends_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let peer = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut tcp = tokio_tungstenite::accept_async(tcp).await.unwrap().into_inner();
+        // A whole message, then one of 120 bytes that does not come.
+        tcp.write_all(b"\x81\x02ok\x81\x78").await.unwrap();
+        while tcp.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let limit = Duration::from_millis(300);
+    let limits = Limits::default().message_time(limit);
+    let (connection, _) = connected_with(TransportLayer::new().limits(limits), &url).await;
+    let (messages, down) = to_the_end(connection).await;
+    assert_eq!(messages, [Message::text("ok")]);
+    assert_eq!(down.cause.kind(), FailureKind::Timeout);
+    assert_eq!(find(&down.cause), Some(&FrameError::TooSlow { limit }));
+    bounded(peer).await.unwrap();
+}
+
+/// The codec gives them all out as 1002, with words that a peer may use as well.
+#[tokio::test]
+async fn a_true_1002_is_told_from_an_illegal_code() {
+    let server = Server::start(Script::close(1002, "Protocol violation")).await.unwrap();
+    let failure = cause(&server.url()).await;
+    assert_eq!(failure.close().map(|close| close.code), Some(1002));
+    server.play(Script::close(5000, "Protocol violation"));
+    let failure = cause(&server.url()).await;
+    assert_eq!((failure.kind(), failure.close()), (FailureKind::Protocol, None));
+    assert_eq!(find(&failure), Some(&FrameError::IllegalCloseCode { code: 5000 }));
 }
 
 #[tokio::test]
