@@ -17,7 +17,9 @@ use tower_ws::{
     ack::{AckLayer, JsonRpc},
     auth::{Credentials, LoginLayer},
     core::{BoxConnection, BoxError, Connection, Event, ExchangeLayer, Failure, Talk, boxed, jsonrpc::Ids},
+    crypto::{CryptoLayer, Key, KeyRing},
     health::{HealthLayer, probe_fn},
+    mcp::{Capabilities, Era, Implementation, McpLayer},
     metrics::MetricsLayer,
     queue::QueueLayer,
     rate_limit::{Quota, RateLimitLayer},
@@ -25,7 +27,10 @@ use tower_ws::{
     transport::JsonText,
 };
 
-use crate::support::peer::hello;
+use crate::{
+    far_end::{Far, Hex, Initialized, Sealed, Speaks},
+    support::peer::hello,
+};
 
 /// The layers, by their names in `Up`, in the recommended order. A new one is a name here, a line in [`Bench::put`], and its
 /// pairs in the test.
@@ -39,7 +44,9 @@ pub(crate) const NAMES: &[&str] = &[
     "rate-limit",
     "health",
     "auth",
+    "mcp",
     "hello",
+    "crypto",
     "own",
 ];
 
@@ -110,12 +117,34 @@ impl Bench {
                 LoginLayer::new(Credentials::fixed("secret"), |talk: Talk<String>, _| async { Ok(talk) }),
                 inner,
             ),
+            "mcp" => {
+                let client = Implementation::new("test", "1");
+                let (layer, _) = McpLayer::pair(JsonText, client, Capabilities::new());
+                over(layer.only(Era::Legacy), with_far_end(inner, || Initialized))
+            }
+            "crypto" => {
+                let ring = KeyRing::new(1, Key::try_from_slice(&[7; 32]).expect("it is long enough"));
+                let opens = ring.clone();
+                let far_end = with_far_end(inner, move || Sealed::new(opens.clone()));
+                over(CryptoLayer::new(Hex, ring), far_end)
+            }
             "hello" if self.silent => over(ExchangeLayer::new("hello", |talk| async { Ok(talk) }), inner),
             "hello" => over(ExchangeLayer::new("hello", greeting()), inner),
             "own" => over(MapResponseLayer::new(named), inner),
             _ => panic!("no layer is named {name}"),
         }
     }
+}
+
+fn with_far_end<T, S>(inner: Boxed<T>, far_end: impl Fn() -> S + Clone + Send + Sync + 'static) -> Boxed<T>
+where
+    T: Clone + Send + Sync + 'static,
+    S: Speaks + 'static,
+{
+    over(
+        MapResponseLayer::new(move |connection| Far::new(connection, far_end())),
+        inner,
+    )
 }
 
 fn over<T, L>(layer: L, inner: Boxed<T>) -> Boxed<T>

@@ -15,7 +15,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Measure, Outgoing, Talk, Unmeasured, boxed, order,
+    BoxConnection, BoxError, Connection, Event, Failure, FailureKind, Measure, Outgoing, Talk, Unmeasured, Up, boxed,
+    order,
 };
 
 /// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and not merely open.
@@ -225,6 +226,16 @@ pub struct Exchanged<M> {
     #[pin]
     connection: BoxConnection<M>,
     early: VecDeque<Event<M>>,
+}
+
+impl<M> Exchanged<M> {
+    /// What is to go up first, until it has been read: for a layer that has to know of it before anybody reads.
+    pub fn up_mut(&mut self) -> Option<&mut Up> {
+        match self.early.front_mut() {
+            Some(Event::Up(up)) => Some(up),
+            _ => None,
+        }
+    }
 }
 
 impl<M> Stream for Exchanged<M> {

@@ -7,9 +7,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{
-    BoxError, Carry, Closed, Connection, Down, DropReason, Event, Failure, Halves, Outgoing, Pack, Up,
-};
+use tower_ws_core::{BoxError, Carry, Closed, Connection, Down, DropReason, Event, Failure, Halves, Outgoing, Pack};
 
 use crate::{CryptoError, KeyRing, Nonces, Opener, Sealer};
 
@@ -24,8 +22,8 @@ pub struct CryptoConnection<C: Connection, Z> {
     inner: Option<C>,
     codec: Z,
     ring: KeyRing,
-    /// Made when `Up` passes.
-    secured: Option<(Sealer, Opener)>,
+    sealer: Sealer,
+    opener: Opener,
     epoch: u64,
     /// Why it ends, and what has to be told before.
     failed: Option<CryptoError>,
@@ -38,28 +36,19 @@ where
     C: Connection,
     Z: Pack<C::Message> + Carry<C::Message>,
 {
-    pub(crate) fn new(inner: C, codec: Z, ring: KeyRing) -> Self {
+    /// It seals from the first message on, whether or not anybody has read `Up`.
+    pub(crate) fn new(inner: C, codec: Z, ring: KeyRing, nonces: Nonces) -> Self {
         Self {
             inner: Some(inner),
             codec,
+            sealer: Sealer::new(ring.clone(), nonces),
+            opener: Opener::new(ring.clone(), nonces),
             ring,
-            secured: None,
             epoch: 1,
             failed: None,
             returned: None,
             halves: Halves::new(),
         }
-    }
-
-    fn came_up(self: Pin<&mut Self>, up: &mut Up) {
-        let this = self.project();
-        *this.epoch = up.epoch;
-        *this.secured = up.extensions.remove::<Nonces>().map(|nonces| {
-            (
-                Sealer::new(this.ring.clone(), nonces),
-                Opener::new(this.ring.clone(), nonces),
-            )
-        });
     }
 
     /// Opens what came in; a message that is no data passes.
@@ -70,23 +59,21 @@ where
             Err(message) if this.codec.pack(&message).is_none() => return Ok(message),
             Err(_) => return Err(CryptoError::Plaintext),
         };
-        let (_, opener) = this.secured.as_mut().ok_or(CryptoError::Plaintext)?;
-        let plain = opener.open(sealed.into())?;
+        let plain = this.opener.open(sealed.into())?;
         this.codec.unpack(plain.into()).ok_or(CryptoError::Format)
     }
 
     /// What came back, as it was before it was sealed.
     fn restore(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Outgoing<C::Message> {
         let this = self.project();
-        item.message = match (this.codec.carried(item.message), this.secured) {
-            (Ok(sealed), Some((sealer, _))) => {
-                let plain = sealer.reopen(sealed.to_vec()).ok();
+        item.message = match this.codec.carried(item.message) {
+            Ok(sealed) => {
+                let plain = this.sealer.reopen(sealed.to_vec()).ok();
                 let restored = plain.and_then(|plain| this.codec.unpack(plain.into()));
                 // Its key may have been retired since: then it stays sealed.
                 restored.unwrap_or_else(|| this.codec.carry(sealed))
             }
-            (Ok(other), None) => this.codec.carry(other),
-            (Err(message), _) => message,
+            Err(message) => message,
         };
         item
     }
@@ -136,8 +123,8 @@ where
                     self.end()
                 }
             },
-            Some(Event::Up(mut up)) => {
-                self.as_mut().came_up(&mut up);
+            Some(Event::Up(up)) => {
+                *self.project().epoch = up.epoch;
                 Some(Event::Up(up))
             }
             Some(Event::Dropped(item, reason)) => Some(Event::Dropped(self.restore(item), reason)),
@@ -168,8 +155,8 @@ where
         let Some(inner) = this.inner.as_pin_mut().filter(|_| this.failed.is_none()) else {
             return Err(Closed.into());
         };
-        if let (Some(plain), Some((sealer, _))) = (this.codec.pack(&item.message), this.secured) {
-            match sealer.seal(&plain) {
+        if let Some(plain) = this.codec.pack(&item.message) {
+            match this.sealer.seal(&plain) {
                 Ok(sealed) => item.message = this.codec.carry(sealed.into()),
                 Err(error) => {
                     *this.failed = Some(error);

@@ -8,7 +8,7 @@ use tower_ws_core::{
     BoxError, Carry, Connection, Dialogue, Exchange, ExchangeFuture, Exchanged, MapConnection, Pack, Wrap,
 };
 
-use crate::{CryptoConnection, KeyRing, layer::Greet};
+use crate::{CryptoConnection, KeyRing, Nonces, layer::Greet};
 
 /// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are encrypted. See the [crate
 /// docs](crate).
@@ -57,15 +57,16 @@ where
     }
 }
 
-impl<C, Z> Wrap<C> for Secure<Z>
+impl<M, Z> Wrap<Exchanged<M>> for Secure<Z>
 where
-    C: Connection,
-    Z: Pack<C::Message> + Carry<C::Message>,
+    Z: Pack<M> + Carry<M>,
 {
-    type Connection = CryptoConnection<C, Z>;
+    type Connection = CryptoConnection<Exchanged<M>, Z>;
 
-    fn wrap(self, inner: C) -> Self::Connection {
-        CryptoConnection::new(inner, self.codec, self.ring)
+    fn wrap(self, mut inner: Exchanged<M>) -> Self::Connection {
+        let nonces = inner.up_mut().and_then(|up| up.extensions.remove::<Nonces>());
+        let nonces = nonces.expect("the dialogue leaves them, and nobody has read `Up` yet");
+        CryptoConnection::new(inner, self.codec, self.ring, nonces)
     }
 }
 

@@ -91,6 +91,24 @@ async fn next(session: &mut BoxConnection<Message>) -> Event<Message> {
     within(session.next()).await.expect("the session lives")
 }
 
+/// Who writes before anybody has read `Up` is not to write in clear. (Below reconnect nobody can; without it one may.)
+#[tokio::test]
+async fn the_first_message_is_sealed_before_up_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let stack = ServiceBuilder::new()
+        .layer(CryptoLayer::new(Frames, ring()))
+        .layer(TransportLayer::new())
+        .service(tcp_connector());
+    let dial = stack.oneshot(Request::get(url).body(()).unwrap());
+    let (connection, mut peer) = within(join(dial, Peer::accept(&listener, ring()))).await;
+    let mut connection = boxed(connection.unwrap());
+    within(connection.send(Message::text("secret").into())).await.unwrap();
+    let first = within(peer.socket.next()).await.unwrap().unwrap();
+    let opened = peer.opener.open(first.into_data().into()).unwrap();
+    assert_eq!(Frames.unpack(opened.into()), Some(Message::text("secret")));
+}
+
 #[tokio::test]
 async fn texts_and_bytes_survive_and_nobody_on_the_way_reads_them() {
     let (listener, connecting) = start(ring()).await;
