@@ -90,6 +90,8 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 mod upgrade;
 mod websocket;
