@@ -345,7 +345,19 @@ fn bad_material_says_what_is_wrong_with_it() {
     assert!(matches!(roots(&key), TlsError::NoCertificate(Material::Roots)));
     assert!(matches!(
         roots(&(authority.pem() + no_root)),
-        TlsError::BadRoot { number: 2, .. }
+        TlsError::BadCertificate {
+            what: Material::Roots,
+            number: 2,
+            ..
+        }
+    ));
+    assert!(matches!(
+        Pin::of_certificate_pem(no_root).unwrap_err(),
+        TlsError::BadCertificate {
+            what: Material::Certificate,
+            number: 1,
+            ..
+        }
     ));
     let cut = authority.pem().replace("-----END", "");
     assert!(matches!(roots(&cut), TlsError::NotPem(Material::Roots)));

@@ -191,7 +191,8 @@ fn provider() -> Arc<CryptoProvider> {
 fn add_roots(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), TlsError> {
     let certificates = pem::certificates(pem, Material::Roots)?;
     for (number, certificate) in (1..).zip(certificates) {
-        roots.add(certificate).map_err(|error| TlsError::BadRoot {
+        roots.add(certificate).map_err(|error| TlsError::BadCertificate {
+            what: Material::Roots,
             number,
             source: error.into(),
         })?;

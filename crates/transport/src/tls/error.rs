@@ -16,10 +16,12 @@ pub enum TlsError {
     /// There is no certificate in it.
     #[error("the {0} hold no certificate: a pem section that begins with `-----BEGIN CERTIFICATE-----` is needed")]
     NoCertificate(Material),
-    /// One of the roots is no certificate of an authority.
-    #[error("root certificate {number} cannot be used")]
-    BadRoot {
-        /// Which one, counted from 1.
+    /// One of the certificates is none that can be used.
+    #[error("number {number} of the {what} cannot be used: it is damaged, or in an old format")]
+    BadCertificate {
+        /// Which of those given.
+        what: Material,
+        /// Which one of them, counted from 1.
         number: usize,
         /// What is wrong with it.
         #[source]

@@ -57,7 +57,11 @@ impl Pin {
         let first = certificates
             .first()
             .ok_or(TlsError::NoCertificate(Material::Certificate))?;
-        let parsed = ParsedCertificate::try_from(first).map_err(|_| TlsError::NotPem(Material::Certificate))?;
+        let parsed = ParsedCertificate::try_from(first).map_err(|error| TlsError::BadCertificate {
+            what: Material::Certificate,
+            number: 1,
+            source: error.into(),
+        })?;
         Ok(Self::of_key(&parsed.subject_public_key_info()))
     }
 }
