@@ -2,10 +2,12 @@ use std::io;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate authority of one's own, with server configurations whose certificates are good, or
@@ -72,6 +74,25 @@ impl Authority {
         Ok(roots)
     }
 
+    /// The certificate of this authority, as PEM.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for a client, and its private key, each as PEM.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new).
+    pub fn client_pem(&self) -> io::Result<(String, String)> {
+        let key = key()?;
+        let mut params = params(&[])?;
+        params.distinguished_name.push(DnType::CommonName, "client");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
     /// A client with this trust, without ALPN and without a certificate of its own.
     ///
     /// # Errors
@@ -103,6 +124,51 @@ impl Authority {
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
         self.signed(&params)
+    }
+
+    /// A server whose certificate is valid throughout the year 4000.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new).
+    pub fn not_yet_valid(&self) -> io::Result<ServerConfig> {
+        let mut params = params(&NAMES)?;
+        params.not_before = date_time_ymd(4000, 1, 1);
+        params.not_after = date_time_ymd(4001, 1, 1);
+        self.signed(&params)
+    }
+
+    /// A server whose certificate is meant for clients only.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new).
+    pub fn wrong_purpose(&self) -> io::Result<ServerConfig> {
+        let mut params = params(&NAMES)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.signed(&params)
+    }
+
+    /// A good server that wants a certificate of this authority from its clients (mutual TLS).
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new).
+    pub fn mutual(&self) -> io::Result<ServerConfig> {
+        let key = key()?;
+        let certificate = params(&NAMES)?
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone())
+            .build()
+            .map_err(io::Error::other)?;
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![certificate.der().clone()], private(&key))
+            .map_err(io::Error::other)
     }
 
     /// A server whose certificate is for `elsewhere.test`.
@@ -144,11 +210,14 @@ fn params(names: &[&str]) -> io::Result<CertificateParams> {
 }
 
 fn server(certificate: CertificateDer<'static>, key: &KeyPair) -> io::Result<ServerConfig> {
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(vec![certificate], private(key))
         .map_err(io::Error::other)
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }

@@ -11,9 +11,10 @@ pub(crate) fn connect(error: BoxError, target: &str) -> Failure {
         return failure.clone();
     }
     #[cfg(feature = "tls")]
-    if let Some(failure) = tls(&*error) {
-        return failure.with_source(error);
-    }
+    let error = match crate::tls::classify(error) {
+        Ok(failure) => return failure,
+        Err(error) => error,
+    };
     // The innermost says most: those around it are of the kind `Other`.
     let Some(io) = chain(&*error)
         .filter_map(|error| error.downcast_ref::<io::Error>())
@@ -44,40 +45,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
-fn seek<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(crate) fn seek<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
-}
-
-#[cfg(feature = "tls")]
-fn tls(error: &(dyn Error + 'static)) -> Option<Failure> {
-    use rustls::{CertificateError as Bad, Error as Tls};
-
-    if seek::<rustls::pki_types::InvalidDnsNameError>(error).is_some() {
-        let message = "the host is not a name or address that a certificate could be for";
-        return Some(Failure::new(FailureKind::Tls, message));
-    }
-    let message = match seek::<Tls>(error)? {
-        Tls::InvalidCertificate(bad) => match bad {
-            Bad::Expired | Bad::ExpiredContext { .. } => "the server's certificate has expired",
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet: is this machine's clock right?"
-            }
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                "the server's certificate is for another host: dial it by a name in the certificate"
-            }
-            Bad::UnknownIssuer => {
-                "the server's certificate comes from an unknown issuer: trust that authority if it is your own"
-            }
-            Bad::Revoked => "the server's certificate has been revoked",
-            _ => "the server's certificate is not valid",
-        },
-        Tls::InvalidMessage(_) => "what the server answered is not tls: does it speak `ws` on this port?",
-        Tls::AlertReceived(_) => "the server broke off the tls handshake with an alert",
-        Tls::PeerIncompatible(_) => "the server has no tls version or cipher in common with this side",
-        Tls::NoApplicationProtocol => "the server speaks no http/1.1",
-        _ => "the tls handshake failed",
-    };
-    Some(Failure::new(FailureKind::Tls, message))
 }
 
 #[cfg(test)]
@@ -108,23 +77,5 @@ mod tests {
             assert!(failure.to_string().contains(says), "{failure}");
         }
         assert_eq!(connect("who knows".into(), "ws://a:80").kind(), FailureKind::Local);
-    }
-
-    #[cfg(feature = "tls")]
-    #[test]
-    fn tls_errors_say_what_is_wrong() {
-        use rustls::{CertificateError, Error as Tls};
-
-        for (bad, says) in [
-            (CertificateError::Expired, "expired"),
-            (CertificateError::NotValidYet, "clock"),
-            (CertificateError::NotValidForName, "another host"),
-            (CertificateError::UnknownIssuer, "unknown issuer"),
-        ] {
-            let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, Tls::InvalidCertificate(bad)));
-            let failure = connect(error.into(), "wss://a:443");
-            assert_eq!(failure.kind(), FailureKind::Tls);
-            assert!(failure.to_string().contains(says), "{failure}");
-        }
     }
 }

@@ -67,7 +67,8 @@ mod tls {
         connector_with(config)
     }
 
-    /// [`connector`] with another TLS configuration: private roots, a client certificate.
+    /// [`connector`] with another TLS configuration, as [`Tls`](crate::tls::Tls) makes it: private roots, a client
+    /// certificate, pins.
     ///
     /// ALPN becomes `http/1.1` if the configuration names no protocol.
     pub fn connector_with(mut config: ClientConfig) -> Connector {

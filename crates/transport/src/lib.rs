@@ -76,7 +76,10 @@
 //!
 //! # Features
 //!
-//! `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring.
+//! - `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring, and the configuration for it
+//!   ([`tls`]): roots, client certificates, pins.
+//! - `platform-roots`: the operating system's authorities.
+//! - `process`: child processes as a transport.
 
 mod classify;
 mod codec;
@@ -92,6 +95,8 @@ pub mod memory;
 pub mod process;
 mod scan;
 mod scanned;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 mod upgrade;
 mod websocket;
