@@ -90,6 +90,7 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod proxy;
 mod transport;
 mod upgrade;
 mod websocket;
