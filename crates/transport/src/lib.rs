@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
-//! hyper's `Read` and `Write` will do. For peers that do not speak WebSocket there is [`lines`].
+//! hyper's `Read` and `Write` will do, and [`proxy`] has a layer for one that leads through HTTP and SOCKS5 proxies. For peers that
+//! do not speak WebSocket there is [`lines`].
 //!
 //! # Example
 //!
@@ -76,7 +77,7 @@
 //!
 //! # Features
 //!
-//! `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring.
+//! `tls` (default): [`connector()`], [`connector_with`] and their like in [`proxy`], with rustls and ring.
 
 mod classify;
 mod codec;

@@ -271,7 +271,7 @@ async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
         "{request}"
     );
     for request in server.requests() {
-        let names: Vec<_> = request.headers.keys().map(|name| name.as_str()).collect();
+        let names: Vec<_> = request.headers.keys().map(http::HeaderName::as_str).collect();
         assert!(
             !names.iter().any(|name| name.contains("proxy") || *name == "via"),
             "{names:?}"

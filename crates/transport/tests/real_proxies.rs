@@ -56,7 +56,7 @@ async fn works(proxy: &str) {
         assert_eq!(server.requests().len(), 2);
         for request in server.requests() {
             // The client's own, and not one more.
-            let names: Vec<_> = request.headers.keys().map(|name| name.as_str()).collect();
+            let names: Vec<_> = request.headers.keys().map(http::HeaderName::as_str).collect();
             assert_eq!(
                 names,
                 [

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::poll_fn,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -199,7 +200,7 @@ async fn resolve<R: Resolve>(target: &Target, mut resolver: R) -> Result<Place<'
         .map(|address| address.ip())
         .collect();
     // One is all that a proxy can be told, and one without IPv6 is more common than one without IPv4.
-    addresses.sort_by_key(|address| address.is_ipv6());
+    addresses.sort_by_key(IpAddr::is_ipv6);
     addresses.into_iter().next().map(Place::Address).ok_or_else(unknown)
 }
 

@@ -108,7 +108,8 @@ impl Proxies {
     /// A variable that would be used and is no proxy's URL is an error, which names the variable: a mistake in it must not
     /// end in dials past the proxy.
     pub fn from_env() -> Result<Self, ProxySettingError> {
-        Self::from_vars(|name| std::env::var(name).ok())
+        // What is not unicode becomes something that is no URL, rather than nothing.
+        Self::from_vars(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
     }
 
     /// [`from_env`](Self::from_env) for an environment of your own: `get` looks up a variable.
