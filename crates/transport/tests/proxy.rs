@@ -12,7 +12,7 @@ use std::{
 use futures_util::StreamExt;
 use http::Uri;
 use hyper_util::{client::legacy::connect::dns::Name, rt::TokioIo};
-use support::{bounded, get, shown, tcp};
+use support::{bounded, get, nobody, shown, tcp};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -190,7 +190,7 @@ async fn a_proxy_that_hangs_is_named() {
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_not_the_server_refusing() {
     for scheme in ["http", "socks5h"] {
-        let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (_held, addr) = nobody();
         let failure = fails(through(&format!("{scheme}://user:secret@{addr}")), addr).await;
         assert_eq!(failure.kind(), FailureKind::Proxy, "{failure:?}");
         assert_eq!(failure.disposition(), Disposition::Backoff);
@@ -364,5 +364,54 @@ async fn a_guard_in_the_resolver_or_below_has_its_say() {
     ] {
         assert_eq!(failure.kind(), FailureKind::Policy, "{failure:?}");
         assert_eq!(failure.disposition(), Disposition::Final);
+    }
+}
+
+/// In a process of its own, since a process with threads must not change its environment.
+#[test]
+fn the_environment_is_read() {
+    const CHILD: &str = "TOWER_WS_TEST_EXPECTS";
+    if let Ok(expected) = std::env::var(CHILD) {
+        let shown = match Proxies::from_env() {
+            Ok(proxies) => format!("{proxies:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(shown.contains(&expected), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+        return;
+    }
+    let run = |name: &str, value: &std::ffi::OsStr, expected: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        for name in ["https_proxy", "all_proxy", "http_proxy", "no_proxy", "REQUEST_METHOD"] {
+            child.env_remove(name).env_remove(name.to_uppercase());
+        }
+        child
+            .args(["--exact", "the_environment_is_read"])
+            .env(name, value)
+            .env(CHILD, expected);
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    };
+    run(
+        "HTTPS_PROXY",
+        "http://user:secret@a.example:3128".as_ref(),
+        "http://a.example:3128",
+    );
+    run(
+        "ALL_PROXY",
+        "socks5h://user:secret@b.example".as_ref(),
+        "socks5h://b.example:1080",
+    );
+    run(
+        "https_proxy",
+        "gopher://user:secret@c.example".as_ref(),
+        "https_proxy is not usable",
+    );
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let not_unicode = std::ffi::OsStr::from_bytes(b"http://user:secret\xff@d.example");
+        run("HTTPS_PROXY", not_unicode, "HTTPS_PROXY is not usable");
     }
 }

@@ -28,7 +28,8 @@
 //! # fn transport() -> Result<(), tower_ws_core::BoxError> {
 //! let transport = TransportLayer::new().layer(proxy::connector(Proxies::from_env()?));
 //! # drop(transport); Ok(()) }
-//! # transport().unwrap();
+//! # // In an odd environment it is an error, as it should be.
+//! # drop(transport());
 //! # }
 //! ```
 //!

@@ -44,10 +44,10 @@ impl Target {
         self.host().parse().ok().map(|address: IpAddr| address.to_canonical())
     }
 
-    /// This machine itself.
+    /// This machine itself. Systems take an unspecified address for it, too.
     pub(super) fn is_loopback(&self) -> bool {
         match self.address() {
-            Some(address) => address.is_loopback(),
+            Some(address) => address.is_loopback() || address.is_unspecified(),
             None => {
                 let last = self.host().rsplit('.').next().unwrap_or_default();
                 last.eq_ignore_ascii_case("localhost")
@@ -109,6 +109,7 @@ mod tests {
             "http://a.localhost/",
             "http://127.9.9.9/",
             "http://[::1]/",
+            "http://0.0.0.0/",
             "http://[::ffff:127.0.0.1]/",
         ] {
             assert!(target(uri).is_loopback(), "{uri}");
