@@ -1,7 +1,7 @@
 //! Real proxies, each with a configuration of its own.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -19,6 +19,7 @@ pub struct Daemon {
     // Killed on drop.
     _child: Child,
     _dir: TempDir,
+    _held: UdpSocket,
 }
 
 /// Credentials that every daemon with credentials wants: `user` and this.
@@ -120,7 +121,7 @@ impl Daemon {
     async fn start(binary: &str, configure: impl AsyncFn(u16, &TempDir) -> Vec<String>) -> Self {
         for _ in 0..5 {
             let dir = tempfile::tempdir().unwrap();
-            let addr = free_port();
+            let (addr, held) = free_port();
             let args = configure(addr.port(), &dir).await;
             let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
             let mut child = Command::new(binary)
@@ -137,6 +138,7 @@ impl Daemon {
                     addr,
                     _child: child,
                     _dir: dir,
+                    _held: held,
                 };
             }
         }
@@ -144,15 +146,18 @@ impl Daemon {
     }
 }
 
-/// A port below those that systems hand out by themselves, so that no other test gets it before the daemon does.
-fn free_port() -> SocketAddr {
+/// A port below those that systems hand out by themselves, so that no other socket gets it before the daemon does. The same
+/// port of UDP keeps off the other runs of these tests, as long as it is held.
+fn free_port() -> (SocketAddr, UdpSocket) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id();
     loop {
         let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000 + offset as u16));
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
+        if let Ok(held) = UdpSocket::bind(addr)
+            && TcpListener::bind(addr).is_ok()
+        {
+            return (addr, held);
         }
     }
 }
