@@ -16,7 +16,7 @@ use crate::{Close, Failure, FailureKind};
 /// | policy | `Final` | the same limit forbids the next try |
 /// | throttled | `Wait` 30 to 120 s, or what `Retry-After` says | it asked for it |
 /// | auth; HTTP 401; close 3000, 4401 | [`RefreshCredentials`](Self::RefreshCredentials) | a token may have expired; twice in a row is final |
-/// | HTTP 407 | `Final` | the proxy wants other credentials |
+/// | HTTP 407; HTTP 401 of a proxy | `Final` | the proxy wants other credentials, and nobody here refreshes those |
 /// | HTTP 408, 425, 429, 5xx | `Backoff`, or what `Retry-After` says | passing |
 /// | HTTP 2xx, 3xx, other 4xx | `Final` | this is no WebSocket endpoint for us; redirects are not followed |
 /// | handshake without a status | `Backoff` | cut off or garbled on the way |
@@ -64,6 +64,7 @@ const LATER: Disposition = Disposition::Wait {
 /// The documented table.
 pub(crate) fn default_for(failure: &Failure) -> Disposition {
     match (failure.kind(), failure.status(), failure.close()) {
+        (FailureKind::Proxy, Some(401), _) => Disposition::Final,
         (_, Some(status), _) => of_status(status),
         (_, _, Some(close)) => of_close(close),
         (FailureKind::Tls | FailureKind::Policy, ..) => Disposition::Final,
@@ -141,6 +142,8 @@ mod tests {
             assert_eq!(of(status), Final, "{status}");
         }
         assert_eq!(of(401), RefreshCredentials);
+        let proxys = Failure::new(FailureKind::Proxy, "").with_status(401);
+        assert_eq!(proxys.disposition(), Final, "tinyproxy says 401 for 407");
     }
 
     #[test]

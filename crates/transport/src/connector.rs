@@ -38,6 +38,8 @@ pub fn tcp_connector() -> HttpConnector<Resolver> {
 }
 
 #[cfg(feature = "tls")]
+pub(crate) use self::tls::mozilla;
+#[cfg(feature = "tls")]
 pub use self::tls::{Connector, connector, connector_with};
 
 #[cfg(feature = "tls")]
@@ -58,13 +60,16 @@ mod tls {
     ///
     /// Clones share the TLS configuration, and so the sessions: a redial resumes.
     pub fn connector() -> Connector {
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        connector_with(mozilla())
+    }
+
+    pub(crate) fn mozilla() -> ClientConfig {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             // The only way to fail is a provider without a cipher for these versions; ring has them.
             .expect("ring has ciphers for all safe versions")
             .with_webpki_roots()
-            .with_no_client_auth();
-        connector_with(config)
+            .with_no_client_auth()
     }
 
     /// [`connector`] with another TLS configuration, as [`Tls`](crate::tls::Tls) makes it: private roots, a client

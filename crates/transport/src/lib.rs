@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
-//! hyper's `Read` and `Write` will do. For peers that do not speak WebSocket there is [`lines`].
+//! hyper's `Read` and `Write` will do, and [`proxy`] has a layer for one that leads through HTTP and SOCKS5 proxies. For peers that
+//! do not speak WebSocket there is [`lines`].
 //!
 //! # Example
 //!
@@ -93,6 +94,7 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+pub mod proxy;
 mod scan;
 mod scanned;
 #[cfg(feature = "tls")]

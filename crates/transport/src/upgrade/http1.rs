@@ -24,7 +24,7 @@ const BODY: usize = 4 << 10;
 ///
 /// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so that dropping the dial
 /// ends it all.
-pub(super) struct Http1<IO>
+pub(crate) struct Http1<IO>
 where
     IO: rt::Read + rt::Write,
 {
@@ -37,7 +37,7 @@ where
     IO: rt::Read + rt::Write + Unpin,
 {
     /// Begins the exchange; the future waits for the answer's head and has to be [driven](Self::drive).
-    pub(super) async fn send(
+    pub(crate) async fn send(
         io: IO,
         request: Request<Empty<Bytes>>,
     ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<Response<Incoming>>>)>
@@ -62,7 +62,7 @@ where
     }
 
     /// Resolves what depends on the connection.
-    pub(super) async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
+    pub(crate) async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         poll_fn(|cx| {
             // What goes wrong here reaches the future through hyper's channels.
@@ -73,7 +73,7 @@ where
     }
 
     /// The first bytes of a body: what comes until the deadline, or until there is enough.
-    pub(super) async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
+    pub(crate) async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
         let mut read = BytesMut::new();
         // A body that breaks off or stalls is shown as far as it came.
         while read.len() < BODY
@@ -87,7 +87,7 @@ where
     }
 
     /// After the upgrade: the byte stream, and what came in behind the answer.
-    pub(super) async fn into_io(mut self) -> hyper::Result<(IO, Bytes)> {
+    pub(crate) async fn into_io(mut self) -> hyper::Result<(IO, Bytes)> {
         poll_fn(|cx| self.poll(cx)).await;
         match self.ended {
             Some(Err(error)) => Err(error),

@@ -2,8 +2,8 @@
 
 mod answer;
 mod dial;
-mod error;
-mod http1;
+pub(crate) mod error;
+pub(crate) mod http1;
 mod request;
 
 use std::{

@@ -8,12 +8,15 @@
 )]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use http::Request;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
 use tower_ws_transport::{Message, Resolver, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection};
@@ -83,6 +86,14 @@ pub async fn cause(url: &str) -> Failure {
 
 pub fn kinds(failure: &Failure) -> (FailureKind, Option<u16>) {
     (failure.kind(), failure.status())
+}
+
+/// An address on which nobody listens, and nobody will as long as the socket lives.
+pub fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
 }
 
 /// All that could end up in a log.
