@@ -92,6 +92,7 @@ pub mod memory;
 pub mod process;
 mod transport;
 mod upgrade;
+mod url;
 mod websocket;
 mod wire;
 
@@ -111,6 +112,7 @@ pub use self::{
     limits::Limits,
     transport::{Transport, TransportLayer, WebSocketConnection},
     upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
+    url::{Redacted, UrlError, WsUrl},
     websocket::WebSocket,
     wire::WebSocketWire,
 };
