@@ -12,6 +12,8 @@ use pin_project::pin_project;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
+use crate::guard::{Checked, Guard, Profile};
+
 /// How long IPv6 may take before IPv4 is tried beside it: 250 ms, the recommendation of
 /// [RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -24,12 +26,39 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// connections after.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// TCP, [guarded](crate::guard).
+pub type TcpConnector = Guard<HttpConnector<Checked>>;
+
 /// A connector for plain TCP: `ws` only.
 ///
-/// Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above), keep-alive after
-/// 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak plaintext.
-pub fn tcp_connector() -> HttpConnector<Resolver> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+/// Guarded for URLs that the operator chose ([`Profile::operator`]): `ws` to loopback only, and nothing to metadata
+/// services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above),
+/// keep-alive after 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak
+/// plaintext.
+pub fn tcp_connector() -> TcpConnector {
+    tcp_connector_for(Profile::operator())
+}
+
+/// [`tcp_connector`] with another profile of the [guard](crate::guard).
+pub fn tcp_connector_for(profile: Profile) -> TcpConnector {
+    Guard::new(profile, GaiResolver::new(), unguarded_tcp_connector)
+}
+
+/// What is inside of [`tcp_connector`], **without its guard**: to be changed before [`Guard::new`] is put around it, or
+/// for a resolver of your own.
+///
+/// ```
+/// use hyper_util::client::legacy::connect::dns::GaiResolver;
+/// use tower_ws_transport::{guard::{Guard, Profile}, unguarded_tcp_connector};
+///
+/// let connector = Guard::new(Profile::operator(), GaiResolver::new(), |resolver| {
+///     let mut tcp = unguarded_tcp_connector(resolver);
+///     tcp.set_keepalive(None);
+///     tcp
+/// });
+/// ```
+pub fn unguarded_tcp_connector<R>(resolver: R) -> HttpConnector<R> {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
     connector.set_connect_timeout(Some(CONNECT));
     connector.set_nodelay(true);
@@ -38,45 +67,59 @@ pub fn tcp_connector() -> HttpConnector<Resolver> {
 }
 
 #[cfg(feature = "tls")]
-pub use self::tls::{Connector, connector, connector_with};
+pub use self::tls::{Connector, connector, connector_for, connector_for_with, connector_with};
 
 #[cfg(feature = "tls")]
 mod tls {
     use std::sync::Arc;
 
     use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
-    use hyper_util::client::legacy::connect::HttpConnector;
+    use hyper_util::client::legacy::connect::dns::GaiResolver;
     use rustls::{ClientConfig, crypto::ring};
 
-    use super::{Resolver, tcp_connector};
+    use super::{TcpConnector, unguarded_tcp_connector};
+    use crate::guard::{Guard, Profile};
 
-    /// TCP, and TLS for `wss`.
-    pub type Connector = HttpsConnector<HttpConnector<Resolver>>;
+    /// TCP, [guarded](crate::guard), and TLS for `wss`.
+    pub type Connector = HttpsConnector<TcpConnector>;
 
-    /// The default connector: [`tcp_connector`](super::tcp_connector), and for `wss` rustls with ring, TLS 1.2 and 1.3,
+    /// The default connector: [`tcp_connector`](super::tcp_connector) with its guard, and for `wss` rustls with ring, TLS 1.2 and 1.3,
     /// Mozilla's roots and ALPN `http/1.1`.
     ///
     /// Clones share the TLS configuration, and so the sessions: a redial resumes.
     pub fn connector() -> Connector {
+        connector_for(Profile::operator())
+    }
+
+    /// [`connector`] with another profile of the [guard](crate::guard).
+    pub fn connector_for(profile: Profile) -> Connector {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             // The only way to fail is a provider without a cipher for these versions; ring has them.
             .expect("ring has ciphers for all safe versions")
             .with_webpki_roots()
             .with_no_client_auth();
-        connector_with(config)
+        connector_for_with(profile, config)
     }
 
     /// [`connector`] with another TLS configuration: private roots, a client certificate.
     ///
     /// ALPN becomes `http/1.1` if the configuration names no protocol.
-    pub fn connector_with(mut config: ClientConfig) -> Connector {
+    pub fn connector_with(config: ClientConfig) -> Connector {
+        connector_for_with(Profile::operator(), config)
+    }
+
+    /// [`connector`] with another profile of the guard and another TLS configuration.
+    pub fn connector_for_with(profile: Profile, mut config: ClientConfig) -> Connector {
         if config.alpn_protocols.is_empty() {
             config.alpn_protocols.push(b"http/1.1".to_vec());
         }
-        let mut tcp = tcp_connector();
-        // From here on `https` is not its business, but that of the layer around it.
-        tcp.enforce_http(false);
+        let tcp = Guard::new(profile, GaiResolver::new(), |resolver| {
+            let mut tcp = unguarded_tcp_connector(resolver);
+            // From here on `https` is not its business, but that of the layer around it.
+            tcp.enforce_http(false);
+            tcp
+        });
         HttpsConnector::from((tcp, config))
     }
 }

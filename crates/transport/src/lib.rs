@@ -67,8 +67,8 @@
 //! - It does not redial, queue, or probe: layers of their own do.
 //! - It follows no redirect, and keeps no cookies.
 //! - It offers no extension; there is no compression.
-//! - It does not forbid `ws` to distant hosts, nor private addresses: a guard is a layer around the connector or its
-//!   resolver. A connector of one's own that does no TLS gets `https` for `wss` as well, and must refuse it.
+//! - It does not guard a connector of your own: [`guard`] is built into those of this crate, and can be put around others.
+//!   One that does no TLS gets `https` for `wss` as well, and must refuse it.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
 //! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
 //!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
@@ -82,6 +82,7 @@ mod classify;
 mod codec;
 mod connector;
 mod frames;
+pub mod guard;
 mod handshake;
 mod io;
 mod lift;
@@ -101,10 +102,10 @@ use std::fmt;
 pub use tokio_tungstenite::tungstenite::{Error, Message};
 
 #[cfg(feature = "tls")]
-pub use self::connector::{Connector, connector, connector_with};
+pub use self::connector::{Connector, connector, connector_for, connector_for_with, connector_with};
 pub use self::{
     codec::JsonText,
-    connector::{Resolver, Resolving, tcp_connector},
+    connector::{Resolver, Resolving, TcpConnector, tcp_connector, tcp_connector_for, unguarded_tcp_connector},
     frames::Frames,
     handshake::Handshake,
     io::Counted,

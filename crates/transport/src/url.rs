@@ -4,7 +4,7 @@ use http::{Uri, uri::PathAndQuery};
 use thiserror::Error;
 use tower_ws_core::{Disposition, Failure, FailureKind};
 
-use self::host::Host;
+pub(crate) use self::host::Host;
 
 mod host;
 
@@ -263,7 +263,7 @@ impl From<UrlError> for Failure {
     }
 }
 
-fn default_port(secure: bool) -> u16 {
+pub(crate) fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
