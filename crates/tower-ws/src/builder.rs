@@ -145,8 +145,8 @@ impl<L, C> Builder<L, C> {
         }
     }
 
-    /// Replaces what dials: private roots or a client certificate
-    /// ([`connector_with`](tower_ws_transport::connector_with)), a proxy, a resolver of your own.
+    /// Replaces what dials: other roots, a client certificate, pins, a proxy, another guard of
+    /// addresses ([`Connect`](tower_ws_transport::Connect)); or a connector of your own, with the guard that you put around it.
     pub fn connector<D>(self, connector: D) -> Builder<L, D> {
         Builder {
             request: self.request,

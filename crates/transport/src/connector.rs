@@ -12,6 +12,11 @@ use pin_project::pin_project;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
+use crate::{
+    Connect,
+    guard::{Checked, Guard},
+};
+
 /// How long IPv6 may take before IPv4 is tried beside it: 250 ms, the recommendation of
 /// [RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -24,12 +29,34 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// connections after.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// TCP, [guarded](crate::guard).
+pub type TcpConnector = Guard<HttpConnector<Checked>>;
+
 /// A connector for plain TCP: `ws` only.
 ///
-/// Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above), keep-alive after
-/// 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak plaintext.
-pub fn tcp_connector() -> HttpConnector<Resolver> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+/// Guarded for URLs that the operator chose ([`Profile::operator`]): `ws` to loopback only, and nothing to metadata
+/// services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above),
+/// keep-alive after 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak
+/// plaintext.
+pub fn tcp_connector() -> TcpConnector {
+    Connect::new().tcp()
+}
+
+/// What is inside of [`tcp_connector`], **without its guard**: to be changed before [`Guard::new`] is put around it, or
+/// for a resolver of your own.
+///
+/// ```
+/// use hyper_util::client::legacy::connect::dns::GaiResolver;
+/// use tower_ws_transport::{guard::{Guard, Profile}, unguarded_tcp_connector};
+///
+/// let connector = Guard::new(Profile::operator(), GaiResolver::new(), |resolver| {
+///     let mut tcp = unguarded_tcp_connector(resolver);
+///     tcp.set_keepalive(None);
+///     tcp
+/// });
+/// ```
+pub fn unguarded_tcp_connector<R>(resolver: R) -> HttpConnector<R> {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
     connector.set_connect_timeout(Some(CONNECT));
     connector.set_nodelay(true);
@@ -37,54 +64,13 @@ pub fn tcp_connector() -> HttpConnector<Resolver> {
     connector
 }
 
+/// The default connector: [`tcp_connector`] with its guard, and for `wss` TLS 1.2 and 1.3 with Mozilla's roots and ALPN
+/// `http/1.1`. [`Connect`](crate::Connect) makes others.
+///
+/// Clones share the TLS configuration, and so the sessions: a redial resumes.
 #[cfg(feature = "tls")]
-pub(crate) use self::tls::mozilla;
-#[cfg(feature = "tls")]
-pub use self::tls::{Connector, connector, connector_with};
-
-#[cfg(feature = "tls")]
-mod tls {
-    use std::sync::Arc;
-
-    use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
-    use hyper_util::client::legacy::connect::HttpConnector;
-    use rustls::{ClientConfig, crypto::ring};
-
-    use super::{Resolver, tcp_connector};
-
-    /// TCP, and TLS for `wss`.
-    pub type Connector = HttpsConnector<HttpConnector<Resolver>>;
-
-    /// The default connector: [`tcp_connector`](super::tcp_connector), and for `wss` rustls with ring, TLS 1.2 and 1.3,
-    /// Mozilla's roots and ALPN `http/1.1`.
-    ///
-    /// Clones share the TLS configuration, and so the sessions: a redial resumes.
-    pub fn connector() -> Connector {
-        connector_with(mozilla())
-    }
-
-    pub(crate) fn mozilla() -> ClientConfig {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            // The only way to fail is a provider without a cipher for these versions; ring has them.
-            .expect("ring has ciphers for all safe versions")
-            .with_webpki_roots()
-            .with_no_client_auth()
-    }
-
-    /// [`connector`] with another TLS configuration, as [`Tls`](crate::tls::Tls) makes it: private roots, a client
-    /// certificate, pins.
-    ///
-    /// ALPN becomes `http/1.1` if the configuration names no protocol.
-    pub fn connector_with(mut config: ClientConfig) -> Connector {
-        if config.alpn_protocols.is_empty() {
-            config.alpn_protocols.push(b"http/1.1".to_vec());
-        }
-        let mut tcp = tcp_connector();
-        // From here on `https` is not its business, but that of the layer around it.
-        tcp.enforce_http(false);
-        HttpsConnector::from((tcp, config))
-    }
+pub fn connector() -> crate::Connector {
+    crate::Connect::new().connector()
 }
 
 /// A resolver whose errors are classified as [`FailureKind::Dns`]; by default around the system's.

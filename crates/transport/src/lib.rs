@@ -68,8 +68,8 @@
 //! - It does not redial, queue, or probe: layers of their own do.
 //! - It follows no redirect, and keeps no cookies.
 //! - It offers no extension; there is no compression.
-//! - It does not forbid `ws` to distant hosts, nor private addresses: a guard is a layer around the connector or its
-//!   resolver. A connector of one's own that does no TLS gets `https` for `wss` as well, and must refuse it.
+//! - It does not guard a connector of your own: [`guard`] is built into those of this crate, and can be put around others.
+//!   One that does no TLS gets `https` for `wss` as well, and must refuse it.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
 //! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
 //!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
@@ -77,15 +77,17 @@
 //!
 //! # Features
 //!
-//! - `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring, and the configuration for it
+//! - `tls` (default): [`connector()`] and what [`Connect`] makes for `wss`, with rustls and ring, and the configuration for it
 //!   ([`tls`]): roots, client certificates, pins.
 //! - `platform-roots`: the operating system's authorities.
 //! - `process`: child processes as a transport.
 
 mod classify;
 mod codec;
+mod connect;
 mod connector;
 mod frames;
+pub mod guard;
 mod handshake;
 mod io;
 mod lift;
@@ -101,6 +103,7 @@ mod scanned;
 pub mod tls;
 mod transport;
 mod upgrade;
+mod url;
 mod websocket;
 mod wire;
 
@@ -108,11 +111,10 @@ use std::fmt;
 
 pub use tokio_tungstenite::tungstenite::{Error, Message};
 
-#[cfg(feature = "tls")]
-pub use self::connector::{Connector, connector, connector_with};
 pub use self::{
     codec::JsonText,
-    connector::{Resolver, Resolving, tcp_connector},
+    connect::Connect,
+    connector::{Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
     frames::Frames,
     handshake::Handshake,
     io::Counted,
@@ -121,8 +123,14 @@ pub use self::{
     scan::FrameError,
     transport::{Transport, TransportLayer, WebSocketConnection},
     upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
+    url::{Redacted, UrlError, WsUrl},
     websocket::WebSocket,
     wire::WebSocketWire,
+};
+#[cfg(feature = "tls")]
+pub use self::{
+    connect::{Connector, ProxiedConnector},
+    connector::connector,
 };
 
 /// Headers as they may be shown: by name only.

@@ -233,7 +233,7 @@ where
 async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     use tokio_rustls::TlsAcceptor;
     use tower_ws_test::Authority;
-    use tower_ws_transport::{connector_with, proxy};
+    use tower_ws_transport::Connect;
 
     // The authorities do not know each other's certificates: each is used in its place only.
     let (of_proxy, of_server) = (Authority::new().unwrap(), Authority::new().unwrap());
@@ -244,8 +244,9 @@ async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     let to = server.addr();
     let (addr, task) = accept(async move |tcp| lead(acceptor.accept(tcp).await.unwrap(), to).await).await;
 
-    let proxied = through(&format!("https://user:secret@{addr}")).layer(connector_with(of_proxy.client().unwrap()));
-    let connector = proxy::connector_with(proxied, of_server.client().unwrap());
+    let proxied = through(&format!("https://user:secret@{addr}"))
+        .layer(Connect::new().tls(of_proxy.client().unwrap()).connector());
+    let connector = Connect::new().tls(of_server.client().unwrap()).over(proxied);
     // The certificate is for `localhost`; that name is on the list, unless loopback goes through a proxy.
     let url = server.url().replace("127.0.0.1", "localhost");
     let direct = TransportLayer::new().layer(connector).oneshot(get(&url));
@@ -258,8 +259,8 @@ async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     let proxies = Proxies::all(&format!("https://user:secret@{addr}"))
         .unwrap()
         .loopback(true);
-    let proxied = ProxyLayer::new(proxies).layer(connector_with(of_proxy.client().unwrap()));
-    let connector = proxy::connector_with(proxied, of_server.client().unwrap());
+    let proxied = ProxyLayer::new(proxies).layer(Connect::new().tls(of_proxy.client().unwrap()).connector());
+    let connector = Connect::new().tls(of_server.client().unwrap()).over(proxied);
     let mut connection = bounded(TransportLayer::new().layer(connector).oneshot(get(&url)))
         .await
         .unwrap();
@@ -414,4 +415,62 @@ fn the_environment_is_read() {
         let not_unicode = std::ffi::OsStr::from_bytes(b"http://user:secret\xff@d.example");
         run("HTTPS_PROXY", not_unicode, "HTTPS_PROXY is not usable");
     }
+}
+
+/// What is wired together: the guard judges the target above the tunnel, the proxy's address below it, and what goes directly
+/// in the dial.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn through_a_proxy_everything_is_guarded() {
+    use tower_ws_test::Authority;
+    use tower_ws_transport::{Connect, guard::Profile};
+
+    let authority = Authority::new().unwrap();
+    let server = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    let to = server.addr();
+    let (addr, task) = accept(async move |tcp| lead(tcp, to).await).await;
+    let proxies = Proxies::all(&format!("http://{addr}")).unwrap();
+    let connect = Connect::new().tls(authority.client().unwrap());
+
+    // Refused before the proxy hears of it: metadata, and plaintext that would leave this machine.
+    for url in [
+        "wss://169.254.169.254/",
+        "wss://metadata.google.internal/",
+        "ws://server.example/",
+    ] {
+        let transport = TransportLayer::new().layer(connect.through(proxies.clone()));
+        let error = bounded(transport.oneshot(get(url))).await.map(drop).unwrap_err();
+        assert_eq!(Failure::of(error).kind(), FailureKind::Policy, "{url}");
+    }
+    // A proxy that is none.
+    let nowhere = Proxies::all("http://169.254.169.254:80").unwrap();
+    let transport = TransportLayer::new().layer(connect.through(nowhere));
+    let error = bounded(transport.oneshot(get("wss://server.example/")))
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(Failure::of(error).kind(), FailureKind::Policy);
+    // Directly, though there is a proxy: by the profile, which has the address.
+    let strict = connect.clone().guard(Profile::untrusted().allow_any_port());
+    let transport = TransportLayer::new().layer(strict.through(proxies.clone()));
+    let error = bounded(transport.oneshot(get(&server.url())))
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(Failure::of(error).kind(), FailureKind::Policy);
+    assert!(!task.is_finished());
+    assert_eq!(server.dials(), 0);
+
+    // And what may go, goes: directly, and through the tunnel.
+    let transport = TransportLayer::new().layer(connect.through(proxies.clone()));
+    drop(bounded(transport.oneshot(get(&server.url()))).await.unwrap());
+    assert!(!task.is_finished(), "loopback does not go through a proxy");
+    let url = server.url().replace("127.0.0.1", "localhost");
+    let transport = TransportLayer::new().layer(connect.through(proxies.loopback(true)));
+    let mut connection = bounded(transport.oneshot(get(&url))).await.unwrap();
+    assert!(matches!(bounded(connection.next()).await, Some(Event::Up(_))));
+    drop(connection);
+    assert!(bounded(task).await.unwrap().starts_with("CONNECT localhost:"));
 }

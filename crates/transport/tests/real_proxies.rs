@@ -14,8 +14,8 @@ use tower::{Layer, ServiceExt};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
 use tower_ws_test::{Authority, Script, Server};
 use tower_ws_transport::{
-    Message, TransportLayer, UpgradeError, connector,
-    proxy::{self, Proxies, ProxyError, ProxyLayer, Reply},
+    Connect, Message, TransportLayer, UpgradeError, connector,
+    proxy::{Proxies, ProxyError, ProxyLayer, Reply},
 };
 
 const RIGHT: Option<(&str, &str)> = Some(("user", PASSWORD));
@@ -28,7 +28,7 @@ fn proxies(url: &str) -> Proxies {
 /// One message there and back.
 async fn echo(proxy: &str, url: &str, authority: &Authority) -> Result<(), UpgradeError> {
     let through = ProxyLayer::new(proxies(proxy)).layer(connector());
-    let connector = proxy::connector_with(through, authority.client().unwrap());
+    let connector = Connect::new().tls(authority.client().unwrap()).over(through);
     let mut connection = bounded(TransportLayer::new().layer(connector).oneshot(get(url))).await?;
     assert!(matches!(bounded(connection.next()).await, Some(Event::Up(_))));
     connection.send(Message::text("through").into()).await.unwrap();

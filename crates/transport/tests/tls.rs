@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind};
 use tower_ws_test::{Authority, Cut, Script, Server};
-use tower_ws_transport::{Message, TransportLayer, connector, connector_with};
+use tower_ws_transport::{Connect, Message, TransportLayer, connector};
 
 #[tokio::test]
 async fn a_good_certificate_by_address_and_by_name() {
@@ -22,7 +22,7 @@ async fn a_good_certificate_by_address_and_by_name() {
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())
         .await
         .unwrap();
-    let transport = TransportLayer::new().layer(connector_with(authority.client().unwrap()));
+    let transport = TransportLayer::new().layer(Connect::new().tls(authority.client().unwrap()).connector());
     for url in [server.url(), server.url().replace("127.0.0.1", "localhost")] {
         let mut connection = bounded(transport.clone().oneshot(get(&url))).await.unwrap();
         assert!(matches!(connection.next().await, Some(Event::Up(_))));
@@ -37,7 +37,7 @@ async fn a_good_certificate_by_address_and_by_name() {
 #[tokio::test]
 async fn bad_certificates_are_final_and_say_why() {
     let authority = Authority::new().unwrap();
-    let trusted = connector_with(authority.client().unwrap());
+    let trusted = Connect::new().tls(authority.client().unwrap()).connector();
     for (config, connector, says) in [
         (authority.expired(), trusted.clone(), "expired"),
         (authority.wrong_host(), trusted.clone(), "another host"),
@@ -103,7 +103,7 @@ async fn a_redial_resumes_the_session_and_speaks_http_1() {
         }
         kinds
     });
-    let transport = TransportLayer::new().layer(connector_with(authority.client().unwrap()));
+    let transport = TransportLayer::new().layer(Connect::new().tls(authority.client().unwrap()).connector());
     for _ in 0..2 {
         let mut connection = bounded(transport.clone().oneshot(get(&url))).await.unwrap();
         connection.close().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_truncated_stream_is_no_clean_close() {
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())
         .await
         .unwrap();
-    let transport = TransportLayer::new().layer(connector_with(authority.client().unwrap()));
+    let transport = TransportLayer::new().layer(Connect::new().tls(authority.client().unwrap()).connector());
     let mut connection = bounded(transport.oneshot(get(&server.url()))).await.unwrap();
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     server.cut(Cut::Fin);

@@ -26,7 +26,7 @@ use tower::{Layer, ServiceExt};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
 use tower_ws_test::{Authority, Script, Server};
 use tower_ws_transport::{
-    Connector, Message, TransportLayer, UpgradeError,
+    Connect, Connector, Message, TransportLayer, UpgradeError,
     tls::{Material, Pin, PinMismatch, Pins, Tls, TlsError, Version},
 };
 
@@ -49,7 +49,9 @@ async fn start(config: ServerConfig) -> Server {
 
 /// The final failure of a dial, before which nothing may have been asked.
 async fn refused(tls: &Tls, server: &Server) -> Failure {
-    let error = echo(tls.connector(), &server.url()).await.unwrap_err();
+    let error = echo(Connect::new().tls(tls.config()).connector(), &server.url())
+        .await
+        .unwrap_err();
     assert!(server.requests().is_empty(), "no request reached the server");
     let failure = Failure::of(error);
     assert_eq!(failure.kind(), FailureKind::Tls, "{failure:?}");
@@ -76,7 +78,7 @@ async fn a_good_certificate_with_roots_added_and_alone() {
     let (alone, added) = (trusting(&authority), Tls::new().roots_pem(authority.pem()).unwrap());
     for tls in [alone, added] {
         for url in [server.url(), server.url().replace("127.0.0.1", "localhost")] {
-            echo(tls.connector(), &url).await.unwrap();
+            echo(Connect::new().tls(tls.config()).connector(), &url).await.unwrap();
         }
     }
 }
@@ -103,9 +105,12 @@ async fn a_pin_does_not_replace_the_other_checks() {
     let authority = Authority::new().unwrap();
     let root = Pin::of_certificate_pem(authority.pem()).unwrap();
     let tls = trusting(&authority).pin(pinning(root));
-    echo(tls.connector(), &start(authority.good().unwrap()).await.url())
-        .await
-        .unwrap();
+    echo(
+        Connect::new().tls(tls.config()).connector(),
+        &start(authority.good().unwrap()).await.url(),
+    )
+    .await
+    .unwrap();
     for (config, says) in [
         (authority.expired(), "expired"),
         (authority.wrong_host(), "another host"),
@@ -128,7 +133,9 @@ async fn a_pin_of_any_key_in_the_chain_will_do() {
         let server = start(chain.server(&[version])).await;
         for pin in [chain.leaf, chain.intermediate, chain.root] {
             let tls = chain.trusting().pin(pinning(pin));
-            echo(tls.connector(), &server.url()).await.unwrap();
+            echo(Connect::new().tls(tls.config()).connector(), &server.url())
+                .await
+                .unwrap();
         }
     }
 }
@@ -158,9 +165,12 @@ async fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
         let mismatch = find::<PinMismatch>(&failure).unwrap();
         assert!(!mismatch.seen.contains(&pin), "{mismatch}");
     }
-    echo(both.pin(pinning(chain.root)).connector(), &server.url())
-        .await
-        .unwrap();
+    echo(
+        Connect::new().tls(both.pin(pinning(chain.root)).config()).connector(),
+        &server.url(),
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -186,11 +196,16 @@ async fn a_redial_with_pins_resumes_and_other_pins_check_again() {
         }
     });
     let tls = chain.trusting().pin(pinning(chain.leaf));
-    let connector = tls.connector();
+    let connector = Connect::new().tls(tls.config()).connector();
     for _ in 0..2 {
         echo(connector.clone(), &url).await.unwrap();
     }
-    let error = echo(tls.pin(pinning(some_pin(1))).connector(), &url).await.unwrap_err();
+    let error = echo(
+        Connect::new().tls(tls.pin(pinning(some_pin(1))).config()).connector(),
+        &url,
+    )
+    .await
+    .unwrap_err();
     assert!(find::<PinMismatch>(&error).is_some(), "{error:?}");
     assert_eq!(
         bounded(server).await.unwrap(),
@@ -211,7 +226,9 @@ async fn a_self_signed_certificate_can_be_trusted_unless_it_is_an_authority() {
         let trusting = Tls::new().only_roots_pem(certificate.pem()).unwrap();
         if is_ca == IsCa::NoCa {
             let pinned = trusting.pin(pinning(Pin::of_certificate_pem(certificate.pem()).unwrap()));
-            echo(pinned.connector(), &server.url()).await.unwrap();
+            echo(Connect::new().tls(pinned.config()).connector(), &server.url())
+                .await
+                .unwrap();
         } else {
             let failure = refused(&trusting, &server).await;
             assert!(failure.to_string().contains("CA:FALSE"), "{failure}");
@@ -240,7 +257,9 @@ async fn mutual_tls() {
     let (chain, key) = authority.client_pem().unwrap();
     let tls = trusting(&authority).client_cert_pem(chain, key).unwrap();
     for version in [Version::V1_2, Version::V1_3] {
-        let connector = tls.clone().min_version(version).connector();
+        let connector = Connect::new()
+            .tls(tls.clone().min_version(version).config())
+            .connector();
         for _ in 0..2 {
             echo(connector.clone(), &server.url()).await.unwrap();
         }
@@ -268,7 +287,11 @@ async fn a_missing_or_unknown_client_certificate_is_final() {
             // the reset could overtake the alert.
             while tcp.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         });
-        let failure = Failure::of(echo(tls.connector(), &url).await.unwrap_err());
+        let failure = Failure::of(
+            echo(Connect::new().tls(tls.config()).connector(), &url)
+                .await
+                .unwrap_err(),
+        );
         assert_eq!(failure.kind(), FailureKind::Tls, "{failure:?}");
         assert_eq!(failure.disposition(), Disposition::Final, "{failure:?}");
         assert!(failure.to_string().contains(says), "{failure}");
@@ -282,7 +305,9 @@ async fn the_oldest_version_is_kept() {
     let (tls, old) = (chain.trusting(), start(chain.server(&[&TLS12])).await);
     let failure = refused(&tls.clone().min_version(Version::V1_3), &old).await;
     assert!(failure.to_string().contains("no tls version"), "{failure}");
-    echo(tls.connector(), &old.url()).await.unwrap();
+    echo(Connect::new().tls(tls.config()).connector(), &old.url())
+        .await
+        .unwrap();
 }
 
 /// What servers of the past answer: an alert (`protocol_version`), or a hello in TLS 1.0.
@@ -301,7 +326,11 @@ async fn a_server_from_before_tls_1_2() {
             tcp.write_all(&answer).await.unwrap();
             while tcp.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         });
-        let failure = Failure::of(echo(Tls::new().connector(), &url).await.unwrap_err());
+        let failure = Failure::of(
+            echo(Connect::new().tls(Tls::new().config()).connector(), &url)
+                .await
+                .unwrap_err(),
+        );
         assert_eq!(failure.disposition(), Disposition::Final, "{failure:?}");
         assert!(failure.to_string().contains("no tls version"), "{failure:?}");
         bounded(server).await.unwrap();
@@ -326,7 +355,11 @@ async fn an_answer_cut_off_without_a_goodbye_is_the_network() {
         // A FIN, and no `close_notify` before it.
         tls.get_mut().0.shutdown().await.unwrap();
     });
-    let failure = Failure::of(echo(chain.trusting().connector(), &url).await.unwrap_err());
+    let failure = Failure::of(
+        echo(Connect::new().tls(chain.trusting().config()).connector(), &url)
+            .await
+            .unwrap_err(),
+    );
     assert_eq!(failure.kind(), FailureKind::Network, "{failure:?}");
     assert_eq!(failure.disposition(), Disposition::Backoff);
 }

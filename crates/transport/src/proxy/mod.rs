@@ -23,10 +23,10 @@
 //! ```
 //! # #[cfg(feature = "tls")] {
 //! use tower::Layer;
-//! use tower_ws_transport::{TransportLayer, proxy::{self, Proxies}};
+//! use tower_ws_transport::{Connect, TransportLayer, proxy::Proxies};
 //!
 //! # fn transport() -> Result<(), tower_ws_core::BoxError> {
-//! let transport = TransportLayer::new().layer(proxy::connector(Proxies::from_env()?));
+//! let transport = TransportLayer::new().layer(Connect::new().through(Proxies::from_env()?));
 //! # drop(transport); Ok(()) }
 //! # // In an odd environment it is an error, as it should be.
 //! # drop(transport());
@@ -103,16 +103,16 @@ mod bypass;
 mod connect;
 mod error;
 mod resolve;
+#[cfg(feature = "tls")]
+mod routed;
 mod server;
 mod service;
 mod settings;
 mod socks;
 mod target;
-#[cfg(feature = "tls")]
-mod tls;
 
 #[cfg(feature = "tls")]
-pub use self::tls::{ProxiedConnector, connector, connector_with};
+pub use self::routed::{Routed, Routing};
 use self::{bypass::Bypass, server::Server, target::Target};
 pub use self::{
     error::ProxyError,

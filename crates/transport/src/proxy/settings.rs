@@ -184,6 +184,12 @@ impl Proxies {
         server.filter(|_| !self.rules.bypass.covers(target)).cloned()
     }
 
+    /// True if there is one for this target.
+    #[cfg(feature = "tls")]
+    pub(crate) fn are_for(&self, uri: &Uri) -> bool {
+        Target::of(uri).is_some_and(|target| self.choose(uri, &target).is_some())
+    }
+
     fn edit(mut self, edit: impl FnOnce(&mut Bypass)) -> Self {
         edit(&mut Arc::make_mut(&mut self.rules).bypass);
         self

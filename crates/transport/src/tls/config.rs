@@ -8,7 +8,6 @@ use rustls::{
 };
 
 use super::{Material, Pins, TlsError, pem, verify::Verifier};
-use crate::{Connector, connector_with};
 
 /// Whom to trust, and as whom to come.
 ///
@@ -123,11 +122,6 @@ impl Tls {
     pub fn min_version(mut self, oldest: Version) -> Self {
         self.oldest = oldest;
         self
-    }
-
-    /// The connector with this configuration: [`connector_with`] of [`config`](Self::config).
-    pub fn connector(&self) -> Connector {
-        connector_with(self.config())
     }
 
     /// The configuration for rustls.

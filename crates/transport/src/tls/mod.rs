@@ -1,6 +1,6 @@
 //! TLS: whom to trust, as whom to come, and what is said when it fails.
 //!
-//! [`Tls`] makes the configuration for [`connector_with`](crate::connector_with), on rustls and ring. The server's
+//! [`Tls`] makes the configuration for [`Connect::tls`](crate::Connect::tls), on rustls and ring. The server's
 //! certificate is always checked, its chain, dates, purpose and name; nothing here turns that off. For a server with a
 //! certificate of one's own, trust that certificate or its authority.
 //!
@@ -11,7 +11,7 @@
 //! ```
 //! use tower_ws_transport::tls::Tls;
 //!
-//! let connector = Tls::new().connector();
+//! let connector = Connect::new().tls(Tls::new()).connector();
 //! ```
 //!
 //! Configured: a private authority and nobody else, a client certificate, a pinned key and its backup, TLS 1.3 only:
@@ -35,7 +35,7 @@
 //!     .pin(Pins::new(Pin::of_certificate_pem(&ca)?, backup, [])?)
 //!     .min_version(Version::V1_3);
 //!
-//! let transport = TransportLayer::new().layer(tls.connector());
+//! let transport = TransportLayer::new().layer(Connect::new().tls(tls).connector());
 //! let mut connection = transport.oneshot(Request::get(url).body(())?).await?;
 //! assert!(matches!(connection.next().await, Some(Event::Up(_))));
 //! # Ok(()) }

@@ -11,6 +11,8 @@ use http_body_util::Empty;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tower_ws_core::{Disposition, Failure, FailureKind};
 
+use crate::WsUrl;
+
 /// A handshake that is ready to be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -49,19 +51,19 @@ pub(super) fn prepare(request: Request<()>, subprotocols: &[String]) -> Result<P
             "the header `{own}` belongs to the handshake: leave it out"
         )));
     }
-    let Url { dial, target, host } = Url::parse(&head.uri)?;
+    let url = WsUrl::try_from(head.uri)?;
     let offered = offered(subprotocols, &head.headers)?;
     head.headers.remove(SEC_WEBSOCKET_PROTOCOL);
 
     let mut request = Request::new(Empty::new());
     // Origin form: `/path?query`.
-    let path = head.uri.path_and_query().cloned();
+    let path = url.uri().path_and_query().cloned();
     *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
     *request.version_mut() = Version::HTTP_11;
     // The generator is a secure one that the system seeds.
     let key = generate_key();
     let headers = request.headers_mut();
-    headers.insert(HOST, value(&host)?);
+    headers.insert(HOST, value(&url.authority())?);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -71,72 +73,12 @@ pub(super) fn prepare(request: Request<()>, subprotocols: &[String]) -> Result<P
     }
     headers.extend(head.headers);
     Ok(Prepared {
-        dial,
-        target,
+        dial: url.dial()?,
+        target: url.redacted().to_string(),
         key,
         offered,
         request,
     })
-}
-
-struct Url {
-    dial: Uri,
-    target: String,
-    host: String,
-}
-
-impl Url {
-    fn parse(uri: &Uri) -> Result<Self, Failure> {
-        let (scheme, dialled, default_port) = match uri.scheme_str() {
-            Some("ws") => ("ws", "http", 80),
-            Some("wss") => ("wss", "https", 443),
-            Some(other @ ("http" | "https")) => {
-                let right = if other == "http" { "ws" } else { "wss" };
-                return Err(invalid(format!(
-                    "the url's scheme is `{other}`: write `{right}` instead"
-                )));
-            }
-            Some(_) => {
-                return Err(invalid("the url's scheme is unknown: it must be `ws` or `wss`"));
-            }
-            None => {
-                return Err(invalid("the url has no scheme: begin it with `ws://` or `wss://`"));
-            }
-        };
-        // A url with a scheme has an authority, or it would not have been parsed.
-        let authority = uri.authority().ok_or_else(no_host)?;
-        if authority.as_str().contains('@') {
-            return Err(invalid(
-                "the url holds credentials, which end up in logs: send them in an `authorization` header instead",
-            ));
-        }
-        let host = authority.host();
-        if host.is_empty() {
-            return Err(no_host());
-        }
-        let port = authority.port_u16();
-        if port.is_none() && authority.as_str() != host {
-            return Err(invalid("the url's port is not a number between 0 and 65535"));
-        }
-        let dial = Uri::builder()
-            .scheme(dialled)
-            .authority(authority.clone())
-            .path_and_query(
-                uri.path_and_query()
-                    .cloned()
-                    .unwrap_or_else(|| PathAndQuery::from_static("/")),
-            )
-            .build()
-            .map_err(|_| invalid("the url is not valid"))?;
-        Ok(Self {
-            dial,
-            target: format!("{scheme}://{host}:{}", port.unwrap_or(default_port)),
-            host: match port {
-                Some(port) if port != default_port => format!("{host}:{port}"),
-                _ => host.to_owned(),
-            },
-        })
-    }
 }
 
 /// The layer's subprotocols, then the request's. Their names may be secrets (a token): errors do not show them.
@@ -168,10 +110,6 @@ fn value(text: &str) -> Result<HeaderValue, Failure> {
 
 fn bad_subprotocol() -> Failure {
     invalid("a subprotocol's name must be letters, digits and -._~ and the like, without spaces or commas")
-}
-
-fn no_host() -> Failure {
-    invalid("the url has no host: write `ws://host/path`")
 }
 
 /// A mistake on this side stays one.

@@ -15,11 +15,13 @@ use std::{
 
 use futures_util::StreamExt;
 use http::Request;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
-use tower_ws_transport::{Message, Resolver, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection};
+use tower_ws_transport::{
+    Message, TcpConnector, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection,
+};
 
 pub type Conn = WebSocketConnection<TokioIo<TcpStream>>;
 
@@ -34,7 +36,7 @@ pub fn get(url: &str) -> Request<()> {
     Request::get(url).body(()).unwrap()
 }
 
-pub fn tcp() -> HttpConnector<Resolver> {
+pub fn tcp() -> TcpConnector {
     tower_ws_transport::tcp_connector()
 }
 

@@ -1,0 +1,469 @@
+use std::{iter, net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+
+use super::{
+    Refused, Rule, embedded,
+    table::{self, When},
+};
+
+/// What may be dialled. See the [module docs](super) for the two that have names.
+///
+/// Cheap to clone. A network or host that is refused by name wins over one that is allowed, and both over the table.
+#[derive(Clone, Debug)]
+pub struct Profile(Arc<Rules>);
+
+#[derive(Clone, Debug)]
+struct Rules {
+    base: Base,
+    plaintext: Plaintext,
+    ports: Ports,
+    allowed: Vec<IpNet>,
+    refused: Vec<IpNet>,
+    hosts: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Base {
+    Operator,
+    Untrusted,
+    Unguarded,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Plaintext {
+    Nowhere,
+    Loopback,
+    Anywhere,
+}
+
+#[derive(Clone, Debug)]
+enum Ports {
+    Any,
+    Only(Vec<u16>),
+}
+
+impl Profile {
+    /// For a URL that the operator chose, in a configuration for instance: anything but what cannot be meant. The
+    /// default.
+    pub fn operator() -> Self {
+        Self::new(Base::Operator, Plaintext::Loopback, Ports::Any)
+    }
+
+    /// For a URL that somebody typed, a user or a model: the public internet, by `wss` on port 443.
+    pub fn untrusted() -> Self {
+        Self::new(Base::Untrusted, Plaintext::Nowhere, Ports::Only(vec![443]))
+    }
+
+    /// No guard: any address, any port, plaintext too. What [`refuse_network`](Self::refuse_network) names is still
+    /// refused.
+    pub fn unguarded() -> Self {
+        Self::new(Base::Unguarded, Plaintext::Anywhere, Ports::Any)
+    }
+
+    fn new(base: Base, plaintext: Plaintext, ports: Ports) -> Self {
+        Self(Arc::new(Rules {
+            base,
+            plaintext,
+            ports,
+            allowed: Vec::new(),
+            refused: Vec::new(),
+            hosts: Vec::new(),
+        }))
+    }
+
+    /// Allows the addresses of a network (or a single one), as they are: not the same IPv4 addresses inside of IPv6.
+    ///
+    /// Neither plaintext nor other ports come with it.
+    #[must_use]
+    pub fn allow_network(mut self, network: impl Into<IpNet>) -> Self {
+        self.edit().allowed.push(network.into());
+        self
+    }
+
+    /// Allows a host by its name, exactly as in the URL but for case and a dot at the end, and **whatever it resolves
+    /// to**: for a name that you yourself control.
+    ///
+    /// Neither plaintext nor other ports come with it. An address is allowed by
+    /// [`allow_network`](Self::allow_network).
+    #[must_use]
+    pub fn allow_host(mut self, name: &str) -> Self {
+        self.edit().hosts.push(plain(name));
+        self
+    }
+
+    /// Allows a port, beside those that are.
+    #[must_use]
+    pub fn allow_port(mut self, port: u16) -> Self {
+        if let Ports::Only(ports) = &mut self.edit().ports {
+            ports.push(port);
+        }
+        self
+    }
+
+    /// Allows all ports.
+    #[must_use]
+    pub fn allow_any_port(mut self) -> Self {
+        self.edit().ports = Ports::Any;
+        self
+    }
+
+    /// Allows `ws` to whatever the profile allows otherwise; and its standard port, 80.
+    ///
+    /// Whoever is on the way reads and changes what is said, credentials too.
+    #[must_use]
+    pub fn allow_plaintext(mut self) -> Self {
+        self.edit().plaintext = Plaintext::Anywhere;
+        self.allow_port(80)
+    }
+
+    /// Refuses a network, also where its IPv4 addresses are inside of IPv6 ones: your own public addresses, or the
+    /// prefix of your NAT64.
+    #[must_use]
+    pub fn refuse_network(mut self, network: impl Into<IpNet>) -> Self {
+        self.edit().refused.push(network.into());
+        self
+    }
+
+    /// Judges an address alone: not scheme, port or name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the rule.
+    pub fn check(&self, ip: IpAddr) -> Result<(), Refused> {
+        // That is how the system dials `::ffff:a.b.c.d`.
+        let ip = ip.to_canonical();
+        let Rules {
+            base, allowed, refused, ..
+        } = &*self.0;
+        let is_listed = |ip: &IpAddr| refused.iter().any(|network| network.contains(ip));
+        if let Some(judged) = all(ip).find(is_listed) {
+            return Err(Refused::address(Rule::Listed, ip, judged));
+        }
+        if *base == Base::Unguarded || allowed.iter().any(|network| network.contains(&ip)) {
+            return Ok(());
+        }
+        for judged in all(ip) {
+            let Some(row) = table::find(judged) else { continue };
+            let refused = match row.when {
+                When::Always => true,
+                When::Untrusted => *base == Base::Untrusted,
+                When::Never => false,
+            };
+            if refused {
+                return Err(Refused::address(row.rule, ip, judged));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what a dial is about to use: an address, how it was come by, and whether TLS goes there.
+    pub(super) fn check_dial(&self, ip: IpAddr, name: Option<&str>, secure: bool) -> Result<(), Refused> {
+        if !name.is_some_and(|name| self.knows(name)) {
+            self.check(ip)?;
+        }
+        if secure || self.allows_plaintext_to(ip) {
+            Ok(())
+        } else {
+            Err(Refused::new(Rule::Plaintext, ip.to_string()))
+        }
+    }
+
+    /// Judges a name before it is resolved. `far`: by somebody else, so that nothing is known of its addresses.
+    pub(super) fn check_name(&self, name: &str, secure: bool, far: bool) -> Result<(), Refused> {
+        let base = self.0.base;
+        let special = match base {
+            Base::Unguarded => false,
+            Base::Operator => is_metadata(&plain(name)),
+            Base::Untrusted => is_metadata(&plain(name)) || is_local(&plain(name)),
+        };
+        if special && !self.knows(name) {
+            return Err(Refused::new(Rule::Name, name));
+        }
+        let plaintext = self.0.plaintext;
+        if !secure && (plaintext == Plaintext::Nowhere || (far && plaintext == Plaintext::Loopback)) {
+            return Err(Refused::new(Rule::Plaintext, name));
+        }
+        Ok(())
+    }
+
+    /// Judges a port.
+    pub(super) fn check_port(&self, host: &str, port: u16) -> Result<(), Refused> {
+        match &self.0.ports {
+            Ports::Only(ports) if !ports.contains(&port) => Err(Refused::new(Rule::Port, format!("{host}:{port}"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn allows_plaintext_to(&self, ip: IpAddr) -> bool {
+        match self.0.plaintext {
+            Plaintext::Nowhere => false,
+            // Not what is inside of it: a translator is another machine.
+            Plaintext::Loopback => ip.to_canonical().is_loopback(),
+            Plaintext::Anywhere => true,
+        }
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        !self.0.hosts.is_empty() && self.0.hosts.contains(&plain(name))
+    }
+
+    fn edit(&mut self) -> &mut Rules {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::operator()
+    }
+}
+
+/// An address, and those that it stands for.
+fn all(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let inside = match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(embedded::ipv4(ip)),
+    };
+    iter::once(ip).chain(inside.into_iter().flatten().map(IpAddr::V4))
+}
+
+/// A name as it is compared.
+fn plain(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The names of metadata services: the addresses are in the table, but a proxy resolves for itself.
+fn is_metadata(name: &str) -> bool {
+    matches!(
+        name,
+        "metadata.google.internal" | "metadata.goog" | "instance-data.ec2.internal"
+    )
+}
+
+/// Names that are never those of a host on the internet: a single label is looked up in the site's own domain
+/// ([RFC 8499](https://www.rfc-editor.org/rfc/rfc8499)); `localhost` is [RFC
+/// 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.3), `local` [RFC
+/// 6762](https://www.rfc-editor.org/rfc/rfc6762#section-3), `home.arpa` [RFC
+/// 8375](https://www.rfc-editor.org/rfc/rfc8375), and ICANN has set aside `internal` for private use.
+fn is_local(name: &str) -> bool {
+    const LOCAL: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
+    !name.contains('.')
+        || LOCAL.iter().any(|local| {
+            name.strip_suffix(local)
+                .is_some_and(|front| front.is_empty() || front.ends_with('.'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::{super::embedded::tests::forms, *};
+
+    fn rule(profile: &Profile, ip: &str) -> Option<Rule> {
+        profile.check(ip.parse().unwrap()).err().map(|refused| refused.rule())
+    }
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_table_is_what_the_profiles_do() {
+        for row in table::TABLE {
+            for ip in [row.network.network(), row.network.broadcast()] {
+                let first = table::find(ip).unwrap();
+                if first.network != row.network {
+                    // The end of a wide network that a narrow one has cut out.
+                    continue;
+                }
+                let refused = |profile: Profile| profile.check(ip).is_err();
+                let inside = all(ip).skip(1).any(|ip| table::find(ip).is_some());
+                assert_eq!(refused(Profile::untrusted()), row.when != When::Never || inside, "{ip}");
+                assert_eq!(refused(Profile::operator()), row.when == When::Always || inside, "{ip}");
+                assert!(!refused(Profile::unguarded()), "{ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_people_dial() {
+        for (ip, operator, untrusted) in [
+            ("8.8.8.8", None, None),
+            ("2606:4700::1111", None, None),
+            ("::ffff:8.8.8.8", None, None),
+            ("64:ff9b::8.8.8.8", None, None),
+            ("127.0.0.1", None, Some(Rule::Loopback)),
+            ("::1", None, Some(Rule::Loopback)),
+            ("::ffff:127.0.0.1", None, Some(Rule::Loopback)),
+            ("64:ff9b::10.0.0.1", None, Some(Rule::Private)),
+            ("10.1.2.3", None, Some(Rule::Private)),
+            ("fd12::1", None, Some(Rule::Private)),
+            ("169.254.169.254", Some(Rule::LinkLocal), Some(Rule::LinkLocal)),
+            ("::ffff:a9fe:a9fe", Some(Rule::LinkLocal), Some(Rule::LinkLocal)),
+            ("64:ff9b::a9fe:a9fe", Some(Rule::LinkLocal), Some(Rule::LinkLocal)),
+            ("2002:a9fe:a9fe::", Some(Rule::LinkLocal), Some(Rule::Tunnel)),
+            ("fd00:ec2::254", Some(Rule::Metadata), Some(Rule::Metadata)),
+            ("0.0.0.0", Some(Rule::Unspecified), Some(Rule::Unspecified)),
+            ("::", Some(Rule::Unspecified), Some(Rule::Unspecified)),
+            ("ff02::1", Some(Rule::Multicast), Some(Rule::Multicast)),
+            ("100::1", None, Some(Rule::Reserved)),
+        ] {
+            assert_eq!(rule(&Profile::operator(), ip), operator, "{ip}");
+            assert_eq!(rule(&Profile::untrusted(), ip), untrusted, "{ip}");
+        }
+    }
+
+    #[test]
+    fn exceptions() {
+        let profile = Profile::untrusted()
+            .allow_network(net("10.0.0.0/8"))
+            .allow_network(IpAddr::from([127, 0, 0, 1]))
+            .refuse_network(net("10.9.0.0/16"))
+            .refuse_network(net("8.8.0.0/16"));
+        for (ip, expected) in [
+            ("10.1.1.1", None),
+            ("::ffff:10.1.1.1", None),
+            ("127.0.0.1", None),
+            ("127.0.0.2", Some(Rule::Loopback)),
+            ("10.9.1.1", Some(Rule::Listed)),
+            ("8.8.8.8", Some(Rule::Listed)),
+            ("64:ff9b::8.8.8.8", Some(Rule::Listed)),
+            // Behind a translator there is another 10.1.1.1.
+            ("64:ff9b::10.1.1.1", Some(Rule::Private)),
+        ] {
+            assert_eq!(rule(&profile, ip), expected, "{ip}");
+        }
+        let listed = Profile::unguarded().refuse_network(net("8.8.8.8/32"));
+        assert_eq!(rule(&listed, "8.8.8.8"), Some(Rule::Listed));
+    }
+
+    #[test]
+    fn names() {
+        let untrusted = Profile::untrusted().allow_host("Tools.INTERNAL.");
+        let check = |profile: &Profile, name| {
+            profile
+                .check_name(name, true, false)
+                .err()
+                .map(|refused| refused.rule())
+        };
+        for name in [
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "nas.local",
+            "a.internal",
+            "x.home.arpa",
+            "intranet",
+        ] {
+            assert_eq!(check(&untrusted, name), Some(Rule::Name), "{name}");
+            assert_eq!(check(&Profile::operator(), name), None, "{name}");
+        }
+        for name in [
+            "example.com",
+            "mylocal.example",
+            "notinternal.example",
+            "tools.internal",
+            "tools.internal.",
+        ] {
+            assert_eq!(check(&untrusted, name), None, "{name}");
+        }
+        for name in ["metadata.google.internal", "Metadata.Google.Internal.", "metadata.goog"] {
+            assert_eq!(check(&untrusted, name), Some(Rule::Name), "{name}");
+            assert_eq!(check(&Profile::operator(), name), Some(Rule::Name), "{name}");
+            assert_eq!(check(&Profile::unguarded(), name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn plaintext_goes_to_loopback() {
+        let plain = |profile: &Profile, ip: &str| profile.check_dial(ip.parse().unwrap(), None, false).is_ok();
+        let operator = Profile::operator();
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(plain(&operator, ip), "{ip}");
+            assert!(!plain(
+                &Profile::untrusted().allow_network(IpNet::from(ip.parse::<IpAddr>().unwrap())),
+                ip
+            ));
+        }
+        // On its way to a translator it can be read.
+        for ip in [
+            "10.0.0.1",
+            "8.8.8.8",
+            "64:ff9b::127.0.0.1",
+            "::127.0.0.1",
+            "2002:7f00:1::",
+        ] {
+            assert!(!plain(&operator, ip), "{ip}");
+            assert!(plain(&operator.clone().allow_plaintext(), ip), "{ip}");
+            assert!(operator.check_dial(ip.parse().unwrap(), None, true).is_ok(), "{ip}");
+        }
+        // What an allowed host resolves to may be anywhere; that is no permission for plaintext.
+        let host = operator.allow_host("a");
+        assert!(host.check_dial(IpAddr::from([10, 0, 0, 1]), Some("a"), false).is_err());
+        assert!(host.check_dial(IpAddr::from([169, 254, 0, 1]), Some("a"), true).is_ok());
+        assert!(
+            host.check_dial(IpAddr::from([169, 254, 0, 1]), Some("b"), true)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn ports() {
+        let untrusted = Profile::untrusted();
+        let check = |profile: &Profile, port| profile.check_port("a", port).is_ok();
+        assert_eq!([443, 80, 22].map(|port| check(&untrusted, port)), [true, false, false]);
+        let more = untrusted.clone().allow_port(8443).allow_plaintext();
+        assert_eq!(
+            [443, 80, 8443, 22].map(|port| check(&more, port)),
+            [true, true, true, false]
+        );
+        assert!(check(&untrusted.allow_any_port(), 22));
+        assert!(check(&Profile::operator(), 22));
+    }
+
+    #[test]
+    fn a_refusal_says_which_rule_and_the_way_out() {
+        let refused = Profile::operator()
+            .check("64:ff9b::a9fe:a9fe".parse().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            refused.of("a.example").to_string(),
+            "refused to dial a.example at 64:ff9b::a9fe:a9fe, which stands for 169.254.169.254: a link-local address, \
+             where clouds keep metadata; if it is meant, allow it with `Profile::allow_network` or `Profile::allow_host`"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_of_a_refused_address_passes(bits in any::<u32>(), row in 0..table::TABLE.len()) {
+            // At random nearly all would be global: each is moved into one of the networks of the table, too.
+            let within = match table::TABLE[row].network {
+                IpNet::V4(net) => u32::from(net.network()) | bits & u32::from(net.hostmask()),
+                IpNet::V6(_) => bits,
+            };
+            for ip in [Ipv4Addr::from(bits), Ipv4Addr::from(within)] {
+                for profile in [Profile::operator(), Profile::untrusted()] {
+                    if profile.check(ip.into()).is_err() {
+                        for form in forms(ip) {
+                            // `::` and `::1` are rows of their own.
+                            prop_assert!(form.is_loopback() || profile.check(form.into()).is_err(), "{} {}", ip, form);
+                        }
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_the_untrusted_may_the_operator_may(bits in any::<u128>(), narrow in any::<u32>()) {
+            for ip in [IpAddr::from(bits.to_be_bytes()), IpAddr::from(narrow.to_be_bytes())] {
+                if Profile::untrusted().check(ip).is_ok() {
+                    prop_assert!(Profile::operator().check(ip).is_ok(), "{}", ip);
+                }
+            }
+        }
+    }
+}
