@@ -5,56 +5,24 @@ mod support;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
-use support::{Conn, dial, get};
+use support::{
+    Conn, dial,
+    far::{Far, FarLines},
+    get,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream},
+    io::DuplexStream,
     net::{TcpListener, TcpStream},
 };
-use tokio_tungstenite::{WebSocketStream, accept_async};
+use tokio_tungstenite::accept_async;
 use tokio_util::codec::{Framed, LinesCodec};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::BoxError;
-use tower_ws_test::conformance::{self, Harness, Peer, Unsupported};
+use tower_ws_test::conformance::{self, Harness};
 use tower_ws_transport::{
     Message, TransportLayer, WebSocketConnection,
     lines::{LinesConnection, LinesLayer},
 };
-
-/// The server's end of a WebSocket, until it aborts.
-struct Far<IO>(Option<WebSocketStream<IO>>);
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Far<IO> {
-    async fn send(&mut self, message: Message) {
-        if let Some(ws) = &mut self.0 {
-            let _ = ws.send(message).await;
-        }
-    }
-
-    async fn recv(&mut self) -> Option<Message> {
-        let next = self.0.as_mut()?.next().await;
-        if !matches!(next, Some(Ok(_))) {
-            // A server ends the connection once the closing handshake is done (RFC 6455, section 7.1.1).
-            self.0 = None;
-        }
-        next?.ok()
-    }
-
-    async fn close(&mut self) -> Result<(), Unsupported> {
-        if let Some(ws) = &mut self.0 {
-            let _ = ws.close(None).await;
-        }
-        Ok(())
-    }
-
-    async fn abort(&mut self) -> Result<(), Unsupported> {
-        self.0 = None;
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<(), Unsupported> {
-        Ok(())
-    }
-}
 
 struct OverTcp;
 
@@ -104,8 +72,6 @@ async fn websocket_over_a_pipe() {
 
 struct OfLines;
 
-struct FarLines<IO>(Option<Framed<IO, LinesCodec>>);
-
 impl Harness for OfLines {
     type Message = String;
     type Connection = LinesConnection<DuplexStream>;
@@ -117,32 +83,6 @@ impl Harness for OfLines {
         let pipe = service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
         let connection = LinesLayer::new().layer(pipe).oneshot(()).await.unwrap();
         (connection, FarLines(Some(Framed::new(far, LinesCodec::new()))))
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<String> for FarLines<IO> {
-    async fn send(&mut self, line: String) {
-        if let Some(lines) = &mut self.0 {
-            let _ = lines.send(line).await;
-        }
-    }
-
-    async fn recv(&mut self) -> Option<String> {
-        let next = self.0.as_mut()?.next().await;
-        if next.is_none() {
-            // A server lets go of a stream that has ended.
-            self.0 = None;
-        }
-        next?.ok()
-    }
-
-    async fn abort(&mut self) -> Result<(), Unsupported> {
-        self.0 = None;
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<(), Unsupported> {
-        Ok(())
     }
 }
 

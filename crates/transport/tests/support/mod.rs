@@ -8,6 +8,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
+pub mod far;
+
 use std::time::Duration;
 
 use futures_util::StreamExt;
