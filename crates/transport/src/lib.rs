@@ -82,6 +82,7 @@ mod classify;
 mod codec;
 mod connector;
 mod frames;
+mod framing;
 mod handshake;
 mod io;
 mod lift;
@@ -105,6 +106,7 @@ pub use self::{
     codec::JsonText,
     connector::{Resolver, Resolving, tcp_connector},
     frames::Frames,
+    framing::{Framing, Tungstenite, Upgraded},
     handshake::Handshake,
     io::Counted,
     lift::{LiftLayer, Lifted, ToConnection},

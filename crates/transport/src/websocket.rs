@@ -4,11 +4,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use hyper::rt;
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -17,9 +15,8 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, frame::coding::CloseCode},
     },
 };
-use tower_ws_core::Progress;
 
-use crate::{Limits, io::Counted};
+use crate::{Limits, Upgraded};
 
 /// An upgraded WebSocket: a sink and a stream of [`Message`]s.
 ///
@@ -27,16 +24,14 @@ use crate::{Limits, io::Counted};
 /// reads; pings and pongs come up as messages all the same. What it lacks (deadlines, a control lane, `Up` and `Down`)
 /// [`LiftLayer`](crate::LiftLayer) adds. Dropping it aborts the connection.
 pub struct WebSocket<IO> {
-    inner: WebSocketStream<Counted<TokioIo<IO>>>,
+    inner: WebSocketStream<Upgraded<IO>>,
 }
 
 impl<IO> WebSocket<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    /// `early` is what came in behind the handshake's answer.
-    pub(crate) async fn new(io: IO, early: Bytes, limits: &Limits, progress: Progress) -> Self {
-        let io = Counted::new(TokioIo::new(io), early, progress);
+    pub(crate) async fn new(io: Upgraded<IO>, limits: &Limits) -> Self {
         // Not `from_partially_read`: it would pin the read buffer to the size of what was read.
         let inner = WebSocketStream::from_raw_socket(io, Role::Client, Some(limits.config())).await;
         Self { inner }

@@ -101,7 +101,11 @@ impl Wire<Message> for WebSocketWire {
     }
 
     fn protest(&self, failure: &Failure) -> Option<Message> {
-        match find::<Error>(failure)? {
+        let Some(error) = find::<Error>(failure) else {
+            // Another framing has errors of its own.
+            return (failure.kind() == FailureKind::Protocol).then(|| close(CloseCode::Protocol, "protocol error"));
+        };
+        match error {
             Error::Capacity(_) => Some(close(CloseCode::Size, "message too large")),
             Error::Utf8(_) => Some(close(CloseCode::Invalid, "invalid utf-8")),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,

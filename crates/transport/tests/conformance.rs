@@ -3,7 +3,6 @@
 
 mod support;
 
-use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use support::{
     Conn, dial,
@@ -166,6 +165,7 @@ mod unix {
 
     #[cfg(feature = "process")]
     mod process {
+        use futures_util::{SinkExt, StreamExt};
         use tokio::process::Command;
         use tower_ws_core::{Disposition, Event, FailureKind};
         use tower_ws_transport::process::{Pipes, Process};
