@@ -91,6 +91,8 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "sockudo")]
+pub mod sockudo;
 mod transport;
 mod upgrade;
 mod websocket;

@@ -39,6 +39,25 @@ macro_rules! over_each_framing {
                     async fn $name() { super::$name(tower_ws_transport::Tungstenite).await; });
             )+
         }
+
+        #[cfg(feature = "sockudo")]
+        mod sockudo {
+            $(
+                $crate::over_each_framing!(@attributes $(#[$attribute])*
+                    async fn $name() { super::$name(tower_ws_transport::sockudo::Sockudo::new()).await; });
+            )+
+        }
+
+        // The peers of these tests know no extension and decline: the offer must do no harm.
+        #[cfg(feature = "sockudo")]
+        mod declined {
+            use tower_ws_transport::sockudo::{Deflate, Sockudo};
+
+            $(
+                $crate::over_each_framing!(@attributes $(#[$attribute])*
+                    async fn $name() { super::$name(Sockudo::new().deflate(Deflate::new())).await; });
+            )+
+        }
     };
     (@attributes #[$attribute:meta] async fn $name:ident() $body:block) => {
         #[$attribute]
