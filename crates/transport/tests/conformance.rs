@@ -5,7 +5,7 @@ mod support;
 
 use hyper_util::rt::TokioIo;
 use support::{
-    Conn, dial,
+    AnyFraming, Conn, dial,
     far::{Far, FarLines},
     get,
 };
@@ -18,47 +18,56 @@ use tokio_util::codec::{Framed, LinesCodec};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::BoxError;
 use tower_ws_test::conformance::{self, Harness};
+#[cfg(feature = "sockudo")]
+use tower_ws_transport::sockudo::Sockudo;
 use tower_ws_transport::{
-    Message, TransportLayer, WebSocketConnection,
+    Message, TransportLayer, Tungstenite, WebSocketConnection,
     lines::{LinesConnection, LinesLayer},
 };
 
-struct OverTcp;
+struct OverTcp<F>(F);
 
-impl Harness for OverTcp {
+impl<F: AnyFraming> Harness for OverTcp<F> {
     type Message = Message;
-    type Connection = Conn;
+    type Connection = Conn<F>;
     type Peer = Far<TcpStream>;
 
-    async fn connect(&self) -> (Conn, Far<TcpStream>) {
+    async fn connect(&self) -> (Self::Connection, Self::Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let accept = async {
             let (tcp, _) = listener.accept().await.unwrap();
             accept_async(tcp).await.unwrap()
         };
-        let (connection, ws) = tokio::join!(dial(TransportLayer::new(), &url), accept);
+        let (connection, ws) = tokio::join!(dial(TransportLayer::new().framing(self.0.clone()), &url), accept);
         (connection.unwrap(), Far(Some(ws)))
     }
 }
 
 #[tokio::test]
 async fn websocket_over_tcp() {
-    conformance::transport(OverTcp).await;
+    conformance::transport(OverTcp(Tungstenite)).await;
 }
 
-struct OverPipe;
+#[cfg(feature = "sockudo")]
+#[tokio::test]
+async fn sockudo_over_tcp() {
+    conformance::transport(OverTcp(Sockudo::new())).await;
+}
 
-impl Harness for OverPipe {
+struct OverPipe<F>(F);
+
+impl<F: AnyFraming> Harness for OverPipe<F> {
     type Message = Message;
-    type Connection = WebSocketConnection<TokioIo<DuplexStream>>;
+    type Connection = WebSocketConnection<TokioIo<DuplexStream>, F>;
     type Peer = Far<DuplexStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = Some(TokioIo::new(near));
         let connector = service_fn(move |_| std::future::ready(near.take().ok_or("one only")));
-        let dial = TransportLayer::new().layer(connector).oneshot(get("ws://pipe/"));
+        let layer = TransportLayer::new().framing(self.0.clone());
+        let dial = layer.layer(connector).oneshot(get("ws://pipe/"));
         let (connection, ws) = tokio::join!(dial, accept_async(far));
         (connection.unwrap(), Far(Some(ws.unwrap())))
     }
@@ -66,7 +75,13 @@ impl Harness for OverPipe {
 
 #[tokio::test(start_paused = true)]
 async fn websocket_over_a_pipe() {
-    conformance::transport(OverPipe).await;
+    conformance::transport(OverPipe(Tungstenite)).await;
+}
+
+#[cfg(feature = "sockudo")]
+#[tokio::test(start_paused = true)]
+async fn sockudo_over_a_pipe() {
+    conformance::transport(OverPipe(Sockudo::new())).await;
 }
 
 struct OfLines;

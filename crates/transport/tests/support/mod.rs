@@ -8,7 +8,11 @@
 )]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
+#[cfg(feature = "sockudo")]
+pub mod deflating;
 pub mod far;
+#[cfg(feature = "sockudo")]
+pub mod wire;
 
 use std::time::Duration;
 
