@@ -9,8 +9,8 @@ use sockudo_ws::{
     protocol::{CompressedProtocol, Message as Theirs},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
 use tower_ws_test::conformance::{Peer, Unsupported};
-use tower_ws_transport::Message;
 
 /// Reads the request and agrees, with this as `sec-websocket-extensions`. Says what was offered.
 pub async fn answer_upgrade<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO, extensions: &str) -> Option<String> {
