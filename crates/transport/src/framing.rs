@@ -12,7 +12,7 @@ use crate::{Error, Limits, Message, WebSocket, io::Counted};
 ///
 /// The handshake, its checks and its limits stay the same whatever frames, and so does everything above: a socket is a sink
 /// and a stream of [`Message`](crate::Message)s, and [`LiftLayer`](crate::LiftLayer) makes a connection of it. [`Tungstenite`]
-/// is the default; [`Sockudo`](crate::sockudo::Sockudo) can compress.
+/// is the default; `sockudo::Sockudo`, behind a feature, can compress.
 ///
 /// A socket keeps to a few rules that the lift relies on:
 ///

@@ -3,12 +3,27 @@
 //! ```text
 //!   LiftLayer       http::Request<()> -> Connection: Up and Down, deadlines, control lane, large messages in pieces
 //!     (tower-http's request layers fit here)
-//!   UpgradeLayer    http::Request<()> -> http::Response<WebSocket>: the handshake, framing by tungstenite
+//!   UpgradeLayer    http::Request<()> -> http::Response<WebSocket>: the handshake, and framing by tungstenite or another
 //!   connector       Uri -> byte stream: TCP, TLS, proxies, anything in the manner of hyper-util
 //! ```
 //!
 //! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
 //! hyper's `Read` and `Write` will do. For peers that do not speak WebSocket there is [`lines`].
+//!
+//! # Which transports there are
+//!
+//! Above the transport nothing changes, but for what a transport cannot carry:
+//!
+//! | transport | messages | pings | closing | compression | a peer that is gone |
+//! |---|---|---|---|---|---|
+//! | [`TransportLayer`], framing by [`Tungstenite`] | [`Message`]s: text, binary | yes | handshake with code and reason | no | told from one that closed |
+//! | the same by `sockudo::Sockudo` (feature `sockudo`) | the same | yes | the same | permessage-deflate, if offered | the same |
+//! | [`lines`] over any byte stream: a Unix socket, a pipe | `String`s without line ends | no | the end of the stream | no | an end like any other |
+//! | [`lines`] over `process::Process` (feature `process`) | the same | no | the end of its stdin | no | its exit status, if not 0, or its signal |
+//! | [`memory`] | any type, not copied | no | the end of the channel | no | an end like any other |
+//!
+//! WebSocket runs over a Unix socket as well: give it a connector. Where there are no pings, health probes by a request of
+//! the protocol (`probe_fn`). The [conformance suite](https://docs.rs/tower-ws-test) passes over all of them.
 //!
 //! # Example
 //!
@@ -66,7 +81,7 @@
 //!
 //! - It does not redial, queue, or probe: layers of their own do.
 //! - It follows no redirect, and keeps no cookies.
-//! - It offers no extension; there is no compression.
+//! - By default it offers no extension, and there is no compression: see the feature `sockudo`.
 //! - It does not forbid `ws` to distant hosts, nor private addresses: a guard is a layer around the connector or its
 //!   resolver. A connector of one's own that does no TLS gets `https` for `wss` as well, and must refuse it.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
@@ -76,7 +91,9 @@
 //!
 //! # Features
 //!
-//! `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring.
+//! - `tls` (default): [`connector()`] and [`connector_with`], with rustls and ring.
+//! - `process`: child processes, spoken to over their stdio.
+//! - `sockudo`: a second framing, which can compress.
 
 mod classify;
 mod codec;
