@@ -21,6 +21,7 @@ pub(crate) const ALL: &[Kind] = &[
     tt_send::KIND,
     tt_batch::KIND,
     tower_ws_echo::KIND,
+    tower_ws_echo::SOCKUDO,
     jsonrpsee::KIND,
     minimal::KIND,
     tower_ws_rpc::KIND,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws::core::{Event, Outgoing};
 use tower_ws::reconnect::ReconnectLayer;
-use tower_ws::transport::{Message, TransportLayer, connector};
+use tower_ws::transport::sockudo::Sockudo;
+use tower_ws::transport::{Framing, Message, TransportLayer, Tungstenite, connector};
 
 use crate::BoxError;
 use crate::drive::echo::{Codec, batched};
@@ -16,14 +17,23 @@ use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tower-ws-echo",
-    run: |target, meter| Box::pin(run(target, meter)),
+    run: |target, meter| Box::pin(run(Tungstenite, target, meter)),
 };
 
-async fn run(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
+/// The same with the other framing, uncompressed.
+pub(crate) const SOCKUDO: Kind = Kind {
+    name: "tower-ws-sockudo",
+    run: |target, meter| Box::pin(run(Sockudo::new(), target, meter)),
+};
+
+async fn run<F>(framing: F, target: Target, meter: Meter) -> Result<Infallible, BoxError>
+where
+    F: Framing + Clone + Send + Sync + 'static,
+{
     let request = http::Request::get(format!("ws://{}/echo", target.address)).body(())?;
     let connection = ServiceBuilder::new()
         .layer(ReconnectLayer::new().fail_fast())
-        .layer(TransportLayer::new())
+        .layer(TransportLayer::new().framing(framing))
         .service(connector())
         .oneshot(request)
         .await?;

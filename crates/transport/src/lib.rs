@@ -3,13 +3,28 @@
 //! ```text
 //!   LiftLayer       http::Request<()> -> Connection: Up and Down, deadlines, control lane, large messages in pieces
 //!     (tower-http's request layers fit here)
-//!   UpgradeLayer    http::Request<()> -> http::Response<WebSocket>: the handshake, framing by tungstenite
+//!   UpgradeLayer    http::Request<()> -> http::Response<WebSocket>: the handshake, and framing by tungstenite or another
 //!   connector       Uri -> byte stream: TCP, TLS, proxies, anything in the manner of hyper-util
 //! ```
 //!
 //! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
 //! hyper's `Read` and `Write` will do, and [`proxy`] has a layer for one that leads through HTTP and SOCKS5 proxies. For peers that
 //! do not speak WebSocket there is [`lines`].
+//!
+//! # Which transports there are
+//!
+//! Above the transport nothing changes, but for what a transport cannot carry:
+//!
+//! | transport | messages | pings | closing | compression | a peer that is gone |
+//! |---|---|---|---|---|---|
+//! | [`TransportLayer`], framing by [`Tungstenite`] | [`Message`]s: text, binary | yes | handshake with code and reason | no | told from one that closed |
+//! | the same by `sockudo::Sockudo` (feature `sockudo`) | the same | yes | the same | permessage-deflate, if offered | the same |
+//! | [`lines`] over any byte stream: a Unix socket, a pipe | `String`s without line ends | no | the end of the stream | no | an end like any other |
+//! | [`lines`] over `process::Process` (feature `process`) | the same | no | the end of its stdin | no | its exit status, if not 0, or its signal |
+//! | [`memory`] | any type, not copied | no | the end of the channel | no | an end like any other |
+//!
+//! WebSocket runs over a Unix socket as well: give it a connector. Where there are no pings, health probes by a request of
+//! the protocol (`probe_fn`). The [conformance suite](https://docs.rs/tower-ws-test) passes over all of them.
 //!
 //! # Example
 //!
@@ -67,7 +82,7 @@
 //!
 //! - It does not redial, queue, or probe: layers of their own do.
 //! - It follows no redirect, and keeps no cookies.
-//! - It offers no extension; there is no compression.
+//! - By default it offers no extension, and there is no compression: see the feature `sockudo`.
 //! - It does not guard a connector of your own: [`guard`] is built into those of this crate, and can be put around others.
 //!   One that does no TLS gets `https` for `wss` as well, and must refuse it.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
@@ -80,13 +95,15 @@
 //! - `tls` (default): [`connector()`] and what [`Connect`] makes for `wss`, with rustls and ring, and the configuration for it
 //!   ([`tls`]): roots, client certificates, pins.
 //! - `platform-roots`: the operating system's authorities.
-//! - `process`: child processes as a transport.
+//! - `process`: child processes, spoken to over their stdio.
+//! - `sockudo`: a second framing, which can compress.
 
 mod classify;
 mod codec;
 mod connect;
 mod connector;
 mod frames;
+mod framing;
 pub mod guard;
 mod handshake;
 mod io;
@@ -99,6 +116,8 @@ pub mod process;
 pub mod proxy;
 mod scan;
 mod scanned;
+#[cfg(feature = "sockudo")]
+pub mod sockudo;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -116,11 +135,13 @@ pub use self::{
     connect::Connect,
     connector::{Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
     frames::Frames,
+    framing::{Framing, Tungstenite, Upgraded},
     handshake::Handshake,
     io::Counted,
     lift::{LiftLayer, Lifted, ToConnection},
     limits::Limits,
     scan::FrameError,
+    scanned::Scanned,
     transport::{Transport, TransportLayer, WebSocketConnection},
     upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
     url::{Redacted, UrlError, WsUrl},

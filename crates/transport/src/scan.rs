@@ -85,7 +85,7 @@ impl Scan {
     }
 
     /// The code of the close frame that came, if it must not be on the wire.
-    pub(crate) fn illegal_close(&self) -> Option<u16> {
+    fn illegal_close(&self) -> Option<u16> {
         let code = u16::from_be_bytes(self.code);
         (self.code_have == 2 && !CloseCode::from(code).is_allowed()).then_some(code)
     }
@@ -97,6 +97,9 @@ impl Scan {
         while at < bytes.len() {
             if self.rest > 0 {
                 at += self.pass(&bytes[at..]);
+                if let Some(code) = self.illegal_close() {
+                    return Err((start, FrameError::IllegalCloseCode { code }));
+                }
                 continue;
             }
             if self.have == 0 {
@@ -258,14 +261,15 @@ mod tests {
         ] {
             let mut scan = scan(10);
             let close = frame(0x88, &[&code.to_be_bytes()[..], b"why"].concat());
-            for byte in close {
-                scan.scan(&[byte], Instant::now).unwrap();
-            }
-            assert_eq!(scan.illegal_close(), illegal.then_some(code));
+            let verdict = scan.scan(&[&b"\x81\x01a"[..], &close].concat(), Instant::now);
+            let expected = illegal.then_some((3, FrameError::IllegalCloseCode { code }));
+            assert_eq!(verdict.err(), expected);
         }
         let mut scan = scan(10);
-        scan.scan(&frame(0x88, b""), Instant::now).unwrap();
-        assert_eq!(scan.illegal_close(), None);
+        assert_eq!(scan.scan(&frame(0x88, b""), Instant::now), Ok(()));
+        // In pieces, and with the payload of a message that looks like one.
+        assert_eq!(scan.scan(b"\x82\x02\x03\xe7\x88\x02\x03", Instant::now), Ok(()));
+        assert!(scan.scan(b"\xe7", Instant::now).is_err());
     }
 
     proptest! {

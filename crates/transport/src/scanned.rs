@@ -12,10 +12,11 @@ use tokio::{
 
 use crate::scan::{FrameError, Scan};
 
-/// A byte stream of a WebSocket, whose frames are looked at before the codec gets them.
+/// A byte stream of a WebSocket, whose frames are looked at before whatever frames gets them: that none has too many
+/// fragments, takes too long, or closes with a code that is forbidden ([`FrameError`]).
 #[pin_project]
 #[derive(Debug)]
-pub(crate) struct Scanned<IO> {
+pub struct Scanned<IO> {
     #[pin]
     io: IO,
     scan: Scan,
@@ -26,10 +27,6 @@ pub(crate) struct Scanned<IO> {
 impl<IO> Scanned<IO> {
     pub(crate) fn new(io: IO, scan: Scan) -> Self {
         Self { io, scan, broken: None }
-    }
-
-    pub(crate) fn scan(&self) -> &Scan {
-        &self.scan
     }
 }
 

@@ -4,28 +4,42 @@ use tokio_tungstenite::tungstenite::Message;
 use tower_layer::Layer;
 use tower_ws_core::{Deadlines, Lift};
 
-use crate::{LiftLayer, Lifted, Limits, Subprotocols, Upgrade, UpgradeLayer, WebSocket, WebSocketWire};
+use crate::{Framing, LiftLayer, Lifted, Limits, Subprotocols, Tungstenite, Upgrade, UpgradeLayer, WebSocketWire};
 
 /// [`LiftLayer`] over [`UpgradeLayer`]: a connector becomes a service of WebSocket connections.
 ///
 /// See the [crate docs](crate) for an example. Use the two apart to put something between them: there, a target is an
 /// `http::Request<()>`, and tower-http's request layers fit.
-#[derive(Clone, Debug, Default)]
-pub struct TransportLayer {
-    upgrade: UpgradeLayer,
+#[derive(Clone, Debug)]
+pub struct TransportLayer<F = Tungstenite> {
+    upgrade: UpgradeLayer<F>,
     lift: LiftLayer,
 }
 
 /// The service of [`TransportLayer`].
-pub type Transport<C> = Lifted<Upgrade<C>>;
+pub type Transport<C, F = Tungstenite> = Lifted<Upgrade<C, F>>;
 
 /// The connection of [`Transport`], over byte streams of type `IO`.
-pub type WebSocketConnection<IO> = Lift<WebSocket<IO>, Message, WebSocketWire>;
+pub type WebSocketConnection<IO, F = Tungstenite> = Lift<<F as Framing>::Socket<IO>, Message, WebSocketWire>;
 
 impl TransportLayer {
     /// The defaults: see [`UpgradeLayer::new`], [`Limits`] and [`Deadlines`].
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            upgrade: UpgradeLayer::new(),
+            lift: LiftLayer::new(),
+        }
+    }
+}
+
+impl<F: Clone> TransportLayer<F> {
+    /// Sets what frames. Default [`Tungstenite`].
+    #[must_use]
+    pub fn framing<G>(self, framing: G) -> TransportLayer<G> {
+        TransportLayer {
+            upgrade: self.upgrade.framing(framing),
+            lift: self.lift,
+        }
     }
 
     /// Offers these subprotocols, the preferred one first.
@@ -68,10 +82,16 @@ impl TransportLayer {
     }
 }
 
-impl<C> Layer<C> for TransportLayer {
-    type Service = Transport<C>;
+impl Default for TransportLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-    fn layer(&self, connector: C) -> Transport<C> {
+impl<C, F> Layer<C> for TransportLayer<F> {
+    type Service = Transport<C, F>;
+
+    fn layer(&self, connector: C) -> Transport<C, F> {
         self.lift.layer(self.upgrade.layer(connector))
     }
 }

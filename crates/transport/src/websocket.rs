@@ -1,21 +1,18 @@
 use std::{
-    fmt, io,
+    fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use hyper::rt;
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Error, Message, error::ProtocolError, protocol::Role},
 };
-use tower_ws_core::Progress;
 
-use crate::{FrameError, Limits, io::Counted, scanned::Scanned};
+use crate::{Limits, Upgraded};
 
 /// An upgraded WebSocket: a sink and a stream of [`Message`]s.
 ///
@@ -23,16 +20,14 @@ use crate::{FrameError, Limits, io::Counted, scanned::Scanned};
 /// reads; pings and pongs come up as messages all the same. What it lacks (deadlines, a control lane, `Up` and `Down`)
 /// [`LiftLayer`](crate::LiftLayer) adds. Dropping it aborts the connection.
 pub struct WebSocket<IO> {
-    inner: WebSocketStream<Scanned<Counted<TokioIo<IO>>>>,
+    inner: WebSocketStream<Upgraded<IO>>,
 }
 
 impl<IO> WebSocket<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    /// `early` is what came in behind the handshake's answer.
-    pub(crate) async fn new(io: IO, early: Bytes, limits: &Limits, progress: Progress) -> Self {
-        let io = Scanned::new(Counted::new(TokioIo::new(io), early, progress), limits.scan());
+    pub(crate) async fn new(io: Upgraded<IO>, limits: &Limits) -> Self {
         // Not `from_partially_read`: it would pin the read buffer to the size of what was read.
         let inner = WebSocketStream::from_raw_socket(io, Role::Client, Some(limits.config())).await;
         Self { inner }
@@ -46,17 +41,7 @@ where
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(Pin::new(&mut self.inner).poll_next(cx));
-        // The codec puts a 1002 of its own in the place of a code that must not be on the wire.
-        if let Some(Ok(Message::Close(_))) = &next
-            && let Some(code) = self.inner.get_ref().scan().illegal_close()
-        {
-            // It has its protest ready; whether that gets through changes nothing.
-            let _ = Pin::new(&mut self.inner).poll_flush(cx);
-            let error = FrameError::IllegalCloseCode { code };
-            return Poll::Ready(Some(Err(Error::Io(io::Error::other(error)))));
-        }
-        Poll::Ready(next)
+        Pin::new(&mut self.inner).poll_next(cx)
     }
 }
 

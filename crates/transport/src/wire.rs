@@ -108,7 +108,11 @@ impl Wire<Message> for WebSocketWire {
                 FrameError::IllegalCloseCode { .. } => close(CloseCode::Protocol, "illegal close code"),
             });
         }
-        match find::<Error>(failure)? {
+        let Some(error) = find::<Error>(failure) else {
+            // Another framing has errors of its own.
+            return (failure.kind() == FailureKind::Protocol).then(|| close(CloseCode::Protocol, "protocol error"));
+        };
+        match error {
             Error::Capacity(_) => Some(close(CloseCode::Size, "message too large")),
             Error::Utf8(_) => Some(close(CloseCode::Invalid, "invalid utf-8")),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,

@@ -3,95 +3,71 @@
 
 mod support;
 
-use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
-use support::{Conn, dial, get};
+use support::{
+    AnyFraming, Conn, dial,
+    far::{Far, FarLines},
+    get,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream},
+    io::DuplexStream,
     net::{TcpListener, TcpStream},
 };
-use tokio_tungstenite::{WebSocketStream, accept_async};
+use tokio_tungstenite::accept_async;
 use tokio_util::codec::{Framed, LinesCodec};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::BoxError;
-use tower_ws_test::conformance::{self, Harness, Peer, Unsupported};
+use tower_ws_test::conformance::{self, Harness};
+#[cfg(feature = "sockudo")]
+use tower_ws_transport::sockudo::Sockudo;
 use tower_ws_transport::{
-    Message, TransportLayer, WebSocketConnection,
+    Message, TransportLayer, Tungstenite, WebSocketConnection,
     lines::{LinesConnection, LinesLayer},
 };
 
-/// The server's end of a WebSocket, until it aborts.
-struct Far<IO>(Option<WebSocketStream<IO>>);
+struct OverTcp<F>(F);
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Far<IO> {
-    async fn send(&mut self, message: Message) {
-        if let Some(ws) = &mut self.0 {
-            let _ = ws.send(message).await;
-        }
-    }
-
-    async fn recv(&mut self) -> Option<Message> {
-        let next = self.0.as_mut()?.next().await;
-        if !matches!(next, Some(Ok(_))) {
-            // A server ends the connection once the closing handshake is done (RFC 6455, section 7.1.1).
-            self.0 = None;
-        }
-        next?.ok()
-    }
-
-    async fn close(&mut self) -> Result<(), Unsupported> {
-        if let Some(ws) = &mut self.0 {
-            let _ = ws.close(None).await;
-        }
-        Ok(())
-    }
-
-    async fn abort(&mut self) -> Result<(), Unsupported> {
-        self.0 = None;
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<(), Unsupported> {
-        Ok(())
-    }
-}
-
-struct OverTcp;
-
-impl Harness for OverTcp {
+impl<F: AnyFraming> Harness for OverTcp<F> {
     type Message = Message;
-    type Connection = Conn;
+    type Connection = Conn<F>;
     type Peer = Far<TcpStream>;
 
-    async fn connect(&self) -> (Conn, Far<TcpStream>) {
+    async fn connect(&self) -> (Self::Connection, Self::Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let accept = async {
             let (tcp, _) = listener.accept().await.unwrap();
             accept_async(tcp).await.unwrap()
         };
-        let (connection, ws) = tokio::join!(dial(TransportLayer::new(), &url), accept);
+        let (connection, ws) = tokio::join!(dial(TransportLayer::new().framing(self.0.clone()), &url), accept);
         (connection.unwrap(), Far(Some(ws)))
     }
 }
 
 #[tokio::test]
 async fn websocket_over_tcp() {
-    conformance::transport(OverTcp).await;
+    conformance::transport(OverTcp(Tungstenite)).await;
 }
 
-struct OverPipe;
+#[cfg(feature = "sockudo")]
+#[tokio::test]
+async fn sockudo_over_tcp() {
+    conformance::transport(OverTcp(Sockudo::new())).await;
+}
 
-impl Harness for OverPipe {
+struct OverPipe<F>(F);
+
+impl<F: AnyFraming> Harness for OverPipe<F> {
     type Message = Message;
-    type Connection = WebSocketConnection<TokioIo<DuplexStream>>;
+    type Connection = WebSocketConnection<TokioIo<DuplexStream>, F>;
     type Peer = Far<DuplexStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = Some(TokioIo::new(near));
         let connector = service_fn(move |_| std::future::ready(near.take().ok_or("one only")));
-        let dial = TransportLayer::new().layer(connector).oneshot(get("ws://pipe/"));
+        let layer = TransportLayer::new().framing(self.0.clone());
+        let dial = layer.layer(connector).oneshot(get("ws://pipe/"));
         let (connection, ws) = tokio::join!(dial, accept_async(far));
         (connection.unwrap(), Far(Some(ws.unwrap())))
     }
@@ -99,12 +75,16 @@ impl Harness for OverPipe {
 
 #[tokio::test(start_paused = true)]
 async fn websocket_over_a_pipe() {
-    conformance::transport(OverPipe).await;
+    conformance::transport(OverPipe(Tungstenite)).await;
+}
+
+#[cfg(feature = "sockudo")]
+#[tokio::test(start_paused = true)]
+async fn sockudo_over_a_pipe() {
+    conformance::transport(OverPipe(Sockudo::new())).await;
 }
 
 struct OfLines;
-
-struct FarLines<IO>(Option<Framed<IO, LinesCodec>>);
 
 impl Harness for OfLines {
     type Message = String;
@@ -117,32 +97,6 @@ impl Harness for OfLines {
         let pipe = service_fn(move |()| std::future::ready(near.take().ok_or(BoxError::from("one only"))));
         let connection = LinesLayer::new().layer(pipe).oneshot(()).await.unwrap();
         (connection, FarLines(Some(Framed::new(far, LinesCodec::new()))))
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<String> for FarLines<IO> {
-    async fn send(&mut self, line: String) {
-        if let Some(lines) = &mut self.0 {
-            let _ = lines.send(line).await;
-        }
-    }
-
-    async fn recv(&mut self) -> Option<String> {
-        let next = self.0.as_mut()?.next().await;
-        if next.is_none() {
-            // A server lets go of a stream that has ended.
-            self.0 = None;
-        }
-        next?.ok()
-    }
-
-    async fn abort(&mut self) -> Result<(), Unsupported> {
-        self.0 = None;
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<(), Unsupported> {
-        Ok(())
     }
 }
 
@@ -226,6 +180,7 @@ mod unix {
 
     #[cfg(feature = "process")]
     mod process {
+        use futures_util::{SinkExt, StreamExt};
         use tokio::process::Command;
         use tower_ws_core::{Disposition, Event, FailureKind};
         use tower_ws_transport::process::{Pipes, Process};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use support::{bounded, cause, connected, connected_with, to_the_end};
+use support::{AnyFraming, bounded, cause, connected, connected_with, to_the_end};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -18,15 +18,39 @@ use tower_ws_core::{Deadlines, Disposition, DropReason, Event, FailureKind, Prog
 use tower_ws_test::{Cut, Script, Server};
 use tower_ws_transport::{FrameError, Limits, Message, TransportLayer};
 
+over_each_framing! {
+    closing_in_order,
+    closing_with_a_code_of_ones_own,
+    close_codes_that_are_legal,
+    close_codes_that_are_not,
+    a_close_frame_without_a_code_is_1005,
+    an_end_without_a_close_frame,
+    frames_that_break_the_protocol,
+    the_peer_is_told_what_it_did_wrong,
+    too_large_on_the_way_in,
+    too_large_on_the_way_out,
+    many_fragments_and_unasked_pongs_do_no_harm,
+    endless_fragments_end_the_connection,
+    a_message_that_drips_ends_the_connection,
+    a_true_1002_is_told_from_an_illegal_code,
+    a_flood_of_pings_does_not_hold_up_messages,
+    a_peer_that_stops_reading,
+    a_peer_that_closes_and_does_not_end,
+    a_peer_that_ignores_our_close_frame,
+    what_comes_after_a_close_frame_is_dropped,
+    silence_with_an_idle_deadline,
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_writer_and_a_reader_in_two_tasks,
+}
+
 fn deadlines() -> Deadlines {
     let short = Duration::from_millis(400);
     Deadlines::default().write(Some(short)).close(short)
 }
 
-#[tokio::test]
-async fn closing_in_order() {
+async fn closing_in_order(framing: impl AnyFraming) {
     let server = Server::start(Script::Echo).await.unwrap();
-    let mut connection = connected(&server.url()).await;
+    let mut connection = connected(framing.clone(), &server.url()).await;
     connection.send(Message::text("last words").into()).await.unwrap();
     connection.close().await.unwrap();
     let (messages, down) = to_the_end(connection).await;
@@ -36,8 +60,7 @@ async fn closing_in_order() {
     bounded(server.wait_live(0)).await;
 }
 
-#[tokio::test]
-async fn closing_with_a_code_of_ones_own() {
+async fn closing_with_a_code_of_ones_own(framing: impl AnyFraming) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let peer = tokio::spawn(async move {
@@ -47,7 +70,7 @@ async fn closing_with_a_code_of_ones_own() {
         while ws.next().await.is_some() {}
         said
     });
-    let mut connection = connected(&url).await;
+    let mut connection = connected(framing.clone(), &url).await;
     let close = CloseFrame {
         code: 4000.into(),
         reason: "done".into(),
@@ -65,8 +88,7 @@ async fn closing_with_a_code_of_ones_own() {
     );
 }
 
-#[tokio::test]
-async fn close_codes_that_are_legal() {
+async fn close_codes_that_are_legal(framing: impl AnyFraming) {
     for (code, disposition) in [
         (1000, Some(Disposition::Backoff)),
         (1001, Some(Disposition::Backoff)),
@@ -76,7 +98,7 @@ async fn close_codes_that_are_legal() {
         (4401, Some(Disposition::RefreshCredentials)),
     ] {
         let server = Server::start(Script::close(code, "why\nnot")).await.unwrap();
-        let failure = cause(&server.url()).await;
+        let failure = cause(framing.clone(), &server.url()).await;
         assert_eq!(failure.kind(), FailureKind::Closed, "{code}");
         let close = failure.close().unwrap();
         assert_eq!((close.code, close.reason.as_str()), (code, "why\nnot"));
@@ -87,27 +109,24 @@ async fn close_codes_that_are_legal() {
     }
 }
 
-#[tokio::test]
-async fn close_codes_that_are_not() {
+async fn close_codes_that_are_not(framing: impl AnyFraming) {
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
         let server = Server::start(Script::close(code, "")).await.unwrap();
-        let failure = cause(&server.url()).await;
+        let failure = cause(framing.clone(), &server.url()).await;
         assert_eq!(failure.kind(), FailureKind::Protocol, "{code}: {failure}");
         assert!(failure.close().is_none(), "{code}");
     }
 }
 
-#[tokio::test]
-async fn a_close_frame_without_a_code_is_1005() {
+async fn a_close_frame_without_a_code_is_1005(framing: impl AnyFraming) {
     let server = Server::start(Script::Raw(Bytes::from_static(&[0x88, 0])))
         .await
         .unwrap();
-    let failure = cause(&server.url()).await;
+    let failure = cause(framing.clone(), &server.url()).await;
     assert_eq!(failure.close().unwrap().code, 1005);
 }
 
-#[tokio::test]
-async fn an_end_without_a_close_frame() {
+async fn an_end_without_a_close_frame(framing: impl AnyFraming) {
     for (script, says) in [
         (Script::fin(), "without a close frame"),
         (Script::CutMidFrame(Cut::Fin), "without a close frame"),
@@ -115,14 +134,13 @@ async fn an_end_without_a_close_frame() {
         (Script::CutMidFrame(Cut::Rst), "reset"),
     ] {
         let server = Server::start(script.clone()).await.unwrap();
-        let failure = cause(&server.url()).await;
+        let failure = cause(framing.clone(), &server.url()).await;
         assert_eq!(failure.kind(), FailureKind::Network, "{script:?}");
         assert!(failure.to_string().contains(says), "{script:?}: {failure}");
     }
 }
 
-#[tokio::test]
-async fn frames_that_break_the_protocol() {
+async fn frames_that_break_the_protocol(framing: impl AnyFraming) {
     for script in [
         Script::InvalidUtf8,
         Script::MaskedFrame,
@@ -130,14 +148,13 @@ async fn frames_that_break_the_protocol() {
         Script::BadOpcode,
     ] {
         let server = Server::start(script.clone()).await.unwrap();
-        let failure = cause(&server.url()).await;
+        let failure = cause(framing.clone(), &server.url()).await;
         assert_eq!(failure.kind(), FailureKind::Protocol, "{script:?}");
         assert_eq!(failure.disposition(), Disposition::Backoff);
     }
 }
 
-#[tokio::test]
-async fn the_peer_is_told_what_it_did_wrong() {
+async fn the_peer_is_told_what_it_did_wrong(framing: impl AnyFraming) {
     for (bytes, code) in [
         (&b"\x83\x00"[..], 1002),
         (b"\xc1\x00", 1002),
@@ -156,7 +173,9 @@ async fn the_peer_is_told_what_it_did_wrong() {
             tcp.read_to_end(&mut frame).await.unwrap();
             frame
         });
-        let layer = TransportLayer::new().limits(Limits::default().message_in(1024).frame_in(1024).fragments(2));
+        let layer = TransportLayer::new()
+            .framing(framing.clone())
+            .limits(Limits::default().message_in(1024).frame_in(1024).fragments(2));
         let (connection, _) = connected_with(layer, &url).await;
         let (_, down) = to_the_end(connection).await;
         assert!(
@@ -171,12 +190,15 @@ async fn the_peer_is_told_what_it_did_wrong() {
     }
 }
 
-#[tokio::test]
-async fn too_large_on_the_way_in() {
+async fn too_large_on_the_way_in(framing: impl AnyFraming) {
     let limits = Limits::default().message_in(1 << 20).frame_in(1 << 20);
     for script in [Script::OversizeFrame { claims: 1 << 40 }, Script::FragmentBomb] {
         let server = Server::start(script.clone()).await.unwrap();
-        let (connection, up) = connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (connection, up) = connected_with(
+            TransportLayer::new().framing(framing.clone()).limits(limits),
+            &server.url(),
+        )
+        .await;
         let (messages, down) = to_the_end(connection).await;
         assert!(messages.is_empty());
         assert_eq!(down.cause.kind(), FailureKind::Policy, "{script:?}: {}", down.cause);
@@ -186,10 +208,11 @@ async fn too_large_on_the_way_in() {
     }
 }
 
-#[tokio::test]
-async fn too_large_on_the_way_out() {
+async fn too_large_on_the_way_out(framing: impl AnyFraming) {
     let server = Server::start(Script::Echo).await.unwrap();
-    let layer = TransportLayer::new().limits(Limits::default().message_out(1000));
+    let layer = TransportLayer::new()
+        .framing(framing.clone())
+        .limits(Limits::default().message_out(1000));
     let (mut connection, _) = connected_with(layer, &server.url()).await;
     connection.send(Message::text("x".repeat(1001)).into()).await.unwrap();
     match bounded(connection.next()).await {
@@ -207,16 +230,15 @@ async fn too_large_on_the_way_out() {
     assert!(matches!(bounded(connection.next()).await, Some(Event::Message(_))));
 }
 
-#[tokio::test]
-async fn many_fragments_and_unasked_pongs_do_no_harm() {
+async fn many_fragments_and_unasked_pongs_do_no_harm(framing: impl AnyFraming) {
     let server = Server::start(Script::EmptyFragments(60_000)).await.unwrap();
-    let mut connection = connected(&server.url()).await;
+    let mut connection = connected(framing.clone(), &server.url()).await;
     match bounded(connection.next()).await {
         Some(Event::Message(message)) => assert_eq!(message, Message::text("end")),
         other => panic!("{other:?}"),
     }
     let server = Server::start(Script::UnsolicitedPong).await.unwrap();
-    let mut connection = connected(&server.url()).await;
+    let mut connection = connected(framing.clone(), &server.url()).await;
     assert!(matches!(
         bounded(connection.next()).await,
         Some(Event::Message(Message::Pong(_)))
@@ -229,11 +251,14 @@ async fn many_fragments_and_unasked_pongs_do_no_harm() {
 }
 
 /// They cost the peer nothing, and no limit on bytes ends them.
-#[tokio::test]
-async fn endless_fragments_end_the_connection() {
+async fn endless_fragments_end_the_connection(framing: impl AnyFraming) {
     for (limits, count) in [(Limits::default(), 200_000), (Limits::default().fragments(100), 200)] {
         let server = Server::start(Script::EmptyFragments(count)).await.unwrap();
-        let (connection, _) = connected_with(TransportLayer::new().limits(limits), &server.url()).await;
+        let (connection, _) = connected_with(
+            TransportLayer::new().framing(framing.clone()).limits(limits),
+            &server.url(),
+        )
+        .await;
         let (messages, down) = to_the_end(connection).await;
         assert_eq!(messages, []);
         assert_eq!(down.cause.kind(), FailureKind::Policy);
@@ -244,8 +269,7 @@ async fn endless_fragments_end_the_connection() {
 }
 
 /// A byte now and then is life to whoever counts bytes.
-#[tokio::test]
-async fn a_message_that_drips_ends_the_connection() {
+async fn a_message_that_drips_ends_the_connection(framing: impl AnyFraming) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let peer = tokio::spawn(async move {
@@ -259,7 +283,7 @@ async fn a_message_that_drips_ends_the_connection() {
     });
     let limit = Duration::from_millis(300);
     let limits = Limits::default().message_time(limit);
-    let (connection, _) = connected_with(TransportLayer::new().limits(limits), &url).await;
+    let (connection, _) = connected_with(TransportLayer::new().framing(framing.clone()).limits(limits), &url).await;
     let (messages, down) = to_the_end(connection).await;
     assert_eq!(messages, [Message::text("ok")]);
     assert_eq!(down.cause.kind(), FailureKind::Timeout);
@@ -268,21 +292,19 @@ async fn a_message_that_drips_ends_the_connection() {
 }
 
 /// The codec gives them all out as 1002, with words that a peer may use as well.
-#[tokio::test]
-async fn a_true_1002_is_told_from_an_illegal_code() {
+async fn a_true_1002_is_told_from_an_illegal_code(framing: impl AnyFraming) {
     let server = Server::start(Script::close(1002, "Protocol violation")).await.unwrap();
-    let failure = cause(&server.url()).await;
+    let failure = cause(framing.clone(), &server.url()).await;
     assert_eq!(failure.close().map(|close| close.code), Some(1002));
     server.play(Script::close(5000, "Protocol violation"));
-    let failure = cause(&server.url()).await;
+    let failure = cause(framing.clone(), &server.url()).await;
     assert_eq!((failure.kind(), failure.close()), (FailureKind::Protocol, None));
     assert_eq!(find(&failure), Some(&FrameError::IllegalCloseCode { code: 5000 }));
 }
 
-#[tokio::test]
-async fn a_flood_of_pings_does_not_hold_up_messages() {
+async fn a_flood_of_pings_does_not_hold_up_messages(framing: impl AnyFraming) {
     let server = Server::start(Script::PingFlood(20_000)).await.unwrap();
-    let mut connection = connected(&server.url()).await;
+    let mut connection = connected(framing.clone(), &server.url()).await;
     connection.send(Message::text("through").into()).await.unwrap();
     let mut pings = 0;
     loop {
@@ -295,10 +317,9 @@ async fn a_flood_of_pings_does_not_hold_up_messages() {
     assert_eq!(pings, 20_000);
 }
 
-#[tokio::test]
-async fn a_peer_that_stops_reading() {
+async fn a_peer_that_stops_reading(framing: impl AnyFraming) {
     let server = Server::start(Script::StopReading).await.unwrap();
-    let layer = TransportLayer::new().deadlines(deadlines());
+    let layer = TransportLayer::new().framing(framing.clone()).deadlines(deadlines());
     let (connection, up) = connected_with(layer, &server.url()).await;
     let progress = up.extensions.get::<Progress>().unwrap().clone();
     let (mut sink, mut stream) = connection.split();
@@ -328,14 +349,13 @@ async fn a_peer_that_stops_reading() {
     );
 }
 
-#[tokio::test]
-async fn a_peer_that_closes_and_does_not_end() {
+async fn a_peer_that_closes_and_does_not_end(framing: impl AnyFraming) {
     let script = Script::CloseNoFin {
         code: 1001,
         reason: "bye".into(),
     };
     let server = Server::start(script).await.unwrap();
-    let layer = TransportLayer::new().deadlines(deadlines());
+    let layer = TransportLayer::new().framing(framing.clone()).deadlines(deadlines());
     let began = Instant::now();
     let (connection, _) = connected_with(layer, &server.url()).await;
     let (_, down) = to_the_end(connection).await;
@@ -343,39 +363,39 @@ async fn a_peer_that_closes_and_does_not_end() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-#[tokio::test]
-async fn a_peer_that_ignores_our_close_frame() {
+async fn a_peer_that_ignores_our_close_frame(framing: impl AnyFraming) {
     let server = Server::start(Script::Silent).await.unwrap();
-    let layer = TransportLayer::new().deadlines(deadlines());
+    let layer = TransportLayer::new().framing(framing.clone()).deadlines(deadlines());
     let (mut connection, _) = connected_with(layer, &server.url()).await;
     connection.close().await.unwrap();
     let (_, down) = to_the_end(connection).await;
     assert_eq!(down.cause.kind(), FailureKind::Local);
 }
 
-#[tokio::test]
-async fn what_comes_after_a_close_frame_is_dropped() {
+async fn what_comes_after_a_close_frame_is_dropped(framing: impl AnyFraming) {
     let server = Server::start(Script::DataAfterClose).await.unwrap();
-    let (messages, down) = to_the_end(connected(&server.url()).await).await;
+    let (messages, down) = to_the_end(connected(framing.clone(), &server.url()).await).await;
     assert!(messages.is_empty(), "{messages:?}");
     assert_eq!(down.cause.close().unwrap().code, 1000);
 }
 
-#[tokio::test]
-async fn silence_with_an_idle_deadline() {
+async fn silence_with_an_idle_deadline(framing: impl AnyFraming) {
     let server = Server::start(Script::Silent).await.unwrap();
     let idle = deadlines().idle(Some(Duration::from_millis(300)));
-    let (connection, _) = connected_with(TransportLayer::new().deadlines(idle), &server.url()).await;
+    let (connection, _) = connected_with(
+        TransportLayer::new().framing(framing.clone()).deadlines(idle),
+        &server.url(),
+    )
+    .await;
     let (_, down) = to_the_end(connection).await;
     assert_eq!(down.cause.kind(), FailureKind::Timeout);
     assert!(down.cause.to_string().contains("300ms"), "{}", down.cause);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_and_a_reader_in_two_tasks() {
+async fn a_writer_and_a_reader_in_two_tasks(framing: impl AnyFraming) {
     const COUNT: usize = 5000;
     let server = Server::start(Script::Echo).await.unwrap();
-    let (mut sink, mut stream) = connected(&server.url()).await.split();
+    let (mut sink, mut stream) = connected(framing.clone(), &server.url()).await.split();
     let writer = tokio::spawn(async move {
         for n in 0..COUNT {
             sink.send(Message::text(n.to_string()).into()).await.unwrap();

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
-use support::{bounded, connected, get};
+use support::{AnyFraming, bounded, connected, get};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpListener,
@@ -29,12 +29,18 @@ use tower_ws_core::{Event, Outgoing};
 use tower_ws_test::{Script, Server};
 use tower_ws_transport::{Limits, Message, TransportLayer};
 
+over_each_framing! {
+    five_mebibytes_there_and_back,
+    the_peer_sees_fragments_and_a_ping_between_them,
+    fragments_on_the_way_in_are_joined_around_a_ping,
+    messages_that_are_kept_do_not_shrink_the_read_buffer,
+}
+
 const SIZE: usize = 5 << 20;
 
-#[tokio::test]
-async fn five_mebibytes_there_and_back() {
+async fn five_mebibytes_there_and_back(framing: impl AnyFraming) {
     let server = Server::start(Script::Echo).await.unwrap();
-    let (mut sink, mut stream) = connected(&server.url()).await.split();
+    let (mut sink, mut stream) = connected(framing.clone(), &server.url()).await.split();
     let text: String = ('a'..='z').cycle().take(SIZE).collect();
     let message = Message::text(text);
     let sent = message.clone();
@@ -74,8 +80,7 @@ async fn read_frame(io: &mut (impl AsyncRead + Unpin)) -> Frame {
     }
 }
 
-#[tokio::test]
-async fn the_peer_sees_fragments_and_a_ping_between_them() {
+async fn the_peer_sees_fragments_and_a_ping_between_them(framing: impl AnyFraming) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let (read, may_read) = oneshot::channel();
@@ -98,7 +103,7 @@ async fn the_peer_sees_fragments_and_a_ping_between_them() {
         (frames, tcp)
     });
 
-    let mut connection = connected(&url).await;
+    let mut connection = connected(framing.clone(), &url).await;
     connection
         .feed(Message::Binary(Bytes::from(vec![7; SIZE])).into())
         .await
@@ -148,8 +153,7 @@ async fn the_peer_sees_fragments_and_a_ping_between_them() {
     assert_eq!(data.iter().map(|frame| frame.len).sum::<usize>(), SIZE);
 }
 
-#[tokio::test]
-async fn fragments_on_the_way_in_are_joined_around_a_ping() {
+async fn fragments_on_the_way_in_are_joined_around_a_ping(framing: impl AnyFraming) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let peer = tokio::spawn(async move {
@@ -173,7 +177,7 @@ async fn fragments_on_the_way_in_are_joined_around_a_ping() {
             }
         );
     });
-    let mut connection = connected(&url).await;
+    let mut connection = connected(framing.clone(), &url).await;
     assert!(matches!(
         bounded(connection.next()).await,
         Some(Event::Message(Message::Ping(_)))
@@ -213,8 +217,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Reads<IO> {
     }
 }
 
-#[tokio::test]
-async fn messages_that_are_kept_do_not_shrink_the_read_buffer() {
+async fn messages_that_are_kept_do_not_shrink_the_read_buffer(framing: impl AnyFraming) {
     const COUNT: usize = 1000;
     let reads = Arc::new(AtomicUsize::new(0));
     let (near, far) = tokio::io::duplex(4 << 20);
@@ -228,7 +231,7 @@ async fn messages_that_are_kept_do_not_shrink_the_read_buffer() {
         ws.flush().await.unwrap();
         ws
     });
-    let transport = TransportLayer::new().layer(connector);
+    let transport = TransportLayer::new().framing(framing.clone()).layer(connector);
     let mut connection = bounded(transport.oneshot(get("ws://pipe/"))).await.unwrap();
     let _peer = bounded(peer).await.unwrap();
     let before = reads.load(Ordering::Relaxed);

@@ -6,19 +6,20 @@ use tokio::time::{Instant, timeout_at};
 use tower_ws_core::{BoxError, Failure, FailureKind, Progress};
 
 use super::{Refusal, Settings, UpgradeError, answer::Expected, error, http1::Http1, request::Prepared};
-use crate::WebSocket;
+use crate::{Framing, framing::upgraded};
 
 /// One dial: connect, ask, check the answer, take the byte stream back.
-pub(super) async fn dial<F, IO, E>(
-    connecting: F,
+pub(super) async fn dial<C, IO, E, F>(
+    connecting: C,
     prepared: Prepared,
-    settings: Arc<Settings>,
+    settings: Arc<Settings<F>>,
     deadline: Instant,
-) -> Result<Response<WebSocket<IO>>, UpgradeError>
+) -> Result<Response<F::Socket<IO>>, UpgradeError>
 where
-    F: Future<Output = Result<IO, E>>,
+    C: Future<Output = Result<IO, E>>,
     IO: rt::Read + rt::Write + Unpin + Send + 'static,
     E: Into<BoxError>,
+    F: Framing,
 {
     let (limit, target) = (settings.timeout, &prepared.target);
     let io = timeout_at(deadline, connecting)
@@ -43,7 +44,7 @@ where
             body,
         ))));
     }
-    let expected = Expected::new(&prepared.key, prepared.offered, settings.mode);
+    let expected = Expected::new(&prepared.key, prepared.offered, settings.mode, prepared.extends);
     expected
         .check(answer.version(), answer.headers())
         .map_err(UpgradeError::Answer)?;
@@ -53,7 +54,12 @@ where
         .map_err(|_| late("no complete answer to the upgrade from", target, limit))?
         .map_err(|error| error::exchange(error, target))?;
     let progress = Progress::new();
-    let socket = WebSocket::new(io, early, &settings.limits, progress.clone()).await;
+    let stream = upgraded(io, early, progress.clone(), &settings.limits);
+    let socket = settings
+        .framing
+        .socket(stream, &settings.limits, answer.headers())
+        .await
+        .map_err(UpgradeError::Answer)?;
     let mut answer = answer.map(|_| socket);
     // What hyper has left in them is a handle to an upgrade, which has been done.
     answer.extensions_mut().clear();

@@ -25,14 +25,14 @@ pub use self::{
     answer::Subprotocols,
     error::{Refusal, UpgradeError},
 };
-use crate::{Limits, WebSocket};
+use crate::{Framing, Limits, Tungstenite};
 
 /// Layers [`Upgrade`] over a connector.
 ///
 /// See the [crate docs](crate) for an example.
 #[derive(Clone, Debug)]
-pub struct UpgradeLayer {
-    settings: Arc<Settings>,
+pub struct UpgradeLayer<F = Tungstenite> {
+    settings: Arc<Settings<F>>,
 }
 
 /// Opens WebSockets over the byte streams of a connector: [RFC 6455, section
@@ -51,13 +51,14 @@ pub struct UpgradeLayer {
 ///
 /// Dropping the future drops the connection.
 #[derive(Clone, Debug)]
-pub struct Upgrade<C> {
+pub struct Upgrade<C, F = Tungstenite> {
     connector: C,
-    settings: Arc<Settings>,
+    settings: Arc<Settings<F>>,
 }
 
 #[derive(Clone)]
-struct Settings {
+struct Settings<F> {
+    framing: F,
     subprotocols: Vec<String>,
     mode: Subprotocols,
     timeout: Duration,
@@ -65,9 +66,10 @@ struct Settings {
 }
 
 /// Subprotocols by number only: some peers take a token for one.
-impl fmt::Debug for Settings {
+impl<F: fmt::Debug> fmt::Debug for Settings<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
+            .field("framing", &self.framing)
             .field("subprotocols", &self.subprotocols.len())
             .field("mode", &self.mode)
             .field("timeout", &self.timeout)
@@ -83,14 +85,32 @@ impl UpgradeLayer {
     /// not longer than a person waits.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// The defaults: no subprotocol, strict, [`TIMEOUT`](Self::TIMEOUT), the default [`Limits`].
+    /// The defaults: framing by tungstenite, no subprotocol, strict, [`TIMEOUT`](Self::TIMEOUT), the default [`Limits`].
     pub fn new() -> Self {
         Self {
             settings: Arc::new(Settings {
+                framing: Tungstenite,
                 subprotocols: Vec::new(),
                 mode: Subprotocols::default(),
                 timeout: Self::TIMEOUT,
                 limits: Limits::default(),
+            }),
+        }
+    }
+}
+
+impl<F: Clone> UpgradeLayer<F> {
+    /// Sets what frames. Default [`Tungstenite`].
+    #[must_use]
+    pub fn framing<G>(self, framing: G) -> UpgradeLayer<G> {
+        let settings = Arc::unwrap_or_clone(self.settings);
+        UpgradeLayer {
+            settings: Arc::new(Settings {
+                framing,
+                subprotocols: settings.subprotocols,
+                mode: settings.mode,
+                timeout: settings.timeout,
+                limits: settings.limits,
             }),
         }
     }
@@ -126,7 +146,7 @@ impl UpgradeLayer {
         self
     }
 
-    fn edit(&mut self) -> &mut Settings {
+    fn edit(&mut self) -> &mut Settings<F> {
         Arc::make_mut(&mut self.settings)
     }
 }
@@ -137,10 +157,10 @@ impl Default for UpgradeLayer {
     }
 }
 
-impl<C> Layer<C> for UpgradeLayer {
-    type Service = Upgrade<C>;
+impl<C, F> Layer<C> for UpgradeLayer<F> {
+    type Service = Upgrade<C, F>;
 
-    fn layer(&self, connector: C) -> Upgrade<C> {
+    fn layer(&self, connector: C) -> Upgrade<C, F> {
         Upgrade {
             connector,
             settings: self.settings.clone(),
@@ -150,16 +170,17 @@ impl<C> Layer<C> for UpgradeLayer {
 
 // === impl Upgrade ===
 
-impl<C> Service<Request<()>> for Upgrade<C>
+impl<C, F> Service<Request<()>> for Upgrade<C, F>
 where
     C: Service<Uri>,
     C::Response: rt::Read + rt::Write + Unpin + Send + 'static,
     C::Error: Into<BoxError> + 'static,
     C::Future: Send + 'static,
+    F: Framing + Send + Sync + 'static,
 {
-    type Response = Response<WebSocket<C::Response>>;
+    type Response = Response<F::Socket<C::Response>>;
     type Error = UpgradeError;
-    type Future = UpgradeFuture<C::Response>;
+    type Future = UpgradeFuture<F::Socket<C::Response>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpgradeError>> {
         self.connector
@@ -168,7 +189,7 @@ where
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let prepared = match request::prepare(request, &self.settings.subprotocols) {
+        let prepared = match request::prepare(request, &self.settings.subprotocols, self.settings.framing.offer()) {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let error = Err(UpgradeError::Request(failure));
@@ -188,23 +209,23 @@ where
 /// Far enough for "for ever", and no overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The future of [`Upgrade`].
+/// The future of [`Upgrade`], for sockets of type `W`.
 ///
 /// It is boxed inside: a dial is a sequence of awaits over hyper's unnamed futures, and happens once per connection.
 #[must_use = "futures do nothing unless polled"]
-pub struct UpgradeFuture<IO> {
-    dial: Pin<Box<dyn Future<Output = Result<Response<WebSocket<IO>>, UpgradeError>> + Send>>,
+pub struct UpgradeFuture<W> {
+    dial: Pin<Box<dyn Future<Output = Result<Response<W>, UpgradeError>> + Send>>,
 }
 
-impl<IO> Future for UpgradeFuture<IO> {
-    type Output = Result<Response<WebSocket<IO>>, UpgradeError>;
+impl<W> Future for UpgradeFuture<W> {
+    type Output = Result<Response<W>, UpgradeError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.dial.as_mut().poll(cx)
     }
 }
 
-impl<IO> fmt::Debug for UpgradeFuture<IO> {
+impl<W> fmt::Debug for UpgradeFuture<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpgradeFuture").finish_non_exhaustive()
     }

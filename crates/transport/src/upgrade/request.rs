@@ -22,6 +22,8 @@ pub(super) struct Prepared {
     pub(super) target: String,
     pub(super) key: String,
     pub(super) offered: Vec<String>,
+    /// Extensions are offered.
+    pub(super) extends: bool,
     pub(super) request: Request<Empty<Bytes>>,
 }
 
@@ -39,7 +41,11 @@ const OWN: [HeaderName; 9] = [
 ];
 
 /// Makes a handshake of the caller's request, or says what is wrong with it.
-pub(super) fn prepare(request: Request<()>, subprotocols: &[String]) -> Result<Prepared, Failure> {
+pub(super) fn prepare(
+    request: Request<()>,
+    subprotocols: &[String],
+    extensions: Option<HeaderValue>,
+) -> Result<Prepared, Failure> {
     let (mut head, ()) = request.into_parts();
     if head.method != Method::GET {
         return Err(invalid(
@@ -71,12 +77,15 @@ pub(super) fn prepare(request: Request<()>, subprotocols: &[String]) -> Result<P
     if !offered.is_empty() {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
     }
+    let extends = extensions.is_some();
+    headers.extend(extensions.map(|offer| (SEC_WEBSOCKET_EXTENSIONS, offer)));
     headers.extend(head.headers);
     Ok(Prepared {
         dial: url.dial()?,
         target: url.redacted().to_string(),
         key,
         offered,
+        extends,
         request,
     })
 }
@@ -126,7 +135,7 @@ mod tests {
     }
 
     fn refused(request: Request<()>) -> String {
-        let failure = prepare(request, &[]).unwrap_err();
+        let failure = prepare(request, &[], None).unwrap_err();
         assert_eq!(failure.disposition(), Disposition::Final);
         failure.to_string()
     }
@@ -140,7 +149,7 @@ mod tests {
                 .headers_mut()
                 .append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(more));
         }
-        let prepared = prepare(request, &["mcp".into()]).unwrap();
+        let prepared = prepare(request, &["mcp".into()], None).unwrap();
         assert_eq!(prepared.dial, "http://example.com:8080/chat?room=1");
         assert_eq!(prepared.target, "ws://example.com:8080");
         assert_eq!(prepared.offered, ["mcp", "token.abc", "b", "c"]);
@@ -162,7 +171,7 @@ mod tests {
             ("ws://[::1]:9/", "http://[::1]:9/", "[::1]:9"),
             ("ws://a/#fragment", "http://a/", "a"),
         ] {
-            let prepared = prepare(request(url), &[]).unwrap();
+            let prepared = prepare(request(url), &[], None).unwrap();
             assert_eq!(prepared.dial, dial, "{url}");
             assert_eq!(prepared.request.headers()[HOST], host, "{url}");
             assert!(prepared.request.uri().to_string().starts_with('/'), "{url}");
@@ -202,7 +211,7 @@ mod tests {
     fn subprotocols_are_tokens_and_unique() {
         for bad in [&["a b"][..], &[""], &["a,b"], &["a\r\nb"], &["a", "a"], &["é"]] {
             let names: Vec<_> = bad.iter().map(ToString::to_string).collect();
-            assert!(prepare(request("ws://a/"), &names).is_err(), "{bad:?}");
+            assert!(prepare(request("ws://a/"), &names, None).is_err(), "{bad:?}");
         }
     }
 }

@@ -8,6 +8,12 @@
 )]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
+#[cfg(feature = "sockudo")]
+pub mod deflating;
+pub mod far;
+#[cfg(feature = "sockudo")]
+pub mod wire;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -20,10 +26,56 @@ use tokio::net::{TcpSocket, TcpStream};
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
 use tower_ws_transport::{
-    Message, TcpConnector, TransportLayer, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection,
+    Framing, Message, TcpConnector, TransportLayer, Tungstenite, Upgrade, UpgradeError, UpgradeLayer,
+    WebSocketConnection,
 };
 
-pub type Conn = WebSocketConnection<TokioIo<TcpStream>>;
+pub type Conn<F = Tungstenite> = WebSocketConnection<TokioIo<TcpStream>, F>;
+
+/// What frames, in a test that runs over each.
+pub trait AnyFraming: Framing + Clone + Send + Sync + 'static {}
+
+impl<F: Framing + Clone + Send + Sync + 'static> AnyFraming for F {}
+
+/// Makes a test of each function, for each framing. They take the framing to be used.
+#[macro_export]
+macro_rules! over_each_framing {
+    ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
+        mod tungstenite {
+            $(
+                $crate::over_each_framing!(@attributes $(#[$attribute])*
+                    async fn $name() { super::$name(tower_ws_transport::Tungstenite).await; });
+            )+
+        }
+
+        #[cfg(feature = "sockudo")]
+        mod sockudo {
+            $(
+                $crate::over_each_framing!(@attributes $(#[$attribute])*
+                    async fn $name() { super::$name(tower_ws_transport::sockudo::Sockudo::new()).await; });
+            )+
+        }
+
+        // The peers of these tests know no extension and decline: the offer must do no harm.
+        #[cfg(feature = "sockudo")]
+        mod declined {
+            use tower_ws_transport::sockudo::{Deflate, Sockudo};
+
+            $(
+                $crate::over_each_framing!(@attributes $(#[$attribute])*
+                    async fn $name() { super::$name(Sockudo::new().deflate(Deflate::new())).await; });
+            )+
+        }
+    };
+    (@attributes #[$attribute:meta] async fn $name:ident() $body:block) => {
+        #[$attribute]
+        async fn $name() $body
+    };
+    (@attributes $test:item) => {
+        #[tokio::test]
+        $test
+    };
+}
 
 /// Far more than anything here takes.
 pub async fn bounded<F: Future>(future: F) -> F::Output {
@@ -40,16 +92,16 @@ pub fn tcp() -> TcpConnector {
     tower_ws_transport::tcp_connector()
 }
 
-pub async fn dial(layer: TransportLayer, url: &str) -> Result<Conn, UpgradeError> {
+pub async fn dial<F: AnyFraming>(layer: TransportLayer<F>, url: &str) -> Result<Conn<F>, UpgradeError> {
     bounded(layer.layer(tcp()).oneshot(get(url))).await
 }
 
 /// Dials with the defaults, and reads `Up`.
-pub async fn connected(url: &str) -> Conn {
-    connected_with(TransportLayer::new(), url).await.0
+pub async fn connected<F: AnyFraming>(framing: F, url: &str) -> Conn<F> {
+    connected_with(TransportLayer::new().framing(framing), url).await.0
 }
 
-pub async fn connected_with(layer: TransportLayer, url: &str) -> (Conn, Up) {
+pub async fn connected_with<F: AnyFraming>(layer: TransportLayer<F>, url: &str) -> (Conn<F>, Up) {
     let mut connection = dial(layer, url).await.unwrap();
     match connection.next().await {
         Some(Event::Up(up)) => (connection, up),
@@ -82,8 +134,8 @@ where
 }
 
 /// Why the connection went down by itself.
-pub async fn cause(url: &str) -> Failure {
-    to_the_end(connected(url).await).await.1.cause
+pub async fn cause<F: AnyFraming>(framing: F, url: &str) -> Failure {
+    to_the_end(connected(framing, url).await).await.1.cause
 }
 
 pub fn kinds(failure: &Failure) -> (FailureKind, Option<u16>) {

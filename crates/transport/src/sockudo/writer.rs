@@ -1,0 +1,154 @@
+//! Messages to bytes, without I/O.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use sockudo_ws::{
+    deflate::{DEFAULT_WINDOW_BITS, DeflateEncoder},
+    frame::{OpCode, encode_frame_with_rsv},
+    mask::generate_mask,
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{Data, OpCode as Code},
+        },
+    },
+};
+
+use super::{Deflate, extension::Agreed};
+
+/// Frames, masks and compresses what goes out.
+#[derive(Default)]
+pub(super) struct Writer {
+    out: BytesMut,
+    deflate: Option<Compressor>,
+}
+
+struct Compressor {
+    settings: Deflate,
+    /// Each message has to stand for itself.
+    forgets: bool,
+    /// Made with the first message that is worth it: it takes some 300 KiB.
+    encoder: Option<DeflateEncoder>,
+    /// The pieces that come belong to a compressed message.
+    in_message: bool,
+}
+
+/// What ends a flush, and is left out at the end of a message (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+impl Writer {
+    pub(super) fn new(deflate: Option<(Deflate, Agreed)>) -> Self {
+        Self {
+            out: BytesMut::new(),
+            deflate: deflate.map(|(settings, agreed)| Compressor {
+                settings,
+                forgets: agreed.client_forgets,
+                encoder: None,
+                in_message: false,
+            }),
+        }
+    }
+
+    /// What waits to be written.
+    pub(super) fn out(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn write(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Text(text) => self.data(OpCode::Text, true, text.as_bytes())?,
+            Message::Binary(bytes) => self.data(OpCode::Binary, true, &bytes)?,
+            Message::Frame(frame) => self.data(opcode(&frame)?, frame.header().is_final, frame.payload())?,
+            Message::Ping(payload) => self.control(OpCode::Ping, &payload),
+            Message::Pong(payload) => self.control(OpCode::Pong, &payload),
+            Message::Close(close) => self.close(close.as_ref()),
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) -> Result<(), Error> {
+        let is_first = opcode != OpCode::Continuation;
+        let compressed = match &mut self.deflate {
+            Some(deflate) => deflate.take(is_first, payload, fin)?,
+            None => None,
+        };
+        match compressed {
+            Some(compressed) => self.frame(opcode, fin, &compressed, is_first),
+            None => self.frame(opcode, fin, payload, false),
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, opcode: OpCode, payload: &[u8]) {
+        self.frame(opcode, true, payload, false);
+    }
+
+    fn close(&mut self, close: Option<&CloseFrame>) {
+        let mut payload = Vec::new();
+        if let Some(close) = close {
+            payload.extend(u16::from(close.code).to_be_bytes());
+            payload.extend(close.reason.as_bytes());
+        }
+        self.control(OpCode::Close, &payload);
+    }
+
+    fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8], compressed: bool) {
+        encode_frame_with_rsv(&mut self.out, opcode, payload, fin, Some(generate_mask()), compressed);
+    }
+}
+
+impl Compressor {
+    /// Compresses a piece, if its message is worth it: the first piece decides for all of it.
+    fn take(&mut self, is_first: bool, piece: &[u8], is_last: bool) -> Result<Option<Bytes>, Error> {
+        if is_first {
+            self.in_message = piece.len() >= self.settings.threshold.max(1);
+        }
+        match self.in_message {
+            true => self.compress(piece, is_last).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Each piece is flushed, so that it can leave at once; together they are one stream.
+    fn compress(&mut self, piece: &[u8], is_last: bool) -> Result<Bytes, Error> {
+        let level = self.settings.level;
+        // Whether a message is worth it, and when to forget, is decided here: this one takes everything.
+        let encoder = self
+            .encoder
+            .get_or_insert_with(|| DeflateEncoder::new(DEFAULT_WINDOW_BITS, false, level, 0));
+        let compressed = encoder
+            .compress(piece)
+            .map_err(|error| Error::Io(io::Error::other(error)))?;
+        // `None` would be a piece left as it is.
+        let compressed = compressed.ok_or_else(|| Error::Io(io::Error::other("a message was not compressed")))?;
+        if is_last {
+            if self.forgets {
+                encoder.reset();
+            }
+            return Ok(compressed);
+        }
+        let mut compressed = BytesMut::from(compressed);
+        compressed.extend_from_slice(&TAIL);
+        Ok(compressed.freeze())
+    }
+}
+
+/// Pieces of messages only: a control frame is sent as what it is.
+fn opcode(frame: &Frame) -> Result<OpCode, Error> {
+    match frame.header().opcode {
+        Code::Data(Data::Text) => Ok(OpCode::Text),
+        Code::Data(Data::Binary) => Ok(OpCode::Binary),
+        Code::Data(Data::Continue) => Ok(OpCode::Continuation),
+        other => Err(ProtocolError::InvalidOpcode(other.into()).into()),
+    }
+}
