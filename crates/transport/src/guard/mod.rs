@@ -137,11 +137,14 @@
 //! Without it, a URL is dialled wherever it leads.
 
 mod embedded;
+mod names;
 mod profile;
 mod refused;
 mod resolver;
 mod service;
 mod table;
+
+pub use ipnet::IpNet;
 
 pub use self::{
     profile::Profile,

@@ -1,15 +1,17 @@
 use std::{iter, net::IpAddr, sync::Arc};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Refused, Rule, embedded,
+    names::{is_local, is_metadata, plain},
     table::{self, When},
 };
 
 /// What may be dialled. See the [module docs](super) for the two that have names.
 ///
-/// Cheap to clone. A network or host that is refused by name wins over one that is allowed, and both over the table.
+/// Cheap to clone. A network that is refused by [`refuse_network`](Self::refuse_network) wins over what is allowed, and
+/// both over the table.
 #[derive(Clone, Debug)]
 pub struct Profile(Arc<Rules>);
 
@@ -77,7 +79,7 @@ impl Profile {
     /// Neither plaintext nor other ports come with it.
     #[must_use]
     pub fn allow_network(mut self, network: impl Into<IpNet>) -> Self {
-        self.edit().allowed.push(network.into());
+        self.edit().allowed.push(canonical(network.into()));
         self
     }
 
@@ -121,7 +123,7 @@ impl Profile {
     /// prefix of your NAT64.
     #[must_use]
     pub fn refuse_network(mut self, network: impl Into<IpNet>) -> Self {
-        self.edit().refused.push(network.into());
+        self.edit().refused.push(canonical(network.into()));
         self
     }
 
@@ -131,15 +133,10 @@ impl Profile {
     ///
     /// [`Refused`], with the rule.
     pub fn check(&self, ip: IpAddr) -> Result<(), Refused> {
+        self.check_listed(ip)?;
         // That is how the system dials `::ffff:a.b.c.d`.
         let ip = ip.to_canonical();
-        let Rules {
-            base, allowed, refused, ..
-        } = &*self.0;
-        let is_listed = |ip: &IpAddr| refused.iter().any(|network| network.contains(ip));
-        if let Some(judged) = all(ip).find(is_listed) {
-            return Err(Refused::address(Rule::Listed, ip, judged));
-        }
+        let Rules { base, allowed, .. } = &*self.0;
         if *base == Base::Unguarded || allowed.iter().any(|network| network.contains(&ip)) {
             return Ok(());
         }
@@ -159,8 +156,9 @@ impl Profile {
 
     /// Judges what a dial is about to use: an address, how it was come by, and whether TLS goes there.
     pub(super) fn check_dial(&self, ip: IpAddr, name: Option<&str>, secure: bool) -> Result<(), Refused> {
-        if !name.is_some_and(|name| self.knows(name)) {
-            self.check(ip)?;
+        match name {
+            Some(name) if self.knows(name) => self.check_listed(ip)?,
+            _ => self.check(ip)?,
         }
         if secure || self.allows_plaintext_to(ip) {
             Ok(())
@@ -171,11 +169,11 @@ impl Profile {
 
     /// Judges a name before it is resolved. `far`: by somebody else, so that nothing is known of its addresses.
     pub(super) fn check_name(&self, name: &str, secure: bool, far: bool) -> Result<(), Refused> {
-        let base = self.0.base;
-        let special = match base {
+        let plain = plain(name);
+        let special = match self.0.base {
             Base::Unguarded => false,
-            Base::Operator => is_metadata(&plain(name)),
-            Base::Untrusted => is_metadata(&plain(name)) || is_local(&plain(name)),
+            Base::Operator => is_metadata(&plain),
+            Base::Untrusted => is_metadata(&plain) || is_local(&plain),
         };
         if special && !self.knows(name) {
             return Err(Refused::new(Rule::Name, name));
@@ -192,6 +190,16 @@ impl Profile {
         match &self.0.ports {
             Ports::Only(ports) if !ports.contains(&port) => Err(Refused::new(Rule::Port, format!("{host}:{port}"))),
             _ => Ok(()),
+        }
+    }
+
+    /// Judges an address by the networks that are refused whatever else is allowed.
+    fn check_listed(&self, ip: IpAddr) -> Result<(), Refused> {
+        let ip = ip.to_canonical();
+        let is_listed = |ip: &IpAddr| self.0.refused.iter().any(|network| network.contains(ip));
+        match all(ip).find(is_listed) {
+            Some(judged) => Err(Refused::address(Rule::Listed, ip, judged)),
+            None => Ok(()),
         }
     }
 
@@ -228,31 +236,16 @@ fn all(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
     iter::once(ip).chain(inside.into_iter().flatten().map(IpAddr::V4))
 }
 
-/// A name as it is compared.
-fn plain(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-/// The names of metadata services: the addresses are in the table, but a proxy resolves for itself.
-fn is_metadata(name: &str) -> bool {
-    matches!(
-        name,
-        "metadata.google.internal" | "metadata.goog" | "instance-data.ec2.internal"
-    )
-}
-
-/// Names that are never those of a host on the internet: a single label is looked up in the site's own domain
-/// ([RFC 8499](https://www.rfc-editor.org/rfc/rfc8499)); `localhost` is [RFC
-/// 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.3), `local` [RFC
-/// 6762](https://www.rfc-editor.org/rfc/rfc6762#section-3), `home.arpa` [RFC
-/// 8375](https://www.rfc-editor.org/rfc/rfc8375), and ICANN has set aside `internal` for private use.
-fn is_local(name: &str) -> bool {
-    const LOCAL: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
-    !name.contains('.')
-        || LOCAL.iter().any(|local| {
-            name.strip_suffix(local)
-                .is_some_and(|front| front.is_empty() || front.ends_with('.'))
-        })
+/// A network of mapped addresses is one of IPv4: so are the addresses that are looked up in it.
+fn canonical(network: IpNet) -> IpNet {
+    match (network, network.addr().to_canonical()) {
+        (IpNet::V6(mapped), IpAddr::V4(ip)) => mapped
+            .prefix_len()
+            .checked_sub(96)
+            .and_then(|prefix| Ipv4Net::new(ip, prefix).ok())
+            .map_or(network, IpNet::V4),
+        _ => network,
+    }
 }
 
 #[cfg(test)]
@@ -342,40 +335,38 @@ mod tests {
     }
 
     #[test]
-    fn names() {
-        let untrusted = Profile::untrusted().allow_host("Tools.INTERNAL.");
-        let check = |profile: &Profile, name| {
+    fn mapped_networks_are_those_of_ipv4() {
+        let profile = Profile::untrusted()
+            .allow_network(net("::ffff:10.0.0.0/104"))
+            .refuse_network(net("::ffff:8.8.8.8/128"));
+        assert_eq!(rule(&profile, "10.1.1.1"), None);
+        assert_eq!(rule(&profile, "11.1.1.1"), None);
+        assert_eq!(rule(&profile, "192.168.1.1"), Some(Rule::Private));
+        assert_eq!(rule(&profile, "::ffff:8.8.8.8"), Some(Rule::Listed));
+    }
+
+    #[test]
+    fn an_allowed_host() {
+        let profile = Profile::untrusted()
+            .allow_host("Tools.INTERNAL.")
+            .refuse_network(net("10.0.0.0/8"));
+        let name = |name| {
             profile
                 .check_name(name, true, false)
                 .err()
                 .map(|refused| refused.rule())
         };
-        for name in [
-            "localhost",
-            "LOCALHOST.",
-            "a.localhost",
-            "nas.local",
-            "a.internal",
-            "x.home.arpa",
-            "intranet",
-        ] {
-            assert_eq!(check(&untrusted, name), Some(Rule::Name), "{name}");
-            assert_eq!(check(&Profile::operator(), name), None, "{name}");
-        }
-        for name in [
-            "example.com",
-            "mylocal.example",
-            "notinternal.example",
-            "tools.internal",
-            "tools.internal.",
-        ] {
-            assert_eq!(check(&untrusted, name), None, "{name}");
-        }
-        for name in ["metadata.google.internal", "Metadata.Google.Internal.", "metadata.goog"] {
-            assert_eq!(check(&untrusted, name), Some(Rule::Name), "{name}");
-            assert_eq!(check(&Profile::operator(), name), Some(Rule::Name), "{name}");
-            assert_eq!(check(&Profile::unguarded(), name), None, "{name}");
-        }
+        assert_eq!(name("tools.internal"), None);
+        assert_eq!(name("tools.internal."), None);
+        assert_eq!(name("a.tools.internal"), Some(Rule::Name));
+        let at = |ip: [u8; 4]| {
+            profile
+                .check_dial(ip.into(), Some("tools.internal"), true)
+                .map_err(|refused| refused.rule())
+        };
+        assert_eq!(at([169, 254, 0, 1]), Ok(()));
+        // What is refused stays so.
+        assert_eq!(at([10, 0, 0, 1]), Err(Rule::Listed));
     }
 
     #[test]
