@@ -1,4 +1,4 @@
-//! Through tinyproxy, squid and microsocks, as they are installed; `tests/peers/install-proxies.sh` installs them.
+//! Through tinyproxy, squid and microsocks, as they are installed; `tests/peers/install-proxies` installs them.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 

@@ -25,7 +25,7 @@ pub struct Daemon {
 /// Credentials that every daemon with credentials wants: `user` and this.
 pub const PASSWORD: &str = "s3cret-of-the-proxy";
 
-/// Why a test is left out, said out loud: a fresh clone has no proxies. With `TOWER_WS_PROXIES=required`, as in CI, it fails.
+/// Why a test is left out, said out loud: a fresh clone has no proxies. With `TOWER_WS_PEERS_REQUIRED`, as in CI, it fails.
 pub fn missing(binary: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
@@ -34,10 +34,10 @@ pub fn missing(binary: &str) -> bool {
         .any(|dir| dir.join(binary).is_file());
     if !found {
         assert!(
-            std::env::var_os("TOWER_WS_PROXIES").is_none_or(|value| value != "required"),
+            std::env::var_os("TOWER_WS_PEERS_REQUIRED").is_none(),
             "{binary} is required"
         );
-        eprintln!("SKIPPED: no {binary} here; tests/peers/install-proxies.sh installs it");
+        eprintln!("SKIPPED: no {binary} here; tests/peers/install-proxies installs it");
     }
     !found
 }
