@@ -21,7 +21,11 @@ use tower_ws::{
     client::ClientLayer,
     core::{Event, Failure, FailureKind, Outgoing, Talk},
     reconnect::{Handle, ReconnectLayer},
-    transport::{JsonText, Limits, TransportLayer, UpgradeError, connector},
+    transport::{
+        Connect, JsonText, Limits, TransportLayer, UpgradeError, WsUrl, connector,
+        proxy::Proxies,
+        tls::{Pin, Tls},
+    },
 };
 use tower_ws_test::{Cut, Script, Server};
 use tracing::{Level, Metadata, subscriber::DefaultGuard};
@@ -303,6 +307,10 @@ async fn every_way_of_failing_to_connect() {
         format!("/{}", secret("path")),
         format!("ws://127.0.0.1:1/{}", secret("path")),
         format!("wss://127.0.0.1:{port}/{}", secret("path")),
+        // The guard's.
+        format!("ws://169.254.169.254/{}?{}", secret("path"), secret("query")),
+        format!("ws://0x7f.0.0.1/{}?{}", secret("path"), secret("query")),
+        format!("ws://far.example/{}?{}", secret("path"), secret("query")),
     ] {
         let once = loaded(&url).reconnect(eager().fail_fast());
         show(bounded(once.connect()).await, &shown);
@@ -320,6 +328,47 @@ fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &Sh
     let error = connected.expect_err("no session can be had there");
     shown.error(&error);
     shown.error(&error.failure());
+}
+
+/// What stands below the transport.
+#[tokio::test]
+async fn proxies_and_certificates() {
+    let (shown, server) = (Shown::default(), Server::start(Script::Echo).await.unwrap());
+    let _guard = shown.trace();
+    let at = server.addr();
+    for scheme in ["http", "https", "socks5", "socks5h"] {
+        // The server is no proxy, and says so in its way.
+        let url = format!("{scheme}://{}:{}@{at}", secret("user"), secret("password"));
+        let proxies = Proxies::all(&url).unwrap().loopback(true);
+        let connector = Connect::new().through(proxies.clone());
+        shown.debug((&proxies, &connector));
+        let once = loaded(&address(&server))
+            .transport(impatient())
+            .connector(connector)
+            .reconnect(eager().fail_fast());
+        show(bounded(once.connect()).await, &shown);
+    }
+    for url in [
+        format!("ftp://{}:{}@proxy.example", secret("user"), secret("password")),
+        format!("http://{}:{}@proxy.example:x", secret("user"), secret("password")),
+        format!("http://{}", secret("no host at all")),
+    ] {
+        shown.error(&Proxies::all(&url).unwrap_err());
+        let name = |wanted: &str| (wanted == "HTTPS_PROXY").then(|| url.clone());
+        shown.error(&Proxies::from_vars(name).unwrap_err());
+    }
+    let pem = |what: &str| format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", secret("pem"));
+    shown.error(&Tls::new().roots_pem(pem("CERTIFICATE")).unwrap_err());
+    shown.error(
+        &Tls::new()
+            .client_cert_pem(pem("CERTIFICATE"), pem("PRIVATE KEY"))
+            .unwrap_err(),
+    );
+    shown.error(&secret("pin").parse::<Pin>().unwrap_err());
+    let url = format!("wss://{}@far.example/{}", secret("user"), secret("path"));
+    shown.error(&WsUrl::parse(&url).unwrap_err());
+    shown.debug(WsUrl::parse(&format!("wss://far.example/{}?{}", secret("path"), secret("query"))).unwrap());
+    shown.check();
 }
 
 /// The layers below the client, by themselves.
