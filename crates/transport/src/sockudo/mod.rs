@@ -83,6 +83,8 @@
 mod extension;
 mod reader;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use http::{HeaderMap, HeaderValue};
