@@ -73,7 +73,7 @@
 //!
 //! Side by side, uncompressed, under reconnect, in three runs on a busy machine with two cores: with 256 messages of 64 bytes in
 //! flight 1.2 to 1.4 times the messages per second of tungstenite's framing at 0.75 to 0.8 times the processor's time; with 16
-//! of 1 MiB 1.1 to 1.3 times, at 0.7 to 0.9. `benches/` has the kinds `tower-ws-echo` and `tower-ws-sockudo`.
+//! of 1 MiB 1.1 to 1.2 times, at 0.7 to 0.9. `benches/` has the kinds `tower-ws-echo` and `tower-ws-sockudo`.
 //!
 //! # What it does not do
 //!
