@@ -10,7 +10,7 @@ use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_transport::{Connector, Frames, JsonText, Message, Transport, TransportLayer, connector};
+use tower_ws_transport::{Connector, Frames, JsonText, Message, Transport, TransportLayer, WsUrl, connector};
 
 use crate::stack::Layers;
 
@@ -44,9 +44,9 @@ pub async fn connect(url: impl AsRef<str>) -> Result<(Client, Inbound), ConnectE
 /// # Ok(()) }
 /// ```
 pub fn builder(url: impl AsRef<str>) -> Builder {
-    let url = url.as_ref();
     Builder {
-        request: http::Request::get(url),
+        url: url.as_ref().to_owned(),
+        request: http::Request::builder(),
         fallbacks: Vec::new(),
         layers: Layers::default(),
         below: Identity::new(),
@@ -58,6 +58,7 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
 /// The recommended stack, before it connects. See [`builder`].
 #[must_use = "a builder does nothing until it connects"]
 pub struct Builder<L = Identity, C = Connector> {
+    url: String,
     request: http::request::Builder,
     fallbacks: Vec<String>,
     layers: Layers,
@@ -136,6 +137,7 @@ impl<L, C> Builder<L, C> {
     /// ([`ExchangeLayer`](tower_ws_core::ExchangeLayer)).
     pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C> {
         Builder {
+            url: self.url,
             request: self.request,
             fallbacks: self.fallbacks,
             layers: self.layers,
@@ -149,6 +151,7 @@ impl<L, C> Builder<L, C> {
     /// addresses ([`Connect`](tower_ws_transport::Connect)); or a connector of your own, with the guard that you put around it.
     pub fn connector<D>(self, connector: D) -> Builder<L, D> {
         Builder {
+            url: self.url,
             request: self.request,
             fallbacks: self.fallbacks,
             layers: self.layers,
@@ -169,19 +172,15 @@ impl<L, C> Builder<L, C> {
         L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
         <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
     {
-        let no_address = |error: http::Error| ConnectError(error.into());
-        let request = self.request.body(()).map_err(no_address)?;
-        let fallback = |url: &String| {
-            let mut request = request.clone();
-            *request.uri_mut() = url.parse()?;
+        let blank = self.request.body(()).map_err(|error| ConnectError(error.into()))?;
+        let to = |url: &String| {
+            let mut request = blank.clone();
+            let url = WsUrl::parse(url).map_err(|error| ConnectError(Failure::from(error).into()))?;
+            *request.uri_mut() = url.uri().clone();
             Ok(request)
         };
-        let fallbacks: Vec<_> = self
-            .fallbacks
-            .iter()
-            .map(fallback)
-            .collect::<Result<_, _>>()
-            .map_err(no_address)?;
+        let request = to(&self.url)?;
+        let fallbacks: Vec<_> = self.fallbacks.iter().map(to).collect::<Result<_, _>>()?;
         let transport = self.below.layer(self.transport.layer(self.connector));
         let connected = match fallbacks.is_empty() {
             true => self.layers.over(Identity::new(), transport).oneshot(request).await,

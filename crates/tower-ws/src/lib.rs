@@ -93,7 +93,7 @@
 //! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
 //! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. Unless its queue has a
 //! `tower_ws_spool::Spool` (feature `spool`) it does not persist what waits: a process that ends takes its waiting calls along.
-//! It has no guard against addresses.
+//! Its guard of addresses is that of an operator's URL ([`transport::guard`]): for one that somebody typed, choose another.
 
 mod builder;
 pub mod mcp;
