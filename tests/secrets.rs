@@ -70,6 +70,7 @@ impl Shown {
         while let Some(error) = next {
             self.text(error.to_string());
             self.debug(error);
+            is_well_put(error);
             next = error.source();
         }
     }
@@ -81,6 +82,21 @@ impl Shown {
             assert!(!line.contains(SECRET), "{line}");
             assert!(!ENCODED.iter().any(|encoded| line.contains(encoded)), "{line}");
         }
+    }
+}
+
+/// Says what happened, in a text of its own: not that of its source over again.
+fn is_well_put(error: &(dyn Error + 'static)) {
+    // Others' errors have a style of their own.
+    if !(error.is::<Failure>() || error.is::<tower_ws::ConnectError>() || error.is::<CallError>()) {
+        return;
+    }
+    let text = error.to_string();
+    let first = text.chars().next().expect("it says something");
+    assert!(!first.is_uppercase() && !text.ends_with('.'), "{text}");
+    assert!(!text.contains(['\r', '\n', '\u{1b}']), "{text:?}");
+    if let Some(source) = error.source() {
+        assert!(!text.contains(&source.to_string()), "`{text}` repeats its source");
     }
 }
 
