@@ -162,6 +162,29 @@ mod tests {
         );
     }
 
+    /// Somebody sets the clock: an hour on, and it is fetched anew, once; an hour back, and nothing happens.
+    #[test]
+    fn a_clock_that_is_set_makes_no_storm() {
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 100_000 * SECOND);
+        let hour = 3600 * SECOND;
+        let mut cache = Cache::new(60 * SECOND);
+        cache.ask(now, wall);
+        cache.fetched(Ok(Credential::new("one").expires(wall + 600 * SECOND)), now, 0.0);
+        for _ in 0..10 {
+            assert!(matches!(cache.ask(now, wall - hour), Asked::Here(_)));
+        }
+        assert!(
+            matches!(cache.ask(now, wall + hour), Asked::Fetch),
+            "it is not shown too late"
+        );
+        assert!(matches!(cache.ask(now, wall + hour), Asked::Wait));
+        let another = Credential::new("two").expires(wall + hour + 600 * SECOND);
+        assert_eq!(cache.fetched(Ok(another), now, 0.0), Some(2));
+        for set in [wall + hour, wall, wall - hour] {
+            assert!(matches!(cache.ask(now, set), Asked::Here(held) if held.generation == 2));
+        }
+    }
+
     #[test]
     fn one_that_was_refused_is_thrown_away_and_a_newer_one_is_not() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);

@@ -78,6 +78,19 @@ async fn retry_after_dates_are_measured_by_the_injected_clock() {
     assert!(SECOND * 60 <= waited && waited <= SECOND * 73, "{waited:?}");
 }
 
+/// A server, or whoever answers in its place, cannot park a client for good.
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_in_2099_hits_the_cap() {
+    let wall = std::time::SystemTime::UNIX_EPOCH + SECOND * 1_800_000_000;
+    let new_years_eve = std::time::SystemTime::UNIX_EPOCH + SECOND * 4_102_444_799;
+    let busy = status(503).with_retry_after(RetryAfter::Date(new_years_eve));
+    let net = Net::new(move |n| if n == 1 { Act::Refuse(busy.clone()) } else { Act::Accept });
+    net.session(ReconnectLayer::new().clock(move || wall)).await.unwrap();
+    let dials = net.dials();
+    let waited = dials[1] - dials[0];
+    assert!(SECOND * 300 <= waited && waited <= SECOND * 361, "{waited:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn policies_see_the_history() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
