@@ -85,7 +85,8 @@
 //! one.
 //!
 //! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`, `load_shed`. What each means where,
-//! [`stock`] says.
+//! [`stock`] says. [`CircuitLayer`](reconnect::CircuitLayer) belongs there too: in a long outage it fails calls at once, with the cause
+//! and when the next attempt begins.
 //!
 //! # What it does not do
 //!

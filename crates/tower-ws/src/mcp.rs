@@ -76,6 +76,8 @@ pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mc
 /// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare `capabilities` whose requests
 /// are [answered](Inbound::answer_with).
 ///
+/// Failures are judged by [`Dispositions::mcp`]: give that to a [reconnect layer](Builder::reconnect) of your own, too.
+///
 /// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer another, or none.
 pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
     let (layer, session) = McpLayer::pair(JsonText, client, capabilities);
