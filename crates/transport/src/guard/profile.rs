@@ -422,7 +422,7 @@ mod tests {
             .check("64:ff9b::a9fe:a9fe".parse().unwrap())
             .unwrap_err();
         assert_eq!(
-            refused.of("a.example").to_string(),
+            tower_ws_core::Failure::from(refused.of("a.example")).to_string(),
             "refused to dial a.example at 64:ff9b::a9fe:a9fe, which stands for 169.254.169.254: a link-local address, \
              where clouds keep metadata; if it is meant, allow it with `Profile::allow_network` or `Profile::allow_host`"
         );

@@ -3,11 +3,12 @@ use std::{fmt, net::IpAddr};
 use thiserror::Error;
 use tower_ws_core::{Failure, FailureKind};
 
-/// The guard refused to dial: which rule, of what, and how to allow it. It shows neither path nor query.
+/// The guard refused to dial: by which rule, and what. It shows neither path nor query.
 ///
-/// As a [`Failure`] it is of the kind [`Policy`](FailureKind::Policy), and so final.
+/// As a [`Failure`] it is of the kind [`Policy`](FailureKind::Policy), and so final; the failure says why, and how to allow it, and
+/// has this as its source.
 #[derive(Clone, Debug, Error)]
-#[error("refused to dial {what}: {}; {}", rule.why(), rule.remedy())]
+#[error("{what} is refused by the guard's rule `{rule}`")]
 pub struct Refused {
     rule: Rule,
     what: String,
@@ -94,7 +95,9 @@ impl Refused {
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
-        Failure::new(FailureKind::Policy, refused.to_string())
+        let Refused { rule, what } = &refused;
+        let text = format!("refused to dial {what}: {}; {}", rule.why(), rule.remedy());
+        Failure::new(FailureKind::Policy, text).with_source(refused)
     }
 }
 
