@@ -28,6 +28,7 @@ pub struct Checked<R = GaiResolver> {
     secure: bool,
 }
 
+#[cfg(feature = "tls")]
 impl Checked {
     /// The system's resolver, for what is dialled securely or from elsewhere.
     pub(crate) fn system(profile: Profile) -> Self {
