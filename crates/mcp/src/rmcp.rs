@@ -1,4 +1,4 @@
-//! A transport for [`rmcp`](::rmcp), the official SDK: an unmodified client of it lives through the restarts of its server.
+//! A transport for [`rmcp`](https://docs.rs/rmcp), the official SDK: an unmodified client of it lives through the restarts of its server.
 //!
 //! ```text
 //! let service = handler.serve(TokioChildProcess::new(command)?).await?;          // before

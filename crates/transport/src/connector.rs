@@ -34,7 +34,7 @@ pub type TcpConnector = Guard<HttpConnector<Checked>>;
 
 /// A connector for plain TCP: `ws` only.
 ///
-/// Guarded for URLs that the operator chose ([`Profile::operator`]): `ws` to loopback only, and nothing to metadata
+/// Guarded for URLs that the operator chose ([`Profile::operator`](crate::guard::Profile::operator)): `ws` to loopback only, and nothing to metadata
 /// services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above),
 /// keep-alive after 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak
 /// plaintext.
