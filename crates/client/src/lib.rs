@@ -62,7 +62,7 @@
 //!
 //! | span | level | fields |
 //! |---|---|---|
-//! | `session` | `INFO` | `id`: a random name. From the call of [`MakeClient`] to the end of its driver; all that the layers below log is in it |
+//! | `session` | `INFO` | `id`: a random name. From the call of [`MakeClient`] to the end of its driver; all that the layers below log is in it. It follows from the span of whoever connects, and is not within it: it outlives that |
 //! | `call` | `DEBUG` | `rpc.system`, `rpc.method`, `rpc.jsonrpc.request_id` as in [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/); `outcome`: `ok`, `cancelled`, or [`CallError::as_str`] |
 //!
 //! `ERROR` for what ends the session, `WARN` for messages that make no sense, of which the 1st, 2nd, 4th, 8th … is told.

@@ -46,8 +46,10 @@ where
     }
 
     fn call(&mut self, target: T) -> MakeFuture {
-        // What the layers below log belongs to this session, in whatever task it happens.
-        let span = tracing::info_span!("session", id = %ConnectionId::random());
+        // What the layers below log belongs to this session, in whatever task it happens. It outlives whoever connects, whose
+        // span would stay open for as long as one within it.
+        let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random());
+        span.follows_from(tracing::Span::current());
         let dial = span.in_scope(|| self.inner.call(target));
         let layer = self.layer.clone();
         let driving = span.clone();
