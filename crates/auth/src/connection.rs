@@ -7,7 +7,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Connection, Disposition, Event, Outgoing, forward_sink};
+use tower_ws_core::{BoxError, Connection, Event, Outgoing, forward_sink};
 
 use crate::{Credentials, Shown};
 
@@ -47,9 +47,9 @@ impl<C: Connection> Stream for AuthConnection<C> {
                         None => up.layers.push("auth"),
                     }
                 }
-                Event::Down(down) if down.cause.disposition() == Disposition::RefreshCredentials => {
+                Event::Down(down) => {
                     if let Some(shown) = this.shown {
-                        this.credentials.refused(shown);
+                        this.credentials.heed(&down.cause, shown);
                     }
                 }
                 _ => {}

@@ -9,7 +9,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout},
 };
-use tower_ws_core::{BoxError, Clock, Disposition, Failure, FailureKind, RetryAfter, SystemClock, find};
+use tower_ws_core::{BoxError, Clock, Disposition, Dispositions, Failure, FailureKind, RetryAfter, SystemClock, find};
 
 use crate::{
     Credential, Provider,
@@ -50,6 +50,7 @@ struct Shared {
 struct Settings {
     deadline: Duration,
     clock: Arc<dyn Clock>,
+    dispositions: Dispositions,
 }
 
 /// A credential that is shown to a server, and which it is: to be given back if the server refuses it.
@@ -73,6 +74,7 @@ impl Credentials {
             settings: Mutex::new(Settings {
                 deadline: Self::DEADLINE,
                 clock: Arc::new(SystemClock),
+                dispositions: Dispositions::default(),
             }),
         }))
     }
@@ -104,6 +106,15 @@ impl Credentials {
         self
     }
 
+    /// Sets which failures mean that a credential was refused: those for which the table says
+    /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect has. Default: the documented one.
+    /// Holds for all clones.
+    #[must_use]
+    pub fn dispositions(self, table: Dispositions) -> Self {
+        self.settings().dispositions = table;
+        self
+    }
+
     /// The credential to show now; fetches it if there is none. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -127,6 +138,14 @@ impl Credentials {
                 Asked::Wait => {}
             }
             fetched.await;
+        }
+    }
+
+    /// Throws the credential away if that is what a failure is about.
+    pub(crate) fn heed(&self, failure: &Failure, shown: &Shown) {
+        let disposition = self.settings().dispositions.of(failure);
+        if disposition == Disposition::RefreshCredentials {
+            self.refused(shown);
         }
     }
 

@@ -74,7 +74,8 @@
 //! # What happens when a credential is refused
 //!
 //! Whether it was refused, the [disposition](tower_ws_core::Disposition) of the failure says: by default HTTP 401, close
-//! codes 3000 and 4401, and whatever a dialogue calls [`Auth`](tower_ws_core::FailureKind::Auth). Then the credential is
+//! codes 3000 and 4401, and whatever a dialogue calls [`Auth`](tower_ws_core::FailureKind::Auth). For a protocol with other codes, give
+//! [the table](Credentials::dispositions) that reconnect has. Then the credential is
 //! thrown away, and reconnect dials once more, with a new one. Sessions that share [`Credentials`] throw it away once: a
 //! refusal of the old one does not touch the new one.
 //!

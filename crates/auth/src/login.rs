@@ -12,8 +12,8 @@ use futures_core::future::BoxFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, Dialogue, Disposition, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Failure,
-    MapConnection, Talk, Wrap,
+    BoxError, Connection, Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Failure, MapConnection, Talk,
+    Wrap,
 };
 
 use crate::{AuthConnection, Credentials, Shown};
@@ -83,9 +83,7 @@ where
                     Ok(talk)
                 }
                 Err(failure) => {
-                    if failure.disposition() == Disposition::RefreshCredentials {
-                        credentials.refused(&shown);
-                    }
+                    credentials.heed(&failure, &shown);
                     Err(failure)
                 }
             }

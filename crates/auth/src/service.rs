@@ -9,9 +9,9 @@ use std::{
 use futures_core::future::BoxFuture;
 use http::Request;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Connection, Disposition, Failure};
+use tower_ws_core::{BoxError, Connection, Failure};
 
-use crate::{AuthConnection, AuthLayer, Credentials, SchemeError, Shown, scheme::is_private};
+use crate::{AuthConnection, AuthLayer, SchemeError, scheme::is_private};
 
 /// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
 #[derive(Clone, Debug)]
@@ -57,19 +57,14 @@ where
             scheme.apply(&mut request, shown.secret()).map_err(Failure::from)?;
             match inner.call(request).await {
                 Ok(connection) => Ok(AuthConnection::new(connection, credentials, Some(shown))),
-                Err(error) => Err(refused(&credentials, &shown, error.into())),
+                Err(error) => {
+                    let failure = Failure::of(error);
+                    credentials.heed(&failure, &shown);
+                    Err(failure.into())
+                }
             }
         }))
     }
-}
-
-/// Throws the credential away if that is what a failed dial is about.
-pub(crate) fn refused(credentials: &Credentials, shown: &Shown, error: BoxError) -> BoxError {
-    let failure = Failure::of(error);
-    if failure.disposition() == Disposition::RefreshCredentials {
-        credentials.refused(shown);
-    }
-    failure.into()
 }
 
 /// The future of [`Authenticate`]. Boxed, because the wait for a credential has no name; one allocation for each dial.

@@ -11,7 +11,7 @@ use http::{HeaderName, Request};
 use support::{Server, counted, within};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_ws_auth::{AuthLayer, Credentials, SchemeError};
-use tower_ws_core::{BoxConnection, BoxError, Disposition, Event, Failure, FailureKind, boxed, find};
+use tower_ws_core::{BoxConnection, BoxError, Disposition, Dispositions, Event, Failure, FailureKind, boxed, find};
 use tower_ws_reconnect::{Backoff, ReconnectLayer};
 use tower_ws_transport::{Message, TransportLayer, tcp_connector};
 
@@ -22,9 +22,13 @@ fn request(url: &str) -> Request<()> {
 }
 
 async fn session(url: &str, auth: AuthLayer) -> Result<Session, BoxError> {
+    session_by(Dispositions::default(), url, auth).await
+}
+
+async fn session_by(table: Dispositions, url: &str, auth: AuthLayer) -> Result<Session, BoxError> {
     let eager = Backoff::default().cap(Duration::from_secs(1));
     let stack = ServiceBuilder::new()
-        .layer(ReconnectLayer::new().policy(eager))
+        .layer(ReconnectLayer::new().policy(eager).dispositions(table))
         .layer(auth)
         .layer(
             TransportLayer::new()
@@ -115,6 +119,20 @@ async fn a_close_with_4401_is_answered_with_another_credential() {
     server.close(1001);
     assert_eq!(up(&mut session).await, 3);
     assert_eq!(server.shown(), ["Bearer token-1", "Bearer token-2", "Bearer token-2"]);
+}
+
+/// A protocol with codes of its own: reconnect and auth have the same table.
+#[tokio::test]
+async fn a_close_that_the_table_takes_for_a_refusal_is_answered_with_another_credential() {
+    let table = Dispositions::default().on_close(4100..=4100, Disposition::RefreshCredentials);
+    let server = Server::start("token-").await;
+    let (credentials, _) = counted();
+    let auth = AuthLayer::bearer(credentials.dispositions(table.clone()));
+    let mut session = session_by(table, &server.url, auth).await.unwrap();
+    up(&mut session).await;
+    server.close(4100);
+    assert_eq!(up(&mut session).await, 2);
+    assert_eq!(server.shown(), ["Bearer token-1", "Bearer token-2"]);
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ use crate::{Close, Disposition, Failure, FailureKind, disposition};
 /// | | close 3500 to 3999, 4500 to 4999 | `Final` | the server says: do not |
 ///
 /// Sources: [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) and what its reference client
-/// retries; [Centrifugo's codes](https://centrifugal.dev/docs/server/codes). MCP names no codes for WebSocket; its rows are what
-/// servers were seen to send.
+/// retries; [Centrifugo's codes](https://centrifugal.dev/docs/server/codes). MCP names no codes for WebSocket: its first row
+/// is the wording of [a proposal](https://github.com/modelcontextprotocol/modelcontextprotocol/issues/1288), and its second that 1008
+/// is what servers without codes of their own say to whom they do not let in.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,6 +40,9 @@ use crate::{Close, Disposition, Failure, FailureKind, disposition};
 /// ```
 ///
 /// # What it does not do
+///
+/// It does not reach below whoever it is given to. Auth has to know as well which failures are of credentials: give its
+/// `Credentials` the same table.
 ///
 /// It does not overrule [`Failure::with_disposition`]: whoever made the failure knew more than a table does.
 #[derive(Clone, Debug, Default)]

@@ -90,7 +90,7 @@ impl<P> ReconnectLayer<P> {
     /// Judges failures by this table. Default: [the documented one](tower_ws_core::Disposition).
     ///
     /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Layers below (failover, auth)
-    /// have seen it before, and judge by the default table.
+    /// have seen it before, and judge by the default table; auth takes one of its own, for its `Credentials`.
     #[must_use]
     pub fn dispositions(mut self, table: Dispositions) -> Self {
         self.settings.dispositions = table;
