@@ -18,7 +18,9 @@ pub(crate) enum Type {
 }
 
 /// The labels' keys.
-pub(crate) const LABELS: [&str; 7] = ["kind", "lane", "reason", "cause", "next", "code", "outcome"];
+pub(crate) const LABELS: [&str; 10] = [
+    "kind", "lane", "reason", "cause", "next", "code", "outcome", "why", "quality", "state",
+];
 
 /// At both heights.
 pub(crate) const TRAFFIC: &[Metric] = &[

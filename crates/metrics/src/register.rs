@@ -97,7 +97,12 @@ impl Scope {
 
     fn labels(&self, labels: Labels<'_>) -> Vec<Label> {
         let fixed = labels.iter().map(|&(key, word)| Label::from_static_parts(key, word));
-        self.label.iter().cloned().chain(fixed).collect()
+        // Exporters refuse what has a label twice, and a layer of the application's own may have any.
+        let own = self
+            .label
+            .iter()
+            .filter(|own| labels.iter().all(|(key, _)| own.key() != *key));
+        own.cloned().chain(fixed).collect()
     }
 }
 

@@ -41,6 +41,7 @@ impl Readings for Numbers {
         let [parked, lost, nth, age] = std::array::from_fn(|at| self.0[at].load(Relaxed));
         show(Reading::new("shelf_parked", "parked", Value::Gauge(parked as f64)));
         show(Reading::new("shelf_lost_total", "lost", Value::Counter(lost)).with_label("reason", "rust"));
+        show(Reading::new("shelf_found", "found", Value::Gauge(7.0)).with_label("shelf", "lower"));
         let took = Duration::from_secs(nth);
         show(Reading::new("shelf_trip_seconds", "trips", Value::Sample { took, nth }));
         if age > 0 {
@@ -124,6 +125,22 @@ async fn a_layer_that_begins_anew_does_not_count_backwards() {
     assert_eq!(seen.total("tower_ws_shelf_parked"), 1.0);
     assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 14.0);
     assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [3.0, 1.0]);
+}
+
+/// Exporters refuse what has a label twice.
+#[tokio::test(start_paused = true)]
+async fn a_label_that_a_layer_has_itself_is_that_layers() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    numbers.set([1, 2, 0, 0]);
+    let layer = MetricsLayer::session().label("shelf", "upper");
+    let mut session = Fake::saying([numbers.up()]).under(layer).await;
+    next(&mut session).await;
+    assert_eq!(seen.total("tower_ws_shelf_parked{shelf=upper}"), 1.0);
+    assert_eq!(seen.total("tower_ws_shelf_lost_total{shelf=upper,reason=rust}"), 2.0);
+    assert_eq!(seen.total("tower_ws_shelf_found{shelf=lower}"), 7.0);
 }
 
 /// During an outage the depth of the queue is what one wants to know.
