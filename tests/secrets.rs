@@ -1,5 +1,5 @@
 //! Secrets are planted in every place that holds some, and must show up in none that is shown: our logs down to `TRACE`,
-//! the `Debug` of whatever is public, the texts of errors and of their sources.
+//! the `Debug` of whatever is public, the texts of errors and of their sources, the metrics as an exporter renders them.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use support::{SECOND, bounded, builder, eager, impatient, millis};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -162,6 +163,8 @@ fn show_end(ended: Result<impl Debug, CallError>, shown: &Shown) {
 async fn a_session_with_all_that_happens_in_one() {
     let (shown, server) = (Shown::default(), Server::start(Script::json_rpc()).await.unwrap());
     let _guard = shown.trace();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
     let layer = ClientLayer::new(JsonText).timeout(5 * SECOND).on_cancel(|id| {
         Request::new("cancel")
             .params(&json!({ "id": id, "because": secret("cancel") }))
@@ -269,6 +272,15 @@ async fn a_session_with_all_that_happens_in_one() {
             .iter()
             .any(|received| received.message.to_string().contains(&secret("params")))
     );
+    let numbers = recorder.handle().render();
+    for name in [
+        "tower_ws_session_ups_total",
+        "tower_ws_ack_settled_total",
+        "tower_ws_health_connections",
+    ] {
+        assert!(numbers.contains(name), "{numbers}");
+    }
+    shown.text(numbers);
     shown.check();
 }
 
@@ -277,6 +289,8 @@ async fn a_session_with_all_that_happens_in_one() {
 async fn every_way_of_failing_to_connect() {
     let (shown, server) = (Shown::default(), Server::start(Script::Echo).await.unwrap());
     let _guard = shown.trace();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
     let cookie = secret("cookie");
     let headers = [
         ("Set-Cookie", &*cookie),
@@ -326,7 +340,7 @@ async fn every_way_of_failing_to_connect() {
         // The guard's.
         format!("ws://169.254.169.254/{}?{}", secret("path"), secret("query")),
         format!("ws://0x7f.0.0.1/{}?{}", secret("path"), secret("query")),
-        format!("ws://far.example/{}?{}", secret("path"), secret("query")),
+        format!("ws://192.0.2.1/{}?{}", secret("path"), secret("query")),
     ] {
         let once = loaded(&url).reconnect(eager().fail_fast());
         show(bounded(once.connect()).await, &shown);
@@ -337,6 +351,9 @@ async fn every_way_of_failing_to_connect() {
             .reconnect(ReconnectLayer::new().fail_fast());
         show(bounded(once.connect()).await, &shown);
     }
+    let numbers = recorder.handle().render();
+    assert!(numbers.contains("tower_ws_connection_dials_total"), "{numbers}");
+    shown.text(numbers);
     shown.check();
 }
 
