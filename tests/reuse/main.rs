@@ -25,6 +25,7 @@ mod far;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../crates/transport/tests/support/relay.rs"]
 mod relay;
 mod scenario;
 mod server;

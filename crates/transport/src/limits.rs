@@ -34,7 +34,8 @@ pub struct Limits {
     /// than that. Kept between 4 KiB and a quarter of [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
     /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256 bytes. More end the connection
-    /// with close code 1009: endless empty frames cost nothing to send, and no limit on bytes ends them.
+    /// with close code 1009: endless empty frames cost nothing to send, and no limit on bytes ends them. 0
+    /// counts as 1.
     pub fragments: u32,
     /// How long a message may be on its way in, from its first byte to its last. Default 10 min: 16 MiB at 28 KB/s. A peer that
     /// drips a byte now and then looks alive for ever; this ends the connection, with close code 1008. It is looked at when
@@ -114,7 +115,7 @@ impl Limits {
     }
 
     pub(crate) fn scan(&self) -> Scan {
-        Scan::new(self.fragments, self.message_time)
+        Scan::new(self.fragments.max(1), self.message_time)
     }
 
     /// The fragment size in force.

@@ -186,6 +186,8 @@ fn close(code: CloseCode, reason: &'static str) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -236,6 +238,19 @@ mod tests {
             (FailureKind::Protocol, Some(1002))
         );
         assert_eq!(of(Error::Utf8(String::new())), (FailureKind::Protocol, Some(1007)));
+        for (error, expected) in [
+            (FrameError::TooManyFragments { limit: 1 }, (FailureKind::Policy, 1009)),
+            (
+                FrameError::TooSlow { limit: Duration::MAX },
+                (FailureKind::Timeout, 1008),
+            ),
+            (
+                FrameError::IllegalCloseCode { code: 999 },
+                (FailureKind::Protocol, 1002),
+            ),
+        ] {
+            assert_eq!(of(Error::Io(io::Error::other(error))), (expected.0, Some(expected.1)));
+        }
         let large = CapacityError::MessageTooLong { size: 2, max_size: 1 };
         assert_eq!(of(large.into()), (FailureKind::Policy, Some(1009)));
     }

@@ -1,4 +1,4 @@
-//! The child process: it relays between its stdio and the server's port, and ends when either side does.
+//! A child process: it relays between its stdio and a port of this machine, and ends when either side does.
 
 use std::{
     env,
@@ -10,8 +10,8 @@ use std::{
 
 use tokio::process::Command;
 
-/// The server's port; only a child has it.
-const PORT: &str = "TOWER_WS_REUSE_RELAY_PORT";
+/// The port of the far end; only a child has it.
+const PORT: &str = "TOWER_WS_TEST_RELAY_PORT";
 
 /// This program once more, as the relay.
 pub(crate) fn command(port: u16) -> Command {
@@ -25,6 +25,7 @@ pub(crate) fn port() -> Option<u16> {
     env::var(PORT).ok()?.parse().ok()
 }
 
+/// Copies in both directions, in a thread each. The end of stdin is passed on; the end of the socket ends the process.
 pub(crate) fn run(port: u16) -> ! {
     let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     near.set_nodelay(true).unwrap();
@@ -39,7 +40,8 @@ pub(crate) fn run(port: u16) -> ! {
     exit(0)
 }
 
-/// Not `io::copy`: between a socket and a pipe that is `splice`, which locks the pipe while it waits for the socket.
+/// Not `io::copy`: between a socket and a pipe that is `splice`, which locks the pipe while it waits for the socket, so that a
+/// read that is not supposed to block would hang.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 8192];
     loop {
