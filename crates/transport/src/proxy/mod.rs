@@ -41,14 +41,16 @@
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
 //! use tower_ws_core::{Failure, FailureKind, find};
-//! use tower_ws_transport::{TransportLayer, proxy::{Proxies, ProxyError, ProxyLayer}, tcp_connector};
+//! use tower_ws_transport::{Connect, TransportLayer, guard::Profile, proxy::{Proxies, ProxyError, ProxyLayer}};
 //! # let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
 //! # let url = format!("socks5h://user:p%40ss@{closed}");
 //!
 //! // let url = "socks5h://user:p%40ss@proxy.example.com:1080";
 //! let proxies = Proxies::socks5(&url)?.except("intranet.example.com, 10.0.0.0/8");
 //! let layer = ProxyLayer::new(proxies).timeout(Duration::from_secs(5));
-//! let transport = TransportLayer::new().layer(layer.layer(tcp_connector()));
+//! // The way to the proxy is plain TCP, which the guard allows to this machine only unless it is told.
+//! let tcp = Connect::new().guard(Profile::operator().allow_plaintext()).tcp();
+//! let transport = TransportLayer::new().layer(layer.layer(tcp));
 //!
 //! // Nobody listens there.
 //! let dialled = transport.oneshot(Request::get("ws://server.example.com/").body(())?).await;
@@ -88,7 +90,9 @@
 //! the names and literal addresses in the server's URL, and below it, or in the resolver of the connector, the address of the
 //! *proxy*, which in a company's network is often a private one, and of what is dialled directly. What a name stands for is up
 //! to the proxy's own rules. If it has to be checked here, take a `socks5://` proxy, and give the guarded resolver to
-//! [`ProxyLayer::resolver`] too. A guard that judges schemes stands above: below it, `wss` and `ws` look the same.
+//! [`ProxyLayer::resolver`] too. A guard that judges schemes stands above: below it, `wss` and `ws` look the same, and both look
+//! like plaintext. [`Connect::through`](crate::Connect::through) has all of this in its place; with a layer of your own, put a
+//! [`GuardLayer`](crate::guard::GuardLayer) above, and allow plaintext below.
 //!
 //! # What it does not do
 //!
