@@ -39,8 +39,9 @@ use tower_ws::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Longer than a call waits, whose error says more.
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(60 * SECOND, future).await.expect("it hangs")
+    timeout(90 * SECOND, future).await.expect("it hangs")
 }
 
 fn me() -> Implementation {

@@ -6,7 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -54,9 +57,14 @@ impl Kind {
                 command
             }
             Self::TypescriptDual => {
-                // Modules are looked for beside the script.
+                // Modules are looked for beside the script. Another test may be reading it: it is there whole, or not yet.
+                static COPIED: Once = Once::new();
                 let script = home.join("typescript_dual.mjs");
-                fs::copy(scripts.join("typescript_dual.mjs"), &script).expect("the folder can be written to");
+                COPIED.call_once(|| {
+                    let copy = script.with_extension(std::process::id().to_string());
+                    fs::copy(scripts.join("typescript_dual.mjs"), &copy).expect("the folder can be written to");
+                    fs::rename(copy, &script).expect("the folder can be written to");
+                });
                 let mut command = Command::new("node");
                 command.arg(script);
                 command
@@ -157,8 +165,9 @@ impl Peer {
         if self.tokens {
             command.arg(self.folder.join("token"));
         }
-        // They say much, and of nothing that the client does not see.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // They say much, which helps only when a test fails.
+        let said = fs::File::create(self.folder.join("stderr")).expect("the folder can be written to");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         self.child = Some(command.spawn().expect("it can be started"));
         for _ in 0..600 {
             if TcpStream::connect(self.addr).is_ok() {
@@ -214,6 +223,11 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.kill();
+        if thread::panicking() {
+            let said = fs::read(self.folder.join("stderr")).unwrap_or_default();
+            let last = &said[said.len().saturating_sub(4096)..];
+            eprintln!("{} said last: {}", self.kind.name(), String::from_utf8_lossy(last));
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -3,7 +3,7 @@
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Value, json};
 use tower_ws::{
-    CallError, Incoming,
+    CallError, Inbound, Incoming, Request,
     core::{Disposition, FailureKind},
     mcp::{self, Capabilities, Era, Mcp, McpError, McpLayer},
     transport::{Handshake, JsonText, Subprotocols, TransportLayer},
@@ -127,29 +127,37 @@ async fn what_is_too_large_for_us_is_refused_here() {
 #[tokio::test]
 async fn answers_to_what_was_cancelled_find_nobody() {
     each(async |kind, peer| {
-        let (mcp, mut inbound) = connect(&peer.url()).await;
-        up(&mut inbound).await;
+        let mut session = connect(&peer.url()).await;
         for n in 0..5 {
+            // Between two of the ten steps that the tool makes in a second.
             let one = json!({ "seconds": 1 });
-            assert!(
-                tokio::time::timeout(SECOND / 10, mcp.call_tool("slow", &one))
-                    .await
-                    .is_err()
-            );
+            let slow = session.0.call_tool("slow", &one);
+            assert!(tokio::time::timeout(SECOND * 3 / 20, slow).await.is_err(), "{kind:?}");
             let text = n.to_string();
-            assert_eq!(
-                within(mcp.call_tool("echo", &json!({ "text": text })))
-                    .await
-                    .unwrap()
-                    .text(),
-                text,
-                "{kind:?}"
-            );
+            let echo = session.0.tool_request("echo", &json!({ "text": text })).unwrap();
+            let echoed = ask(kind, &peer, &mut session, echo).await;
+            assert_eq!(echoed["content"][0]["text"], text, "{kind:?}");
         }
         tokio::time::sleep(2 * SECOND).await;
-        assert!(within(mcp.request::<_, Value>("tools/list", &json!({}))).await.is_ok());
+        ask(kind, &peer, &mut session, Request::new("tools/list")).await;
     })
     .await;
+}
+
+/// A cancellation may end the legacy server's reading for good: it still sends pongs, and breaks off at the message after
+/// next (<https://github.com/modelcontextprotocol/python-sdk/issues/2610>). Whoever calls learns that the outcome is
+/// unknown; another connection is served.
+async fn ask(kind: Kind, peer: &Peer, session: &mut (Mcp, Inbound), request: Request) -> Value {
+    let request = request.timeout(20 * SECOND);
+    match within(session.0.send(request.clone())).await {
+        Err(McpError::Call(CallError::TimedOut { sent: true, .. } | CallError::Interrupted(_)))
+            if kind == Kind::PythonLegacy =>
+        {
+            *session = connect(&peer.url()).await;
+            within(session.0.send(request)).await.unwrap()
+        }
+        answered => answered.unwrap_or_else(|error| panic!("{kind:?}: {error}")),
+    }
 }
 
 /// It pings, and leaves whoever does not answer. We answer without being asked to.
