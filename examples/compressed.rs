@@ -22,11 +22,11 @@ use tokio::{
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws::{
     Incoming,
+    connector::tcp_connector,
     core::{BoxError, Progress},
     transport::{
         Handshake, TransportLayer,
         sockudo::{Deflate, Sockudo},
-        tcp_connector,
     },
 };
 

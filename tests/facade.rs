@@ -13,9 +13,10 @@ use support::{bounded, builder, eager};
 use tower::ServiceExt;
 use tower_ws::{
     Incoming, Message,
+    connector::tcp_connector,
     core::{FailureKind, WrongOrder, find},
     reconnect::EndpointIndex,
-    transport::{memory, tcp_connector},
+    transport::memory,
 };
 use tower_ws_test::{Cut, Script, Server};
 

@@ -18,11 +18,12 @@ use tower_ws::{
     CallError, Client, Inbound, Incoming, Request,
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
+    connector::tcp_connector,
     core::Replay,
     health::HealthLayer,
     metrics::MetricsLayer,
     queue::QueueLayer,
-    transport::{Frames, JsonText, tcp_connector},
+    transport::{Frames, JsonText},
 };
 use tower_ws_test::{Cut, Script, Server};
 use tracing::{Event, Id, Metadata, Subscriber, field::Field, span};

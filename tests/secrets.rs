@@ -20,13 +20,14 @@ use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
     auth::{self, AuthLayer, Credentials, LoginLayer},
     client::ClientLayer,
-    core::{Event, Failure, FailureKind, Outgoing, Talk},
-    reconnect::{Handle, ReconnectLayer},
-    transport::{
-        Connect, JsonText, Limits, TransportLayer, UpgradeError, WsUrl, connector,
+    connector::{
+        Connect, WsUrl, connector,
         proxy::Proxies,
         tls::{Pin, Tls},
     },
+    core::{Event, Failure, FailureKind, Outgoing, Talk},
+    reconnect::{Handle, ReconnectLayer},
+    transport::{JsonText, Limits, TransportLayer, UpgradeError},
 };
 use tower_ws_test::{Cut, Script, Server};
 use tracing::{Level, Metadata, subscriber::DefaultGuard};

@@ -17,11 +17,10 @@ use tower_http::{auth::AddAuthorizationLayer, set_header::SetRequestHeaderLayer}
 use tower_ws::{
     CallError, Client, ConnectError, Inbound, Incoming, Reply, Request,
     client::{CallFuture, ClientLayer, Driver, Leftovers, MakeClient, MakeFuture, Notification, ServerRequest},
+    connector::{Connector, connector},
     core::{BoxConnection, Connection, DropReason, ExchangeLayer, Failure, Ticket, Up, find, jsonrpc::Ids},
     reconnect::{Handle, Reconnect, ReconnectConnection, ReconnectFuture, ReconnectLayer, State},
-    transport::{
-        Connector, JsonText, LiftLayer, Message, Transport, TransportLayer, UpgradeLayer, connector, lines, memory,
-    },
+    transport::{JsonText, LiftLayer, Message, Transport, TransportLayer, UpgradeLayer, lines, memory},
 };
 use tower_ws_test::{Cut, Script, Server};
 

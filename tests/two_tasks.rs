@@ -23,8 +23,9 @@ use tokio::{
 use tower::{Layer, ServiceExt};
 use tower_ws::{
     Message,
+    connector::connector,
     core::{BoxConnection, BoxError, Closed, Event, Outgoing, boxed},
-    transport::{connector, memory},
+    transport::memory,
 };
 use tower_ws_test::{Cut, Fault, Proxy, Script, Server};
 

@@ -12,11 +12,12 @@ use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
+    connector::connector,
     core::{BoxError, DropReason, Event, FailureKind, Replay, WrongOrder, boxed, find},
     health::HealthLayer,
     queue::QueueLayer,
     reconnect::ReconnectLayer,
-    transport::{Frames, JsonText, connector},
+    transport::{Frames, JsonText},
 };
 use tower_ws_test::{Cut, Script, Server};
 

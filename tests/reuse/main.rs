@@ -49,6 +49,7 @@ use tower_ws::{
     Client, Inbound,
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
+    connector::tcp_connector,
     core::{Length, Probe},
     health::{HealthLayer, probe_fn},
     queue::QueueLayer,
@@ -58,7 +59,6 @@ use tower_ws::{
         memory,
         process::Process,
         sockudo::{Deflate, Sockudo},
-        tcp_connector,
     },
 };
 

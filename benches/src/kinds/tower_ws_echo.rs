@@ -7,7 +7,8 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_ws::core::{Event, Outgoing};
 use tower_ws::reconnect::ReconnectLayer;
 use tower_ws::transport::sockudo::Sockudo;
-use tower_ws::transport::{Framing, Message, TransportLayer, Tungstenite, connector};
+use tower_ws::connector::connector;
+use tower_ws::transport::{Framing, Message, TransportLayer, Tungstenite};
 
 use crate::BoxError;
 use crate::drive::echo::{Codec, batched};

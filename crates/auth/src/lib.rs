@@ -19,7 +19,8 @@
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_ws_auth::{AuthLayer, Credentials};
 //! use tower_ws_reconnect::ReconnectLayer;
-//! use tower_ws_transport::{TransportLayer, tcp_connector};
+//! use tower_ws_connector::tcp_connector;
+//! use tower_ws_transport::TransportLayer;
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!

@@ -11,9 +11,10 @@ use http::{HeaderName, Request};
 use support::{Server, counted, within};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_ws_auth::{AuthLayer, Credentials, SchemeError};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxConnection, BoxError, Disposition, Dispositions, Event, Failure, FailureKind, boxed, find};
 use tower_ws_reconnect::{Backoff, ReconnectLayer};
-use tower_ws_transport::{Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Message, TransportLayer};
 
 type Session = BoxConnection<Message>;
 

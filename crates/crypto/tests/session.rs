@@ -12,10 +12,11 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, accept_async};
 use tower::{ServiceBuilder, ServiceExt};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxConnection, Disposition, DropReason, Event, FailureKind, Outgoing, Pack, Ticket, boxed, find};
 use tower_ws_crypto::{CryptoError, CryptoLayer, Hello, Key, KeyRing, Opener, Role, Sealer};
 use tower_ws_reconnect::{Backoff, ReconnectLayer};
-use tower_ws_transport::{Frames, Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Frames, Message, TransportLayer};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(30), future).await.expect("it hangs")

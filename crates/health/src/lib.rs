@@ -22,7 +22,8 @@
 //! use tower_ws_core::Event;
 //! use tower_ws_health::HealthLayer;
 //! use tower_ws_reconnect::ReconnectLayer;
-//! use tower_ws_transport::{Frames, TransportLayer, tcp_connector};
+//! use tower_ws_connector::tcp_connector;
+//! use tower_ws_transport::{Frames, TransportLayer};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!

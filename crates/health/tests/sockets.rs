@@ -6,11 +6,12 @@ use futures_util::{SinkExt, StreamExt};
 use http::Request;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{ServiceBuilder, ServiceExt};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Event, FailureKind};
 use tower_ws_health::HealthLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_test::{Direction, Fault, Proxy, Script, Server};
-use tower_ws_transport::{Frames, Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Frames, Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -59,7 +59,8 @@
 //! use tower_ws_health::HealthLayer;
 //! use tower_ws_rate_limit::{Excess, Inbound, Limiter, Quota, RateLimitLayer};
 //! use tower_ws_reconnect::ReconnectLayer;
-//! use tower_ws_transport::{Frames, Message, TransportLayer, tcp_connector};
+//! use tower_ws_connector::tcp_connector;
+//! use tower_ws_transport::{Frames, Message, TransportLayer};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!

@@ -9,11 +9,12 @@ use http::Request;
 use support::n;
 use tokio::time::{Instant, timeout};
 use tower::{ServiceBuilder, ServiceExt};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Event, Failure, FailureKind, find};
 use tower_ws_rate_limit::{Inbound, Limiter, Quota, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_test::{Script, Server};
-use tower_ws_transport::{Frames, Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Frames, Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -6,10 +6,11 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::Request;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceExt};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Connection, Event};
 use tower_ws_reconnect::{ReconnectError, ReconnectLayer};
 use tower_ws_test::{Cut, Script, Server};
-use tower_ws_transport::{Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -6,11 +6,12 @@ use tower::{
 };
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_client::{Client, ClientLayer, Inbound};
+use tower_ws_connector::{Connector, WsUrl, connector};
 use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_transport::{Connector, Frames, JsonText, Message, Transport, TransportLayer, WsUrl, connector};
+use tower_ws_transport::{Frames, JsonText, Message, Transport, TransportLayer};
 
 use crate::stack::Layers;
 
@@ -148,7 +149,7 @@ impl<L, C> Builder<L, C> {
     }
 
     /// Replaces what dials: other roots, a client certificate, pins, a proxy, another guard of
-    /// addresses ([`Connect`](tower_ws_transport::Connect)); or a connector of your own, with the guard that you put around it.
+    /// addresses ([`Connect`](tower_ws_connector::Connect)); or a connector of your own, with the guard that you put around it.
     pub fn connector<D>(self, connector: D) -> Builder<L, D> {
         Builder {
             url: self.url,

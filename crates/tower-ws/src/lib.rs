@@ -24,11 +24,12 @@
 //! use tower_ws::{
 //!     ack::{AckLayer, JsonRpc},
 //!     client::ClientLayer,
+//!     connector::connector,
 //!     health::HealthLayer,
 //!     metrics::MetricsLayer,
 //!     queue::QueueLayer,
 //!     reconnect::ReconnectLayer,
-//!     transport::{Frames, JsonText, TransportLayer, connector},
+//!     transport::{Frames, JsonText, TransportLayer},
 //! };
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
 //! # let url = server.url();
@@ -77,7 +78,8 @@
 //! | [`AuthLayer`](auth), [`LoginLayer`](auth::LoginLayer): credentials; with [`Builder::layer`] | below reconnect: each dial shows the credential of its time | headers that never change |
 //! | [`McpLayer`](mcp): the Model Context Protocol; with [`mcp::connect`] | below reconnect: opens each connection | JSON-RPC as it is |
 //! | [`ExchangeLayer`](core::ExchangeLayer): a dialogue that opens each connection; with [`Builder::layer`] | below reconnect: said anew on each connection | up means open, not ready |
-//! | [`TransportLayer`](transport): WebSocket; also `lines` and `memory` | at the bottom | there is no connection |
+//! | [`TransportLayer`](transport): WebSocket; also `lines` and `memory` | above what dials | there is no connection |
+//! | [`Connect`](connector::Connect): the guard of addresses, TLS, proxies; with [`Builder::connector`] | at the bottom: makes the byte streams | a connector of your own, and its guard |
 //!
 //! All of them fit together in any order, and some orders cannot work: a queue below ack, health above reconnect. Such a stack
 //! fails to connect, for good, with a [`WrongOrder`](core::WrongOrder) that names the layer, says what would go wrong, and
@@ -94,7 +96,7 @@
 //! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
 //! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. Unless its queue has a
 //! `tower_ws_spool::Spool` (feature `spool`) it does not persist what waits: a process that ends takes its waiting calls along.
-//! Its guard of addresses is that of an operator's URL ([`transport::guard`]): for one that somebody typed, choose another.
+//! Its guard of addresses is that of an operator's URL ([`connector::guard`]): for one that somebody typed, choose another.
 
 mod builder;
 pub mod mcp;
@@ -104,6 +106,7 @@ pub mod stock;
 pub use tower_ws_ack as ack;
 pub use tower_ws_auth as auth;
 pub use tower_ws_client as client;
+pub use tower_ws_connector as connector;
 pub use tower_ws_core as core;
 pub use tower_ws_crypto as crypto;
 pub use tower_ws_health as health;

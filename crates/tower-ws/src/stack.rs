@@ -18,7 +18,8 @@ use tower_ws_transport::{Frames, JsonText};
 /// # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
 /// # let url = server.url();
 /// use tower::{ServiceBuilder, ServiceExt};
-/// use tower_ws::transport::{TransportLayer, tcp_connector};
+/// use tower_ws::connector::tcp_connector;
+/// use tower_ws::transport::TransportLayer;
 ///
 /// // Plain TCP: a `wss` address is refused.
 /// let transport = ServiceBuilder::new().layer(TransportLayer::new()).service(tcp_connector());

@@ -7,9 +7,9 @@
 //!   connector       Uri -> byte stream: TCP, TLS, proxies, anything in the manner of hyper-util
 //! ```
 //!
-//! [`TransportLayer`] is the first two in one. [`connector()`] is a good third; any `Service<Uri>` whose response implements
-//! hyper's `Read` and `Write` will do, and [`proxy`] has a layer for one that leads through HTTP and SOCKS5 proxies. For peers that
-//! do not speak WebSocket there is [`lines`].
+//! [`TransportLayer`] is the first two in one. The third are those of
+//! [`tower-ws-connector`](tower_ws_connector), or any `Service<Uri>` whose response implements hyper's `Read` and `Write`. For
+//! peers that do not speak WebSocket there is [`lines`].
 //!
 //! # Which transports there are
 //!
@@ -35,8 +35,9 @@
 //! use futures_util::{SinkExt, StreamExt};
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
+//! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
-//! use tower_ws_transport::{Message, TransportLayer, tcp_connector};
+//! use tower_ws_transport::{Message, TransportLayer};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!
@@ -59,8 +60,9 @@
 //! use http::{HeaderValue, Request, header::USER_AGENT};
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_http::set_header::SetRequestHeaderLayer;
+//! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::{Deadlines, Event};
-//! use tower_ws_transport::{Handshake, LiftLayer, Limits, UpgradeLayer, tcp_connector};
+//! use tower_ws_transport::{Handshake, LiftLayer, Limits, UpgradeLayer};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!
@@ -83,8 +85,7 @@
 //! - It does not redial, queue, or probe: layers of their own do.
 //! - It follows no redirect, and keeps no cookies.
 //! - By default it offers no extension, and there is no compression: see the feature `sockudo`.
-//! - It does not guard a connector of your own: [`guard`] is built into those of this crate, and can be put around others.
-//!   One that does no TLS gets `https` for `wss` as well, and must refuse it.
+//! - Names, addresses, TLS and proxies are its connector's business.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
 //! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
 //!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
@@ -92,19 +93,12 @@
 //!
 //! # Features
 //!
-//! - `tls` (default): [`connector()`] and what [`Connect`] makes for `wss`, with rustls and ring, and the configuration for it
-//!   ([`tls`]): roots, client certificates, pins.
-//! - `platform-roots`: the operating system's authorities.
 //! - `process`: child processes, spoken to over their stdio.
 //! - `sockudo`: a second framing, which can compress.
 
-mod classify;
 mod codec;
-mod connect;
-mod connector;
 mod frames;
 mod framing;
-pub mod guard;
 mod handshake;
 mod io;
 mod lift;
@@ -113,16 +107,12 @@ pub mod lines;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
-pub mod proxy;
 mod scan;
 mod scanned;
 #[cfg(feature = "sockudo")]
 pub mod sockudo;
-#[cfg(feature = "tls")]
-pub mod tls;
 mod transport;
 mod upgrade;
-mod url;
 mod websocket;
 mod wire;
 
@@ -132,8 +122,6 @@ pub use tokio_tungstenite::tungstenite::{Error, Message};
 
 pub use self::{
     codec::JsonText,
-    connect::Connect,
-    connector::{Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
     frames::Frames,
     framing::{Framing, Tungstenite, Upgraded},
     handshake::Handshake,
@@ -144,14 +132,8 @@ pub use self::{
     scanned::Scanned,
     transport::{Transport, TransportLayer, WebSocketConnection},
     upgrade::{Refusal, Subprotocols, Upgrade, UpgradeError, UpgradeFuture, UpgradeLayer},
-    url::{Redacted, UrlError, WsUrl},
     websocket::WebSocket,
     wire::WebSocketWire,
-};
-#[cfg(feature = "tls")]
-pub use self::{
-    connect::{Connector, ProxiedConnector},
-    connector::connector,
 };
 
 /// Headers as they may be shown: by name only.

@@ -113,8 +113,7 @@ fn auto_traits() {
     service::<TransportLayer>();
     service::<Upgrade<hyper_util::client::legacy::connect::HttpConnector>>();
     service::<Lifted<()>>();
-    #[cfg(feature = "tls")]
-    service::<Transport<tower_ws_transport::Connector>>();
+    service::<Transport<tower_ws_connector::TcpConnector>>();
     service::<tower_ws_transport::lines::Lines<()>>();
     connection::<UpgradeFuture<DuplexStream>>();
     connection::<WebSocketConnection<TokioIo<DuplexStream>>>();

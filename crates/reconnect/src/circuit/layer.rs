@@ -16,7 +16,8 @@ use crate::{Circuit, Handle};
 /// use http::Request;
 /// use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 /// use tower_ws_reconnect::{CircuitLayer, ReconnectLayer};
-/// use tower_ws_transport::{TransportLayer, tcp_connector};
+/// use tower_ws_connector::tcp_connector;
+/// use tower_ws_transport::TransportLayer;
 ///
 /// let (reconnect, handle) = ReconnectLayer::pair();
 /// let connect = ServiceBuilder::new()

@@ -14,11 +14,12 @@ use futures_util::{SinkExt, StreamExt};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws_ack::{AckLayer, Bare, JsonRpc, Sequence, Strategy};
 use tower_ws_client::{ClientLayer, Incoming, Request};
+use tower_ws_connector::tcp_connector;
 use tower_ws_core::{DropReason, Event, Failure, Outgoing, Replay, boxed, jsonrpc::Ids};
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{Decision, History, ReconnectLayer};
 use tower_ws_spool::{Handle, Spool};
-use tower_ws_transport::{Frames, JsonText, Message, TransportLayer, tcp_connector};
+use tower_ws_transport::{Frames, JsonText, Message, TransportLayer};
 
 /// How many messages the last child sends, and how long it may take to see everything settled.
 const LAST: u32 = 40;

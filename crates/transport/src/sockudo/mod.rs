@@ -11,8 +11,9 @@
 //! use futures_util::{SinkExt, StreamExt};
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
+//! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
-//! use tower_ws_transport::{Message, TransportLayer, sockudo::Sockudo, tcp_connector};
+//! use tower_ws_transport::{Message, TransportLayer, sockudo::Sockudo};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!
@@ -32,8 +33,9 @@
 //! use futures_util::StreamExt;
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
+//! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
-//! use tower_ws_transport::{Handshake, TransportLayer, sockudo::{Deflate, Sockudo}, tcp_connector};
+//! use tower_ws_transport::{Handshake, TransportLayer, sockudo::{Deflate, Sockudo}};
 //! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
 //! # let url = server.url();
 //!

@@ -3,9 +3,10 @@ use std::{sync::Arc, time::Duration};
 use http::{Response, StatusCode};
 use hyper::rt;
 use tokio::time::{Instant, timeout_at};
+use tower_ws_connector::http1::Http1;
 use tower_ws_core::{BoxError, Failure, FailureKind, Progress};
 
-use super::{Refusal, Settings, UpgradeError, answer::Expected, error, http1::Http1, request::Prepared};
+use super::{Refusal, Settings, UpgradeError, answer::Expected, error, request::Prepared};
 use crate::{Framing, framing::upgraded};
 
 /// One dial: connect, ask, check the answer, take the byte stream back.

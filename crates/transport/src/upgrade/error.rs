@@ -1,13 +1,9 @@
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
-use tower_ws_core::{BoxError, Failure, FailureKind, RetryAfter};
-
-use crate::classify;
+use http::{HeaderMap, StatusCode};
+use tower_ws_connector::{classify, http1::retry_after};
+use tower_ws_core::{BoxError, Failure, FailureKind};
 
 /// Why a dial did not end with a WebSocket.
 ///
@@ -73,7 +69,7 @@ impl UpgradeError {
     }
 
     pub(super) fn connect(error: BoxError, target: &str) -> Self {
-        Self::Connect(classify::connect(error, target))
+        Self::Connect(classify(error, target))
     }
 }
 
@@ -88,7 +84,7 @@ pub(super) fn exchange(error: hyper::Error, target: &str) -> UpgradeError {
         let message = "the server's answer is not http (is the port right?), or its head is over 16 KiB or 100 headers";
         (FailureKind::Handshake, message)
     } else {
-        return UpgradeError::Broken(classify::connect(error.into(), target));
+        return UpgradeError::Broken(classify(error.into(), target));
     };
     UpgradeError::Broken(Failure::new(kind, message).with_source(error))
 }
@@ -143,35 +139,16 @@ impl fmt::Debug for Refusal {
     }
 }
 
-/// Seconds or a date: [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(RetryAfter::Delay(Duration::from_secs(seconds)));
-    }
-    let date: SystemTime = httpdate::parse_http_date(value).ok()?;
-    Some(RetryAfter::Date(date))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     fn refused(retry_after: &str) -> Refusal {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, headers, Bytes::from_static(b"body"))
-    }
-
-    #[test]
-    fn retry_after_in_both_forms() {
-        let of = |value| refused(value).failure.retry_after();
-        assert_eq!(of("7"), Some(RetryAfter::Delay(Duration::from_secs(7))));
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::Date(date)));
-        for junk in ["-1", "soon", "1.5", "99999999999999999999999"] {
-            assert_eq!(of(junk), None, "{junk}");
-        }
     }
 
     #[test]

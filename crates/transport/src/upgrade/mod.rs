@@ -2,8 +2,7 @@
 
 mod answer;
 mod dial;
-pub(crate) mod error;
-pub(crate) mod http1;
+mod error;
 mod request;
 
 use std::{

@@ -9,9 +9,8 @@ use http::{
 };
 use http_body_util::Empty;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tower_ws_connector::WsUrl;
 use tower_ws_core::{Disposition, Failure, FailureKind};
-
-use crate::WsUrl;
 
 /// A handshake that is ready to be sent.
 #[derive(Debug)]

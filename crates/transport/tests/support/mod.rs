@@ -24,10 +24,10 @@ use http::Request;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tower::{Layer, ServiceExt};
+use tower_ws_connector::TcpConnector;
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
 use tower_ws_transport::{
-    Framing, Message, TcpConnector, TransportLayer, Tungstenite, Upgrade, UpgradeError, UpgradeLayer,
-    WebSocketConnection,
+    Framing, Message, TransportLayer, Tungstenite, Upgrade, UpgradeError, UpgradeLayer, WebSocketConnection,
 };
 
 pub type Conn<F = Tungstenite> = WebSocketConnection<TokioIo<TcpStream>, F>;
@@ -89,7 +89,7 @@ pub fn get(url: &str) -> Request<()> {
 }
 
 pub fn tcp() -> TcpConnector {
-    tower_ws_transport::tcp_connector()
+    tower_ws_connector::tcp_connector()
 }
 
 pub async fn dial<F: AnyFraming>(layer: TransportLayer<F>, url: &str) -> Result<Conn<F>, UpgradeError> {

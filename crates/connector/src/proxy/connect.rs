@@ -11,7 +11,7 @@ use http_body_util::Empty;
 use hyper::rt;
 
 use super::{ProxyError, Target};
-use crate::upgrade::{error::retry_after, http1::Http1};
+use crate::http1::{Http1, retry_after};
 
 /// Asks the proxy at the other end of `io` for a tunnel.
 ///

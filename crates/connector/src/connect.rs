@@ -30,7 +30,7 @@ pub type ProxiedConnector = HttpsConnector<Routed>;
 /// ```
 /// # #[cfg(feature = "tls")]
 /// # fn connector() -> Result<(), tower_ws_core::BoxError> {
-/// use tower_ws_transport::{Connect, guard::Profile, proxy::Proxies, tls::{Tls, Version}};
+/// use tower_ws_connector::{Connect, guard::Profile, proxy::Proxies, tls::{Tls, Version}};
 ///
 /// // A server of our own, behind the proxy that the environment names.
 /// let connector = Connect::new()

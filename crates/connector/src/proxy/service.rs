@@ -54,7 +54,7 @@ pub struct Proxied<C, R = Resolver> {
 // === impl ProxyLayer ===
 
 impl ProxyLayer {
-    /// The default of [`timeout`](Self::timeout): 8 s, which is less than the [10 s](crate::UpgradeLayer::TIMEOUT) for a whole
+    /// The default of [`timeout`](Self::timeout): 8 s, which is less than the 10 s that the transport allows for a whole
     /// dial, so that a proxy that hangs is told from a server that does.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 

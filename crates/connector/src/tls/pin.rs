@@ -13,11 +13,11 @@ use super::{Material, PinError, TlsError, pem};
 /// pin when its certificate is renewed.
 ///
 /// ```
-/// use tower_ws_transport::tls::Pin;
+/// use tower_ws_connector::tls::Pin;
 ///
 /// let pin: Pin = "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".parse()?;
 /// assert_eq!(pin, Pin::from_sha256(std::array::from_fn(|n| n as u8)));
-/// # Ok::<(), tower_ws_transport::tls::PinError>(())
+/// # Ok::<(), tower_ws_connector::tls::PinError>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Pin([u8; SHA256_OUTPUT_LEN]);

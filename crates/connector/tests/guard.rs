@@ -20,12 +20,13 @@ use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use support::{bounded, get, shown};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::{Layer, Service, ServiceExt};
-use tower_ws_core::{BoxError, Disposition, Failure, FailureKind};
-use tower_ws_transport::{
-    Connect, TransportLayer, WsUrl,
+use tower_ws_connector::{
+    Connect, WsUrl,
     guard::{Checked, Guard, GuardLayer, Profile},
     tcp_connector, unguarded_tcp_connector,
 };
+use tower_ws_core::{BoxError, Disposition, Failure, FailureKind};
+use tower_ws_transport::TransportLayer;
 
 const SECRET: &str = "/secret?secret";
 
@@ -464,8 +465,8 @@ async fn through_a_proxy_the_url_is_judged() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn the_connector_with_tls_is_guarded_too() {
+    use tower_ws_connector::connector;
     use tower_ws_test::{Authority, Script, Server};
-    use tower_ws_transport::connector;
 
     let authority = Authority::new().unwrap();
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())

@@ -58,7 +58,7 @@ pub enum ProxyError {
 impl ProxyError {
     /// For what the connector below said about the proxy's own address.
     pub(super) fn unreachable(error: BoxError, proxy: &str) -> Self {
-        Self::Unreachable(classify::connect(error, proxy))
+        Self::Unreachable(classify(error, proxy))
     }
 
     /// The classification, with the error as its source.

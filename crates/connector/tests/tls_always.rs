@@ -35,7 +35,7 @@ fn checks_cannot_be_turned_off() {
         });
     }
     assert!(files > 50, "the sources were found: {files}");
-    assert_eq!(doors, [("transport/src/tls/config.rs".into(), 1)]);
+    assert_eq!(doors, [("connector/src/tls/config.rs".into(), 1)]);
 }
 
 fn each_file(folder: &Path, visit: &mut dyn FnMut(&Path, &str)) {

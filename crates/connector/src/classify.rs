@@ -1,12 +1,14 @@
-use std::{error::Error, io};
+use std::io;
 
 use tower_ws_core::{BoxError, Failure, FailureKind};
+
+use crate::chain::{chain, seek};
 
 /// Classifies what went wrong on the way to `target`.
 ///
 /// Layers below may have classified it already (the resolver, a guard, a proxy); TLS hides two errors deep in
 /// [`io::Error`]s, which do not show what they hold as their source.
-pub(crate) fn connect(error: BoxError, target: &str) -> Failure {
+pub fn classify(error: BoxError, target: &str) -> Failure {
     if let Some(failure) = seek::<Failure>(&*error) {
         return failure.clone();
     }
@@ -35,20 +37,6 @@ pub(crate) fn connect(error: BoxError, target: &str) -> Failure {
     Failure::new(kind, format!("{target} {what}")).with_source(error)
 }
 
-/// An error and what caused it, also what an [`io::Error`] holds.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(held) => Some(held),
-            None => error.source(),
-        }
-    })
-}
-
-pub(crate) fn seek<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    chain(error).find_map(|error| error.downcast_ref())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,7 +45,7 @@ mod tests {
     fn a_classification_is_found_inside_io_errors() {
         let failure = Failure::new(FailureKind::Policy, "forbidden");
         let error = io::Error::other(io::Error::other(failure));
-        assert_eq!(connect(error.into(), "ws://a:80").kind(), FailureKind::Policy);
+        assert_eq!(classify(error.into(), "ws://a:80").kind(), FailureKind::Policy);
     }
 
     #[test]
@@ -72,10 +60,10 @@ mod tests {
             (io::ErrorKind::TimedOut, FailureKind::Timeout, "in time"),
         ] {
             let error = io::Error::other(io::Error::from(kind));
-            let failure = connect(error.into(), "ws://a:80");
+            let failure = classify(error.into(), "ws://a:80");
             assert_eq!(failure.kind(), expected);
             assert!(failure.to_string().contains(says), "{failure}");
         }
-        assert_eq!(connect("who knows".into(), "ws://a:80").kind(), FailureKind::Local);
+        assert_eq!(classify("who knows".into(), "ws://a:80").kind(), FailureKind::Local);
     }
 }

@@ -11,12 +11,13 @@ use daemon::{Daemon, PASSWORD, missing};
 use futures_util::{SinkExt, StreamExt};
 use support::{bounded, get, nobody, shown};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
-use tower_ws_test::{Authority, Script, Server};
-use tower_ws_transport::{
-    Connect, Message, TransportLayer, UpgradeError, connector,
+use tower_ws_connector::{
+    Connect, connector,
     proxy::{Proxies, ProxyError, ProxyLayer, Reply},
 };
+use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
+use tower_ws_test::{Authority, Script, Server};
+use tower_ws_transport::{Message, TransportLayer, UpgradeError};
 
 const RIGHT: Option<(&str, &str)> = Some(("user", PASSWORD));
 const WRONG: Option<(&str, &str)> = Some(("user", "wr0ng"));

@@ -47,7 +47,7 @@ pub fn tcp_connector() -> TcpConnector {
 ///
 /// ```
 /// use hyper_util::client::legacy::connect::dns::GaiResolver;
-/// use tower_ws_transport::{guard::{Guard, Profile}, unguarded_tcp_connector};
+/// use tower_ws_connector::{guard::{Guard, Profile}, unguarded_tcp_connector};
 ///
 /// let connector = Guard::new(Profile::operator(), GaiResolver::new(), |resolver| {
 ///     let mut tcp = unguarded_tcp_connector(resolver);

@@ -3,7 +3,7 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use super::{ProxySettingError, settings::Problem};
+use super::{ProxySettingError, problem::Problem};
 
 /// The most that user name and password may take each in SOCKS5, and more than HTTP proxies are seen to want.
 const CREDENTIAL: usize = 255;

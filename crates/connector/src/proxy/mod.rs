@@ -23,7 +23,8 @@
 //! ```
 //! # #[cfg(feature = "tls")] {
 //! use tower::Layer;
-//! use tower_ws_transport::{Connect, TransportLayer, proxy::Proxies};
+//! use tower_ws_connector::{Connect, proxy::Proxies};
+//! use tower_ws_transport::TransportLayer;
 //!
 //! # fn transport() -> Result<(), tower_ws_core::BoxError> {
 //! let transport = TransportLayer::new().layer(Connect::new().through(Proxies::from_env()?));
@@ -41,7 +42,8 @@
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
 //! use tower_ws_core::{Failure, FailureKind, find};
-//! use tower_ws_transport::{Connect, TransportLayer, guard::Profile, proxy::{Proxies, ProxyError, ProxyLayer}};
+//! use tower_ws_connector::{Connect, guard::Profile, proxy::{Proxies, ProxyError, ProxyLayer}};
+//! use tower_ws_transport::TransportLayer;
 //! # let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
 //! # let url = format!("socks5h://user:p%40ss@{closed}");
 //!
@@ -106,6 +108,7 @@
 mod bypass;
 mod connect;
 mod error;
+mod problem;
 mod resolve;
 #[cfg(feature = "tls")]
 mod routed;
@@ -120,8 +123,9 @@ pub use self::routed::{Routed, Routing};
 use self::{bypass::Bypass, server::Server, target::Target};
 pub use self::{
     error::ProxyError,
+    problem::ProxySettingError,
     resolve::Resolve,
     service::{Proxied, ProxyLayer, Proxying},
-    settings::{Proxies, ProxySettingError},
+    settings::Proxies,
     socks::Reply,
 };

@@ -9,7 +9,7 @@
 //! The defaults, Mozilla's authorities, TLS 1.2 and 1.3:
 //!
 //! ```
-//! use tower_ws_transport::{Connect, tls::Tls};
+//! use tower_ws_connector::{Connect, tls::Tls};
 //!
 //! let connector = Connect::new().tls(Tls::new()).connector();
 //! ```
@@ -22,7 +22,8 @@
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
 //! use tower_ws_core::Event;
-//! use tower_ws_transport::{Connect, TransportLayer, tls::{Pin, Pins, Tls, Version}};
+//! use tower_ws_connector::{Connect, tls::{Pin, Pins, Tls, Version}};
+//! use tower_ws_transport::TransportLayer;
 //! # let authority = tower_ws_test::Authority::new()?;
 //! # let server = tower_ws_test::Server::start_tls(tower_ws_test::Script::Echo, authority.mutual()?).await?;
 //! # let url = server.url();

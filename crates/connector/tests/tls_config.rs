@@ -23,12 +23,13 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
-use tower_ws_test::{Authority, Script, Server};
-use tower_ws_transport::{
-    Connect, Connector, Message, TransportLayer, UpgradeError,
+use tower_ws_connector::{
+    Connect, Connector,
     tls::{Material, Pin, PinMismatch, Pins, Tls, TlsError, Version},
 };
+use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
+use tower_ws_test::{Authority, Script, Server};
+use tower_ws_transport::{Message, TransportLayer, UpgradeError};
 
 /// Dials and has one message echoed.
 async fn echo(connector: Connector, url: &str) -> Result<(), UpgradeError> {

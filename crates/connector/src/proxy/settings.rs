@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::{Bypass, Server, Target, server::Scheme};
+use super::{Bypass, ProxySettingError, Server, Target, problem::Problem, server::Scheme};
 
 /// Which proxy is used for which target.
 ///
@@ -17,37 +17,6 @@ struct Rules {
     wss: Option<Arc<Server>>,
     ws: Option<Arc<Server>>,
     bypass: Bypass,
-}
-
-/// A setting that says no proxy. It holds nothing of the setting's text, which may hold a password.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the proxy{} is not usable: {problem}", .variable.map(|name| format!(" in {name}")).unwrap_or_default())]
-pub struct ProxySettingError {
-    problem: Problem,
-    variable: Option<&'static str>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Problem {
-    #[error("it is no url like `http://user:password@host:3128`")]
-    NoUrl,
-    #[error("its scheme must be one of http, https, socks5 and socks5h")]
-    Scheme,
-    #[error("its scheme is of the other kind of proxy")]
-    Kind,
-    #[error("an `@` in a user name or password is written as `%40`")]
-    Escape,
-    #[error("user name and password may have 255 bytes each, and the name at least one")]
-    Credentials,
-}
-
-impl From<Problem> for ProxySettingError {
-    fn from(problem: Problem) -> Self {
-        Self {
-            problem,
-            variable: None,
-        }
-    }
 }
 
 impl Proxies {
@@ -128,10 +97,7 @@ impl Proxies {
             };
             match Server::parse(url.trim()) {
                 Ok(server) => Ok(Some(Arc::new(server))),
-                Err(error) => Err(ProxySettingError {
-                    variable: Some(name),
-                    ..error
-                }),
+                Err(error) => Err(error.in_variable(name)),
             }
         };
         let wss = match server(["https_proxy", "HTTPS_PROXY"])? {

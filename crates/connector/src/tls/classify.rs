@@ -9,7 +9,7 @@ use rustls::{
 use tower_ws_core::{BoxError, Disposition, Excerpt, Failure, FailureKind};
 
 use super::{PinMismatch, error::SelfSigned, verify::is_webpki};
-use crate::classify::seek;
+use crate::chain::seek;
 
 /// How many of the names in a certificate an error shows: enough to recognise the server that answered.
 const NAMES: usize = 3;
@@ -187,11 +187,11 @@ mod tests {
     use tower_ws_core::find;
 
     use super::*;
-    use crate::{classify::connect, tls::Pin};
+    use crate::tls::Pin;
 
     fn failure(tls: Tls) -> Failure {
         let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
-        connect(error.into(), "wss://a:443")
+        crate::classify(error.into(), "wss://a:443")
     }
 
     fn at(days: u64) -> UnixTime {

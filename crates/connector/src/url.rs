@@ -12,7 +12,7 @@ mod host;
 /// 3](https://www.rfc-editor.org/rfc/rfc6455#section-3).
 ///
 /// ```
-/// use tower_ws_transport::{UrlError, WsUrl};
+/// use tower_ws_connector::{UrlError, WsUrl};
 ///
 /// let url: WsUrl = "wss://Example.com/chat?token=secret".parse()?;
 /// assert_eq!((url.host(), url.port(), url.is_secure()), ("Example.com", 443, true));
@@ -161,7 +161,7 @@ impl WsUrl {
 
     /// Host and port, without the default one: [RFC 6455, section
     /// 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1), of the header `host`.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         if self.port == default_port(self.secure) {
             self.host().to_owned()
         } else {
@@ -169,8 +169,12 @@ impl WsUrl {
         }
     }
 
-    /// The same with the scheme that connectors know: `http` or `https`.
-    pub(crate) fn dial(&self) -> Result<Uri, UrlError> {
+    /// What a connector is called with: the same with the scheme that it knows, `http` or `https`.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::Invalid`], if the parts of a valid URL are none any more; no such URL is known.
+    pub fn dial(&self) -> Result<Uri, UrlError> {
         let mut parts = self.uri.clone().into_parts();
         let scheme = if self.secure { "https" } else { "http" };
         parts.scheme = Some(scheme.parse().map_err(|_| UrlError::Invalid)?);

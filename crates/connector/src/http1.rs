@@ -1,11 +1,16 @@
+//! HTTP/1.1 up to the moment where the byte stream becomes something else: for a proxy's tunnel, for the upgrade to
+//! WebSocket, and for a handshake of your own.
+
 use std::{
+    fmt,
     future::poll_fn,
     pin::pin,
     task::{Context, Poll},
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::Incoming,
@@ -13,6 +18,7 @@ use hyper::{
     rt,
 };
 use tokio::time::{Instant, timeout_at};
+use tower_ws_core::RetryAfter;
 
 /// The most that an answer's head may take: 16 KiB, twice what common servers allow for a request's.
 const HEAD: usize = 16 << 10;
@@ -24,7 +30,7 @@ const BODY: usize = 4 << 10;
 ///
 /// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so that dropping the dial
 /// ends it all.
-pub(crate) struct Http1<IO>
+pub struct Http1<IO>
 where
     IO: rt::Read + rt::Write,
 {
@@ -37,7 +43,7 @@ where
     IO: rt::Read + rt::Write + Unpin,
 {
     /// Begins the exchange; the future waits for the answer's head and has to be [driven](Self::drive).
-    pub(crate) async fn send(
+    pub async fn send(
         io: IO,
         request: Request<Empty<Bytes>>,
     ) -> hyper::Result<(Self, impl Future<Output = hyper::Result<Response<Incoming>>>)>
@@ -62,7 +68,7 @@ where
     }
 
     /// Resolves what depends on the connection.
-    pub(crate) async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
+    pub async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         poll_fn(|cx| {
             // What goes wrong here reaches the future through hyper's channels.
@@ -73,7 +79,7 @@ where
     }
 
     /// The first bytes of a body: what comes until the deadline, or until there is enough.
-    pub(crate) async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
+    pub async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
         let mut read = BytesMut::new();
         // A body that breaks off or stalls is shown as far as it came.
         while read.len() < BODY
@@ -87,7 +93,7 @@ where
     }
 
     /// After the upgrade: the byte stream, and what came in behind the answer.
-    pub(crate) async fn into_io(mut self) -> hyper::Result<(IO, Bytes)> {
+    pub async fn into_io(mut self) -> hyper::Result<(IO, Bytes)> {
         poll_fn(|cx| self.poll(cx)).await;
         match self.ended {
             Some(Err(error)) => Err(error),
@@ -107,6 +113,40 @@ where
         match self.ended {
             Some(_) => Poll::Ready(()),
             None => Poll::Pending,
+        }
+    }
+}
+
+impl<IO: rt::Read + rt::Write> fmt::Debug for Http1<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1")
+            .field("ended", &self.ended.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// When to come again, as `retry-after` has it, in seconds or as a date: [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(RetryAfter::Delay(Duration::from_secs(seconds)));
+    }
+    let date: SystemTime = httpdate::parse_http_date(value).ok()?;
+    Some(RetryAfter::Date(date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        let of = |value: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]));
+        assert_eq!(of("7"), Some(RetryAfter::Delay(Duration::from_secs(7))));
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::Date(date)));
+        for junk in ["-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(of(junk), None, "{junk}");
         }
     }
 }

@@ -28,7 +28,8 @@
 //! use http::Request;
 //! use tower::{Layer, ServiceExt};
 //! use tower_ws_core::{Failure, FailureKind};
-//! use tower_ws_transport::{TransportLayer, tcp_connector};
+//! use tower_ws_connector::tcp_connector;
+//! use tower_ws_transport::TransportLayer;
 //!
 //! for url in ["ws://169.254.169.254/latest", "ws://[::ffff:a9fe:a9fe]/latest", "ws://0xa9fea9fe/latest"] {
 //!     let transport = TransportLayer::new().layer(tcp_connector());
@@ -42,7 +43,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "tls")] {
-//! use tower_ws_transport::{Connect, guard::Profile};
+//! use tower_ws_connector::{Connect, guard::Profile};
 //!
 //! let profile = Profile::untrusted().allow_host("tools.corp.example").allow_port(8443);
 //! let connector = Connect::new().guard(profile).connector();

@@ -12,9 +12,10 @@ use support::{bounded, get, shown};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_rustls::TlsAcceptor;
 use tower::{Layer, ServiceExt};
+use tower_ws_connector::{Connect, connector};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind};
 use tower_ws_test::{Authority, Cut, Script, Server};
-use tower_ws_transport::{Connect, Message, TransportLayer, connector};
+use tower_ws_transport::{Message, TransportLayer};
 
 #[tokio::test]
 async fn a_good_certificate_by_address_and_by_name() {

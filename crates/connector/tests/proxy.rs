@@ -12,19 +12,20 @@ use std::{
 use futures_util::StreamExt;
 use http::Uri;
 use hyper_util::{client::legacy::connect::dns::Name, rt::TokioIo};
-use support::{bounded, get, nobody, shown, tcp};
+use support::{bounded, get, nobody, shown};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_ws_connector::{
+    proxy::{Proxies, ProxyError, ProxyLayer, Reply},
+    tcp_connector,
+};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, RetryAfter, find};
 use tower_ws_test::{Script, Server};
-use tower_ws_transport::{
-    TransportLayer,
-    proxy::{Proxies, ProxyError, ProxyLayer, Reply},
-};
+use tower_ws_transport::TransportLayer;
 
 const TARGET: &str = "ws://server.example/?secret";
 
@@ -46,7 +47,9 @@ where
 
 /// The failure of a dial through a proxy; without a secret, with the proxy's name.
 async fn fails(layer: ProxyLayer, proxy: SocketAddr) -> Failure {
-    let dial = TransportLayer::new().layer(layer.layer(tcp())).oneshot(get(TARGET));
+    let dial = TransportLayer::new()
+        .layer(layer.layer(tcp_connector()))
+        .oneshot(get(TARGET));
     let error = bounded(dial).await.unwrap_err();
     let text = shown(&error);
     assert!(!text.contains("secret"), "{text}");
@@ -172,7 +175,7 @@ async fn a_proxy_that_hangs_is_named() {
         // A name that nobody has to look up for `socks5`.
         let layer = through(&format!("{scheme}://{addr}")).timeout(Duration::from_millis(200));
         let dial = TransportLayer::new()
-            .layer(layer.layer(tcp()))
+            .layer(layer.layer(tcp_connector()))
             .oneshot(get("ws://192.0.2.1/"));
         let failure = Failure::of(bounded(dial).await.unwrap_err());
         assert_eq!(failure.kind(), FailureKind::Timeout, "{failure:?}");
@@ -232,8 +235,8 @@ where
 #[tokio::test]
 async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     use tokio_rustls::TlsAcceptor;
+    use tower_ws_connector::Connect;
     use tower_ws_test::Authority;
-    use tower_ws_transport::Connect;
 
     // The authorities do not know each other's certificates: each is used in its place only.
     let (of_proxy, of_server) = (Authority::new().unwrap(), Authority::new().unwrap());
@@ -294,7 +297,7 @@ async fn above_it_is_the_server_and_below_it_the_proxy() {
     let noted = below.clone();
     let connector = layer.layer(service_fn(move |uri: Uri| {
         noted.lock().unwrap().push(uri.to_string());
-        tcp().oneshot(uri)
+        tcp_connector().oneshot(uri)
     }));
     let mut transport = TransportLayer::new().layer(connector);
     for url in [TARGET.to_owned(), server.url()] {
@@ -330,7 +333,9 @@ async fn socks5_looks_names_up_here_and_socks5h_there() {
             let found: [SocketAddr; 2] = ["[2001:db8::1]:0".parse().unwrap(), "192.0.2.7:0".parse().unwrap()];
             Ok::<_, BoxError>(found.into_iter())
         });
-        let connector = through(&format!("{scheme}://{addr}")).resolver(resolver).layer(tcp());
+        let connector = through(&format!("{scheme}://{addr}"))
+            .resolver(resolver)
+            .layer(tcp_connector());
         let failure = Failure::of(
             bounded(connector.oneshot(Uri::from_static("http://server.example/")))
                 .await
@@ -351,7 +356,9 @@ async fn a_guard_in_the_resolver_or_below_has_its_say() {
     let forbidden = || Failure::new(FailureKind::Policy, "this address is forbidden");
     let (addr, _task) = accept(async move |mut tcp| tcp.read(&mut [0; 1]).await.unwrap_or(0)).await;
     let resolver = service_fn(move |_: Name| async move { Err::<std::vec::IntoIter<SocketAddr>, _>(forbidden()) });
-    let connector = through(&format!("socks5://{addr}")).resolver(resolver).layer(tcp());
+    let connector = through(&format!("socks5://{addr}"))
+        .resolver(resolver)
+        .layer(tcp_connector());
     let below = service_fn(move |_: Uri| async move { Err::<TokioIo<TcpStream>, _>(forbidden()) });
     let uri = Uri::from_static("http://server.example/");
     for failure in [
@@ -422,11 +429,11 @@ fn the_environment_is_read() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn through_a_proxy_everything_is_guarded() {
-    use tower_ws_test::Authority;
-    use tower_ws_transport::{
+    use tower_ws_connector::{
         Connect,
         guard::{Profile, Refused},
     };
+    use tower_ws_test::Authority;
 
     let authority = Authority::new().unwrap();
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())
