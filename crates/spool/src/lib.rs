@@ -165,14 +165,14 @@
 //!
 //! All that waits while the disk works goes with the next write, so the cost for each message falls with the traffic. What
 //! a message takes, as a multiple of what it takes with the queue in memory, by how many go with one flush (medians of
-//! seven turns each in one run of `examples/cost.rs`, unoptimised, on a busy machine; the ratios are the disk's more than
-//! ours, so run it on your own):
+//! seven turns each in one run of `examples/cost.rs`, optimised; the ratios are the disk's more than ours, so run it on your
+//! own):
 //!
 //! | messages for each flush | [`Survives::Crash`] | [`Survives::PowerLoss`] |
 //! |---|---|---|
-//! | 1 | 12 | 175 |
-//! | 8 | 3 | 32 |
-//! | 64 | 3 | 4 |
+//! | 1 | 30 | 170 |
+//! | 8 | 6 | 34 |
+//! | 64 | 5 | 8 |
 //!
 //! # What it does not do
 //!
