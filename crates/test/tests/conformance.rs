@@ -174,6 +174,20 @@ async fn a_socket_in_memory() {
     }
 }
 
+/// A sink that is never full breaks no law: what needs a full one is not claimed, or shown by other means.
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_takes_everything() {
+    let report = conformance::transport(InMemory(1 << 17)).await;
+    let not_held: Vec<_> = report
+        .outcomes()
+        .iter()
+        .filter(|(_, outcome)| *outcome != Outcome::Held)
+        .map(|(law, _)| *law)
+        .collect();
+    assert!(not_held.contains(&"a_cancelled_ticket_is_never_written"), "{report}");
+    assert!(not_held.contains(&"control_needs_no_readiness"), "{report}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_websocket_over_a_pipe() {
     for buffer in [64, 1024] {

@@ -34,6 +34,9 @@ const MOST: u64 = 1 << 16;
 /// A connection that two tasks may use. Each poll is short, so a plain lock will do.
 pub(crate) struct Half<C>(Arc<Mutex<Pin<Box<C>>>>);
 
+/// Messages that a sink took, by their numbers.
+pub(crate) type Jam = Vec<(u64, Ticket)>;
+
 pub(crate) struct Link<'a, H: Harness> {
     suite: &'a Suite<H, H::Message>,
     pub(crate) sink: Half<H::Connection>,
@@ -189,11 +192,12 @@ impl<'a, H: Harness> Link<'a, H> {
         (Outgoing::new(self.suite.message(n)).ticket(ticket.clone()), ticket)
     }
 
-    /// Writes until the sink is not ready. `None` if that cannot be had; then the reason is in the string.
-    pub(crate) async fn jam(&mut self) -> Result<Vec<(u64, Ticket)>, &'static str> {
+    /// Writes until the sink is not ready, and gives what it took. If that cannot be had, says why, and gives what it took
+    /// all the same: it may arrive.
+    pub(crate) async fn jam(&mut self) -> Result<Jam, (&'static str, Jam)> {
         self.suite.at("filling the connection while the peer does not read");
         if self.peer.stall().await.is_err() {
-            return Err("the peer cannot stop reading");
+            return Err(("the peer cannot stop reading", Vec::new()));
         }
         let mut sent = Vec::new();
         for n in 0..MOST {
@@ -209,7 +213,7 @@ impl<'a, H: Harness> Link<'a, H> {
             sent.push((n, ticket));
             let _ = self.push().await;
         }
-        Err("the sink stays ready however much is written")
+        Err(("the sink stays ready however much is written", sent))
     }
 
     /// The peer's next message. With a layer that redials, from whichever connection there is.

@@ -65,7 +65,14 @@ impl<H: Harness> Suite<H, H::Message> {
 
             let mut outcome = Outcome::Held;
             match link.jam().await {
-                Err(why) => outcome = Outcome::Adapted(why),
+                Err((why, taken)) => {
+                    outcome = Outcome::Adapted(why);
+                    ledger.extend(
+                        taken
+                            .into_iter()
+                            .map(|(n, ticket)| (n, Accepted { ticket, in_time: false })),
+                    );
+                }
                 Ok(jam) => {
                     for (n, ticket) in jam {
                         let in_time = ticket.cancel() == Phase::Waiting;
@@ -192,17 +199,16 @@ impl<H: Harness> Suite<H, H::Message> {
 
     fn audit(&self, ledger: &Ledger, link: &Link<'_, H>) {
         let again = self.traits.redials && self.traits.holds;
-        let count = |n: u64| link.arrived.iter().filter(|a| **a == n).count();
+        let (arrivals, deliveries) = (counts(&link.arrived), counts(&link.delivered));
+        let mut drops: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for (n, reason) in &link.dropped {
+            drops.entry(*n).or_default().push(reason);
+        }
         for (&n, accepted) in ledger {
-            let arrived = count(n);
+            let arrived = arrivals.get(&n).copied().unwrap_or(0);
             let seen = accepted.ticket.may_have_been_seen();
-            let dropped: Vec<_> = link
-                .dropped
-                .iter()
-                .filter(|(d, _)| *d == n)
-                .map(|(_, reason)| reason)
-                .collect();
-            let ends = dropped.len() + link.delivered.iter().filter(|d| **d == n).count();
+            let dropped = drops.remove(&n).unwrap_or_default();
+            let ends = dropped.len() + deliveries.get(&n).copied().unwrap_or(0);
             if ends > 1 {
                 broken(
                     format!("message {n} ends once"),
@@ -227,7 +233,7 @@ impl<H: Harness> Suite<H, H::Message> {
                     "it is lost",
                 );
             }
-            if let [reason] = *dropped
+            if let [reason] = dropped[..]
                 && arrived > 0
                 && *reason != DropReason::Interrupted
             {
@@ -247,6 +253,15 @@ impl<H: Harness> Suite<H, H::Message> {
             broken("only what the sink accepted arrives", format!("message {n} as well"));
         }
     }
+}
+
+/// How often each number is there.
+fn counts(numbers: &[u64]) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    for n in numbers {
+        *counts.entry(*n).or_default() += 1;
+    }
+    counts
 }
 
 /// Nobody has ended the connection, so nothing that a caller may do should have.

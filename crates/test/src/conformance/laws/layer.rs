@@ -75,7 +75,7 @@ where
             self.flush_once(&mut link, "with something to send").await;
             match link.jam().await {
                 Ok(_) => self.flush_once(&mut link, "when nothing can move").await,
-                Err(why) => return Outcome::Adapted(why),
+                Err((why, _)) => return Outcome::Adapted(why),
             }
             Outcome::Held
         })
@@ -95,7 +95,7 @@ where
         self.hold("control_is_passed_on_at_once", async {
             let mut link = self.link().await;
             link.up().await;
-            if let Err(why) = link.jam().await {
+            if let Err((why, _)) = link.jam().await {
                 return Outcome::NotRun(why);
             }
             let n = u64::MAX / 2;

@@ -70,7 +70,7 @@ impl<H: Harness> Suite<H, H::Message> {
                 link.read_on_another_task();
                 let jam = match link.jam().await {
                     Ok(jam) => jam,
-                    Err(why) => return Outcome::NotRun(why),
+                    Err((why, _)) => return Outcome::NotRun(why),
                 };
                 let next = jam.len() as u64;
                 let mut sink = link.sink.clone();
@@ -111,7 +111,7 @@ impl<H: Harness> Suite<H, H::Message> {
             let mut link = self.link().await;
             link.up().await;
             link.read_on_another_task();
-            if let Err(why) = link.jam().await {
+            if let Err((why, _)) = link.jam().await {
                 return Outcome::NotRun(why);
             }
             let controls: Vec<u64> = (0..Lane::CONTROL_ROOM as u64).map(|n| CONTROL + n).collect();
