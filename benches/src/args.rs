@@ -6,7 +6,8 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::BoxError;
-use crate::kinds::{self, Kind};
+use crate::kind::Kind;
+use crate::kinds;
 use crate::meter::Timing;
 
 pub(crate) const USAGE: &str = "\

@@ -6,7 +6,7 @@ use tokio::runtime;
 
 use crate::BoxError;
 use crate::args::Plan;
-use crate::kinds::{Kind, Target};
+use crate::kind::{Kind, Target};
 use crate::meter::{Meter, Sample, Timing};
 use crate::payload::Payloads;
 use crate::peer::Peer;

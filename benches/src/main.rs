@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod cpu;
 mod drive;
+mod kind;
 mod kinds;
 mod meter;
 mod payload;

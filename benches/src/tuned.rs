@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::BoxError;
-use crate::kinds::Target;
+use crate::kind::Target;
 
 /// Opens `path` of the peer. Nagle's algorithm is off, since batching does its work.
 pub(crate) async fn connect(

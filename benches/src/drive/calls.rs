@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use tokio::task::JoinSet;
 
 use crate::BoxError;
-use crate::kinds::Target;
+use crate::kind::Target;
 use crate::meter::Meter;
 
 /// A client of JSON-RPC that many tasks share.

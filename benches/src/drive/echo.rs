@@ -10,7 +10,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 
 use crate::BoxError;
-use crate::kinds::Target;
+use crate::kind::Target;
 use crate::meter::Meter;
 
 /// How one client wraps a payload into its message, and finds the payload in what it yields; `None` is skipped.

@@ -10,9 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::BoxError;
 use crate::drive::calls::{self, Caller};
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "jsonrpsee",

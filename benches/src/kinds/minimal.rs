@@ -21,10 +21,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::drive::calls::{self, Caller};
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
 use crate::{BoxError, tuned};
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "minimal",

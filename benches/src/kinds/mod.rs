@@ -7,14 +7,7 @@ mod tower_ws_rpc;
 mod tt_batch;
 mod tt_send;
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-
-use crate::BoxError;
-use crate::meter::Meter;
-use crate::payload::Payloads;
+use crate::kind::Kind;
 
 /// All kinds, in the order of the report.
 pub(crate) const ALL: &[Kind] = &[
@@ -26,23 +19,3 @@ pub(crate) const ALL: &[Kind] = &[
     minimal::KIND,
     tower_ws_rpc::KIND,
 ];
-
-/// Drives one client until it is dropped. It yields only if something is wrong.
-pub(crate) type Run = Pin<Box<dyn Future<Output = Result<Infallible, BoxError>> + Send>>;
-
-/// A client under test.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
-    /// Connects, keeps the window full, and counts the replies that it has checked.
-    pub(crate) run: fn(Target, Meter) -> Run,
-}
-
-/// What a client is driven against, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    /// How many messages are in flight at a time.
-    pub(crate) window: u64,
-    pub(crate) payloads: Arc<Payloads>,
-}

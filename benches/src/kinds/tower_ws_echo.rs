@@ -4,17 +4,16 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use tower::{ServiceBuilder, ServiceExt};
+use tower_ws::connector::connector;
 use tower_ws::core::{Event, Outgoing};
 use tower_ws::reconnect::ReconnectLayer;
 use tower_ws::transport::sockudo::Sockudo;
-use tower_ws::connector::connector;
 use tower_ws::transport::{Framing, Message, TransportLayer, Tungstenite};
 
 use crate::BoxError;
 use crate::drive::echo::{Codec, batched};
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tower-ws-echo",

@@ -7,9 +7,8 @@ use tower_ws::Client;
 
 use crate::BoxError;
 use crate::drive::calls::{self, Caller};
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tower-ws-rpc",

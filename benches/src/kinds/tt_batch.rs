@@ -8,10 +8,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::drive::echo::{Codec, batched};
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
 use crate::{BoxError, tuned};
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tt-batch",

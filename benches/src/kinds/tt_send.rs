@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::kind::{Kind, Target};
 use crate::meter::Meter;
 use crate::{BoxError, tuned};
-
-use super::{Kind, Target};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tt-send",
