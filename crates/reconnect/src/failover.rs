@@ -19,10 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Clock, Connection, Failure, SystemClock};
 
-use self::{
-    board::{Board, Course, Rules, Trail},
-    targets::Shared,
-};
+use self::board::{Course, Rules, Shared, Trail};
 pub use self::{
     connection::FailoverConnection,
     targets::{Endpoint, EndpointIndex, EndpointState, Targets},

@@ -6,7 +6,6 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::{Clock, Disposition, Failure, FailureKind};
 
-use super::targets::Shared;
 use crate::outage::later;
 
 /// How much of a `Retry-After` is honoured: without a cap an endpoint could take itself out for good.
@@ -21,6 +20,8 @@ pub(super) struct Rules {
 /// What all sessions know of the endpoints. No I/O: time is passed in.
 #[derive(Debug)]
 pub(super) struct Board(Vec<Record>);
+
+pub(super) type Shared = Mutex<Board>;
 
 #[derive(Clone, Debug, Default)]
 struct Record {

@@ -6,9 +6,7 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::Failure;
 
-use super::{Board, board::lock};
-
-pub(super) type Shared = Mutex<Board>;
+use super::board::{Board, Shared, lock};
 
 /// The endpoints of a service, the preferred ones first, and how each fared. See [`FailoverLayer`](super::FailoverLayer).
 ///
