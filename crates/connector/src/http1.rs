@@ -28,8 +28,34 @@ const BODY: usize = 4 << 10;
 
 /// One HTTP/1.1 exchange on a byte stream that is wanted back.
 ///
-/// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so that dropping the dial
-/// ends it all.
+/// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so that dropping this and its
+/// futures ends it all, byte stream included. It has no time limit of its own.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use http::{Request, StatusCode};
+/// use http_body_util::Empty;
+/// use hyper_util::rt::TokioIo;
+/// use tower_ws_connector::http1::Http1;
+///
+/// # let (near, mut far) = tokio::io::duplex(1024);
+/// # let server = async move {
+/// #     far.read_buf(&mut Vec::new()).await?;
+/// #     far.write_all(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\nearly").await?;
+/// #     std::io::Result::Ok(far)
+/// # };
+/// # let client = async move {
+/// let request = Request::get("/").header("upgrade", "echo").header("connection", "upgrade").body(Empty::new())?;
+/// let (mut http, answer) = Http1::send(TokioIo::new(near), request).await?;
+/// let answer = http.drive(answer).await?;
+/// assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+/// let (stream, early) = http.into_io().await?;
+/// # assert_eq!(&early[..], b"early"); drop(stream);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) };
+/// # let (far, client) = tokio::join!(server, client);
+/// # far?; client }
+/// ```
 pub struct Http1<IO>
 where
     IO: rt::Read + rt::Write,
@@ -42,7 +68,11 @@ impl<IO> Http1<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    /// Begins the exchange; the future waits for the answer's head and has to be [driven](Self::drive).
+    /// Begins the exchange; the future waits for the answer's head, and has to be [driven](Self::drive).
+    ///
+    /// # Errors
+    ///
+    /// hyper's. A head of more than 16 KiB or 100 headers is one that cannot be parsed.
     pub async fn send(
         io: IO,
         request: Request<Empty<Bytes>>,
@@ -67,7 +97,7 @@ where
         ))
     }
 
-    /// Resolves what depends on the connection.
+    /// Resolves what depends on the connection. Dropped, it may be called again.
     pub async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         poll_fn(|cx| {
@@ -78,10 +108,10 @@ where
         .await
     }
 
-    /// The first bytes of a body: what comes until the deadline, or until there is enough.
+    /// The first bytes of a body: what comes until the deadline, and no more than 4 KiB. One that breaks off is given as far as
+    /// it came.
     pub async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
         let mut read = BytesMut::new();
-        // A body that breaks off or stalls is shown as far as it came.
         while read.len() < BODY
             && let Ok(Some(Ok(frame))) = timeout_at(deadline, self.drive(body.frame())).await
         {
@@ -93,6 +123,10 @@ where
     }
 
     /// After the upgrade: the byte stream, and what came in behind the answer.
+    ///
+    /// # Errors
+    ///
+    /// hyper's, if the connection broke.
     pub async fn into_io(mut self) -> hyper::Result<(IO, Bytes)> {
         poll_fn(|cx| self.poll(cx)).await;
         match self.ended {
@@ -125,7 +159,8 @@ impl<IO: rt::Read + rt::Write> fmt::Debug for Http1<IO> {
     }
 }
 
-/// When to come again, as `retry-after` has it, in seconds or as a date: [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+/// When to come again, as `retry-after` has it, in seconds or as a date: [RFC 9110, section
+/// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3). `None` for what is neither.
 pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
