@@ -50,6 +50,15 @@ impl Intake {
 
     /// A message has been read.
     pub(crate) fn took(&mut self, now: Instant, bytes: u64) -> Verdict {
+        // With all of the quota there again it is we who have not read. A part of it says nothing: on a busy machine a
+        // reader is late all the time, and the flood goes on.
+        if [&self.count, &self.bytes]
+            .into_iter()
+            .flatten()
+            .all(|meter| meter.is_idle(now))
+        {
+            self.over_since = None;
+        }
         let costs = [(&mut self.count, 1), (&mut self.bytes, bytes)];
         for (meter, cost) in costs {
             if let Some(meter) = meter {
@@ -60,7 +69,6 @@ impl Intake {
             }
         }
         if self.settled_at <= now {
-            self.over_since = None;
             return Verdict::Fine;
         }
         self.stopped_until = Some(self.settled_at.min(now + LONGEST_STOP));
@@ -124,6 +132,43 @@ mod tests {
         let (read, ended) = flood(&mut intake, start, SECOND * 60, 1);
         assert_eq!(ended, Some(SECOND * 30));
         assert!((320..=322).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn a_flood_does_not_end_because_the_reader_is_late() {
+        let start = Instant::now();
+        let inbound = Inbound::new()
+            .messages(Quota::per_second(n(10)).burst(n(20)))
+            .patience(SECOND * 30);
+        let mut intake = Intake::new(&inbound, start);
+        let mut now = start;
+        for read in 0.. {
+            if let Verdict::Flood(over) = intake.took(now, 1) {
+                assert!(over < SECOND * 31, "{over:?}");
+                break;
+            }
+            assert!(now < start + SECOND * 60, "it is not noticed");
+            now = intake.stopped_until(now).unwrap_or(now);
+            if read % 10 == 0 {
+                now += SECOND / 2;
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_takes_nothing_for_a_flood() {
+        let start = Instant::now();
+        let inbound = Inbound::new()
+            .messages(Quota::per_second(n(10)).burst(n(20)))
+            .patience(SECOND * 30);
+        let mut intake = Intake::new(&inbound, start);
+        let (_, ended) = flood(&mut intake, start, SECOND, 1);
+        assert_eq!(ended, None);
+        // There is always something to read, since it is read at half of the rate.
+        for step in 5..1_000 {
+            let verdict = intake.took(start + SECOND / 5 * step, 1);
+            assert!(!matches!(verdict, Verdict::Flood(_)), "{verdict:?} in step {step}");
+        }
     }
 
     #[test]
