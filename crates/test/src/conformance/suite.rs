@@ -66,7 +66,7 @@ where
     /// A suite for a layer, with messages of any kind.
     pub fn layer_of(layer: L, numbering: Numbering<M>) -> Self {
         // Below the deadlines that layers commonly have: a hang must not be cured by one.
-        Self::new(Stack::new(layer), numbering, 0..32, Duration::from_secs(15))
+        Self::new(Stack::new(layer), numbering, 0..32, Duration::from_secs(60))
     }
 
     /// The layer dials again when the connection below ends. Then epochs go on, and there are laws about that.
@@ -96,7 +96,7 @@ impl<H: Harness> Suite<Transport<H>, H::Message> {
 
     /// A suite for a transport with messages of any kind.
     pub fn transport_of(harness: H, numbering: Numbering<H::Message>) -> Self {
-        Self::new(Transport(harness), numbering, 0..8, Duration::from_secs(10))
+        Self::new(Transport(harness), numbering, 0..8, Duration::from_secs(60))
     }
 }
 
@@ -119,8 +119,8 @@ impl<H, M> Suite<H, M> {
         self
     }
 
-    /// How long a law may take, all its seeds together. Default 10 s for a transport, 15 s for a layer, 10 minutes for
-    /// one that redials.
+    /// How long a law may take, all its seeds together. Default 60 s, and 10 minutes for a layer that redials: a bound for
+    /// what hangs, also over real sockets on a busy machine.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
