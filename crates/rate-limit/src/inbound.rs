@@ -60,8 +60,8 @@ impl Inbound {
     /// Sets how long the peer may be above the limit, without a break, before the connection is ended. Default 30 s: what a
     /// server had saved up for us is read by then, and what still comes will not end.
     ///
-    /// A break is a moment with nothing to read, or one at which all of the quota is there again, since then it is we who
-    /// have not read. That the reader is now and then late is none.
+    /// A break is a moment with nothing to read, or 5 s within the limit: then it is we who read slowly. That the reader is
+    /// late now and then is none.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
