@@ -14,15 +14,12 @@ pub mod far;
 #[cfg(feature = "sockudo")]
 pub mod wire;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::Request;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tower::{Layer, ServiceExt};
 use tower_ws_connector::TcpConnector;
 use tower_ws_core::{Connection, Down, Event, Failure, FailureKind, Up};
@@ -140,14 +137,6 @@ pub async fn cause<F: AnyFraming>(framing: F, url: &str) -> Failure {
 
 pub fn kinds(failure: &Failure) -> (FailureKind, Option<u16>) {
     (failure.kind(), failure.status())
-}
-
-/// An address on which nobody listens, and nobody will as long as the socket lives.
-pub fn nobody() -> (TcpSocket, SocketAddr) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let addr = socket.local_addr().unwrap();
-    (socket, addr)
 }
 
 /// All that could end up in a log.
