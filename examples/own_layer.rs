@@ -20,7 +20,7 @@ use tower_ws::{
     Message, Request,
     core::{BoxError, Connection, Event, MapConnection, Outgoing, Replay, Wrap, forward_sink},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 // The layer begins here.
 

@@ -18,7 +18,7 @@ use tower_ws::{
     Client, Request, client::ClientLayer, core::Replay, health::HealthLayer, queue::QueueLayer, transport::Frames,
     transport::JsonText,
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 /// What the server does when nothing is wrong with it.
 const ANSWER: Script = Script::JsonRpc {

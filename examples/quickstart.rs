@@ -35,7 +35,7 @@ use tower_ws::{
     mcp::{self, CallToolResult, Implementation, Mcp, McpError},
     reconnect::{Handle, State, Transition},
 };
-use tower_ws_test::{Cut, Fault, Proxy};
+use tower_ws_test_kit::{Cut, Fault, Proxy};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, BoxError> {

@@ -10,7 +10,7 @@ mod stacks;
 mod support;
 
 use session::{Tally, session};
-use stacks::{Build, plain, with_ack, with_all, with_boxes, with_exchange, with_lines, with_queue, without_reconnect};
+use stacks::{Build, plain, with_ack, with_all, with_boxes, with_lines, with_opening, with_queue, without_reconnect};
 use support::seeds;
 
 async fn property(build: Build, resends: bool, count: u64) {
@@ -51,8 +51,8 @@ async fn over_a_single_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_an_exchange_with_shared_ids() {
-    property(with_exchange, false, 300).await;
+async fn over_an_opening_with_shared_ids() {
+    property(with_opening, false, 300).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use tower_ws::{
     reconnect::EndpointIndex,
     transport::memory,
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 #[tokio::test]
 async fn another_endpoint_takes_over() {

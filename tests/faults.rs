@@ -22,7 +22,7 @@ use tower_ws::{
     health::HealthLayer,
     transport::{Frames, JsonText, Limits, TransportLayer},
 };
-use tower_ws_test::{Cut, Direction, Fault, Proxy, Script, Server};
+use tower_ws_test_kit::{Cut, Direction, Fault, Proxy, Script, Server};
 
 async fn connect(url: impl AsRef<str>) -> (Client, Inbound) {
     bounded(builder(url).connect()).await.unwrap()

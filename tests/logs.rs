@@ -25,7 +25,7 @@ use tower_ws::{
     queue::QueueLayer,
     transport::{Frames, JsonText},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 use tracing::{Event, Id, Metadata, Subscriber, field::Field, span};
 use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, registry::LookupSpan};
 
@@ -48,7 +48,7 @@ impl tracing::field::Visit for Text {
 impl Seen {
     fn line(&self, sort: &str, metadata: &Metadata<'_>, text: &str, within: &[&str]) {
         let target = metadata.target();
-        if !target.starts_with("tower_ws") || target.starts_with("tower_ws_test") {
+        if !target.starts_with("tower_ws") || target.starts_with("tower_ws_test_kit") {
             return;
         }
         let fields: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();

@@ -27,11 +27,11 @@ use support::{
 use tower::{Layer, ServiceExt};
 use tower_ws::{
     client::ClientLayer,
-    core::{BoxError, Event, Failure, FailureKind, Place, WrongOrder, find},
+    core::{BoxError, Event, Failure, FailureKind, Position, WrongOrder, find},
     reconnect::ReconnectLayer,
     transport::{JsonText, memory},
 };
-use tower_ws_test::conformance::{Suite, Under};
+use tower_ws_test_kit::conformance::{Suite, Under};
 
 /// Upper and lower. The other way round a stack is refused, and names these two.
 const ABOVE: &[(&str, &str)] = &[
@@ -154,8 +154,8 @@ async fn refusal(order: &Order, seed: u64) -> WrongOrder {
 /// The two that an error names, as the upper and the lower one should be.
 fn pair(wrong: &WrongOrder) -> (&'static str, &'static str) {
     match wrong.must_be {
-        Place::Below => (wrong.other, wrong.layer),
-        Place::Above | Place::Once => (wrong.layer, wrong.other),
+        Position::Below => (wrong.other, wrong.layer),
+        Position::Above | Position::Once => (wrong.layer, wrong.other),
     }
 }
 
@@ -295,9 +295,9 @@ fn the_architecture_has_each_rule() {
     let page = include_str!("../ARCHITECTURE.md");
     for wrong in WrongOrder::all() {
         let place = match wrong.must_be {
-            Place::Above => "above",
-            Place::Below => "below",
-            Place::Once => "only one",
+            Position::Above => "above",
+            Position::Below => "below",
+            Position::Once => "only one",
         };
         let row = format!("| `{}` | {place} | `{}` | {} |", wrong.layer, wrong.other, wrong.why);
         assert!(page.contains(&row), "it lacks this row:\n{row}");

@@ -19,7 +19,7 @@ use tower_ws::{
     reconnect::ReconnectLayer,
     transport::JsonText,
 };
-use tower_ws_test::conformance::{self, Suite};
+use tower_ws_test_kit::conformance::{self, Suite};
 
 /// Counts what it is shown.
 fn counting() -> (TapLayer<impl Fn(&str, &String) + Clone>, Arc<AtomicUsize>) {

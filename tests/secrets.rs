@@ -25,11 +25,11 @@ use tower_ws::{
         proxy::Proxies,
         tls::{Pin, Tls},
     },
-    core::{Event, Failure, FailureKind, Outgoing, Talk},
+    core::{Event, Failure, FailureKind, OpeningContext, Outgoing},
     reconnect::{Handle, ReconnectLayer},
     transport::{JsonText, Limits, TransportLayer, UpgradeError},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 use tracing::{Level, Metadata, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -114,7 +114,7 @@ impl<'a> MakeWriter<'a> for Ours {
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
         // The server of the test kit is no part of the client.
-        let ours = meta.target().starts_with("tower_ws") && !meta.target().starts_with("tower_ws_test");
+        let ours = meta.target().starts_with("tower_ws") && !meta.target().starts_with("tower_ws_test_kit");
         if ours { self.make_writer() } else { Box::new(io::sink()) }
     }
 }
@@ -495,9 +495,9 @@ async fn credentials_are_not_shown() {
     shown.error(&error.unwrap_err());
     let login = LoginLayer::new(
         Credentials::fixed(secret("in-band")),
-        |mut talk: Talk<Message>, credential: auth::Shown| async move {
+        |mut talk: OpeningContext<Message>, credential: auth::Shown| async move {
             talk.send(Message::text(credential.secret())).await?;
-            Err::<Talk<Message>, _>(Failure::new(FailureKind::Auth, "the server did not take it"))
+            Err::<OpeningContext<Message>, _>(Failure::new(FailureKind::Auth, "the server did not take it"))
         },
     );
     shown.debug(&login);

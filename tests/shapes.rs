@@ -18,11 +18,11 @@ use tower_ws::{
     CallError, Client, ConnectError, Inbound, Incoming, Reply, Request,
     client::{CallFuture, ClientLayer, Driver, Leftovers, MakeClient, MakeFuture, Notification, ServerRequest},
     connector::{Connector, connector},
-    core::{BoxConnection, Connection, DropReason, ExchangeLayer, Failure, Ticket, Up, find, jsonrpc::Ids},
+    core::{BoxConnection, Connection, DropReason, Failure, OpeningLayer, Ticket, Up, find, jsonrpc::Ids},
     reconnect::{Handle, Reconnect, ReconnectConnection, ReconnectFuture, ReconnectLayer, State},
     transport::{JsonText, LiftLayer, Message, Transport, TransportLayer, UpgradeLayer, lines, memory},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 type Target = http::Request<()>;
 type Dial = Transport<Connector>;
@@ -68,7 +68,7 @@ fn auto_traits() {
         LiftLayer,
         UpgradeLayer,
     )>();
-    sync::<ExchangeLayer<fn()>>();
+    sync::<OpeningLayer<fn()>>();
     sync::<tower_ws::Builder>();
     drop(send_value(tower_ws::connect("ws://127.0.0.1:1")));
     drop(send_value(

@@ -18,7 +18,7 @@ use tower_ws::{
     reconnect::ReconnectLayer,
     transport::{JsonText, memory},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 const WINDOW: Duration = Duration::from_secs(10);
 

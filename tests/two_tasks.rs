@@ -27,7 +27,7 @@ use tower_ws::{
     core::{BoxConnection, BoxError, Closed, Event, Outgoing, boxed},
     transport::memory,
 };
-use tower_ws_test::{Cut, Fault, Proxy, Script, Server};
+use tower_ws_test_kit::{Cut, Fault, Proxy, Script, Server};
 
 /// Sends numbers until the session ends. Returns how many were accepted.
 async fn writer<S, M>(mut sink: S, make: impl Fn(u64) -> M, progress: Arc<AtomicU64>) -> u64

@@ -19,7 +19,7 @@ use tower_ws::{
     reconnect::ReconnectLayer,
     transport::{Frames, JsonText},
 };
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 fn client() -> ClientLayer<JsonText> {
     ClientLayer::new(JsonText).timeout(20 * SECOND).close_grace(SECOND)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 use tower_ws::transport::memory;
-use tower_ws_test::conformance::{Peer, Unsupported};
+use tower_ws_test_kit::conformance::{Peer, Unsupported};
 
 /// What the server was told to do, and what it has seen.
 #[derive(Debug, Default)]

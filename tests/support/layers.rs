@@ -16,7 +16,7 @@ use tower::{
 use tower_ws::{
     ack::{AckLayer, JsonRpc},
     auth::{Credentials, LoginLayer},
-    core::{BoxConnection, BoxError, Connection, Event, ExchangeLayer, Failure, Talk, boxed, jsonrpc::Ids},
+    core::{BoxConnection, BoxError, Connection, Event, Failure, OpeningContext, OpeningLayer, boxed, jsonrpc::Ids},
     crypto::{CryptoLayer, Key, KeyRing},
     health::{HealthLayer, probe_fn},
     mcp::{Capabilities, Era, Implementation, McpLayer},
@@ -114,7 +114,9 @@ impl Bench {
                 over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)
             }
             "auth" => over(
-                LoginLayer::new(Credentials::fixed("secret"), |talk: Talk<String>, _| async { Ok(talk) }),
+                LoginLayer::new(Credentials::fixed("secret"), |talk: OpeningContext<String>, _| async {
+                    Ok(talk)
+                }),
                 inner,
             ),
             "mcp" => {
@@ -128,8 +130,8 @@ impl Bench {
                 let far_end = with_far_end(inner, move || Sealed::new(opens.clone()));
                 over(CryptoLayer::new(Hex, ring), far_end)
             }
-            "hello" if self.silent => over(ExchangeLayer::new("hello", |talk| async { Ok(talk) }), inner),
-            "hello" => over(ExchangeLayer::new("hello", greeting()), inner),
+            "hello" if self.silent => over(OpeningLayer::new("hello", |talk| async { Ok(talk) }), inner),
+            "hello" => over(OpeningLayer::new("hello", greeting()), inner),
             "own" => over(MapResponseLayer::new(named), inner),
             _ => panic!("no layer is named {name}"),
         }
@@ -190,9 +192,9 @@ fn answer(message: &str) -> Option<u64> {
     said.get("result").and_then(|_| said["id"].as_u64())
 }
 
-type Greeting = BoxFuture<'static, Result<Talk<String>, Failure>>;
+type Greeting = BoxFuture<'static, Result<OpeningContext<String>, Failure>>;
 
-fn greeting() -> impl Fn(Talk<String>) -> Greeting + Clone + Send + Sync {
+fn greeting() -> impl Fn(OpeningContext<String>) -> Greeting + Clone + Send + Sync {
     let ids = Ids::new();
     move |talk| Box::pin(hello(talk, ids.clone()))
 }

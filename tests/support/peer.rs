@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::codec::{Framed, LinesCodec};
 use tower_ws::{
-    core::{Failure, FailureKind, Talk, jsonrpc::Ids},
+    core::{Failure, FailureKind, OpeningContext, jsonrpc::Ids},
     transport::memory,
 };
 
@@ -290,7 +290,7 @@ fn push(rng: &mut Rng, book: &Book, odd: bool) -> String {
 }
 
 /// What a client says first on each connection, with an id from the session's counter.
-pub(crate) async fn hello(mut talk: Talk<String>, ids: Ids) -> Result<Talk<String>, Failure> {
+pub(crate) async fn hello(mut talk: OpeningContext<String>, ids: Ids) -> Result<OpeningContext<String>, Failure> {
     let id = ids.next_id();
     talk.send(json!({ "jsonrpc": "2.0", "id": id, "method": "hello" }).to_string())
         .await?;

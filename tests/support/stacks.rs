@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn, util::MapResponseLayer};
 use tower_ws::{
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
-    core::{ExchangeLayer, boxed, jsonrpc::Ids},
+    core::{OpeningLayer, boxed, jsonrpc::Ids},
     metrics::MetricsLayer,
     queue::QueueLayer,
     reconnect::ReconnectLayer,
@@ -51,7 +51,7 @@ pub(crate) fn with_boxes(
     (Door::Memory(listener), Box::pin(stack.oneshot(())))
 }
 
-pub(crate) fn with_exchange(
+pub(crate) fn with_opening(
     client: ClientLayer<JsonText>,
     reconnect: ReconnectLayer,
     rng: &mut Rng,
@@ -61,7 +61,7 @@ pub(crate) fn with_exchange(
     let stack = ServiceBuilder::new()
         .layer(client)
         .layer(reconnect)
-        .layer(ExchangeLayer::new("hello", move |talk| hello(talk, ids.clone())).timeout(2 * SECOND))
+        .layer(OpeningLayer::new("hello", move |talk| hello(talk, ids.clone())).timeout(2 * SECOND))
         .service(memory);
     (Door::Memory(listener), Box::pin(stack.oneshot(())))
 }

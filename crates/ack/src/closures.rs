@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Ack, Keys, Strategy};
+use crate::strategy::{Ack, Keys, Strategy};
 
 /// Acknowledgements that name one message by its key and carry nothing else.
 ///

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Measure, Outgoing, Up};
 
-use crate::{AckLayer, Strategy, handle::Session, window::Window};
+use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
 
 /// A connection that keeps what was sent until it is acknowledged.
 ///

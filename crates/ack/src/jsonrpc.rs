@@ -5,7 +5,7 @@ use tower_ws_core::{
     jsonrpc::{Call, Codec, Ids, Kind, scan, with_id},
 };
 
-use crate::{Ack, Keys, Strategy};
+use crate::strategy::{Ack, Keys, Strategy};
 
 /// JSON-RPC: the reply is the acknowledgement, and goes up as a message.
 ///
@@ -165,7 +165,7 @@ mod tests {
     use tower_ws_transport::JsonText;
 
     use super::*;
-    use crate::Strategy;
+    use crate::strategy::Strategy;
 
     fn awaits(text: &str) -> Option<u64> {
         JsonRpc::new(JsonText).awaits(&text.to_owned())

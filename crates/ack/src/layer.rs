@@ -3,7 +3,11 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 use tower_ws_core::Length;
 
-use crate::{Acknowledge, Handle, handle::Hub, window::Limits};
+use crate::{
+    handle::{Handle, Hub},
+    service::Acknowledge,
+    window::Limits,
+};
 
 /// Keeps what was sent until it is acknowledged, and sends again what is safe to. See the [crate docs](crate).
 #[derive(Clone, Debug)]

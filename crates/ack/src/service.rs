@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 use tower_ws_core::{Connection, MapConnection, Measure, Wrap};
 
-use crate::{AckConnection, AckLayer, Strategy};
+use crate::{connection::AckConnection, layer::AckLayer, strategy::Strategy};
 
 /// The service of [`AckLayer`]: each call begins a session. See the [crate docs](crate).
 ///

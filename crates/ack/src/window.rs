@@ -6,7 +6,11 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket};
 
-use crate::{Keys, Stats, Strategy, sorted::Sorted};
+use crate::{
+    handle::Stats,
+    sorted::Sorted,
+    strategy::{Keys, Strategy},
+};
 
 /// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is passed in, and what
 /// there is to tell is left in a queue.

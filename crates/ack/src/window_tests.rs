@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
-use crate::Strategy;
+use crate::strategy::Strategy;
 
 type Message = (u64, u8);
 

@@ -3,7 +3,7 @@
 use tower::layer::util::Stack;
 use tower_ws_ack::{AckLayer, Bare};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::conformance::{Outcome, Suite};
+use tower_ws_test_kit::conformance::{Outcome, Suite};
 
 type Number = fn(&String) -> Option<u64>;
 

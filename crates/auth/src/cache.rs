@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tower_ws_core::Failure;
 
-use crate::Credential;
+use crate::credential::Credential;
 
 #[derive(Debug)]
 pub(crate) struct Cache {

@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{BoxError, Connection, Event, Outgoing, forward_sink};
 
-use crate::{Credentials, Shown};
+use crate::credentials::{Credentials, Shown};
 
 /// A connection that was opened with a credential. Everything passes; should it end because the credential is not good any
 /// more (close code 4401, say), the next one is opened with another.

@@ -9,11 +9,13 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout},
 };
-use tower_ws_core::{BoxError, Clock, Disposition, Dispositions, Failure, FailureKind, RetryAfter, SystemClock, find};
+use tower_ws_core::{
+    BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind, RetryAfter, SystemClock, find,
+};
 
 use crate::{
-    Credential, Provider,
     cache::{Asked, Cache, Held},
+    credential::{Credential, Provider},
 };
 
 /// The credential of a provider, fetched once however many ask. Clones share it: so do sessions of one account.
@@ -50,7 +52,7 @@ struct Shared {
 struct Settings {
     deadline: Duration,
     clock: Arc<dyn Clock>,
-    dispositions: Dispositions,
+    dispositions: DispositionTable,
 }
 
 /// A credential that is shown to a server, and which it is: to be given back if the server refuses it.
@@ -74,7 +76,7 @@ impl Credentials {
             settings: Mutex::new(Settings {
                 deadline: Self::DEADLINE,
                 clock: Arc::new(SystemClock),
-                dispositions: Dispositions::default(),
+                dispositions: DispositionTable::default(),
             }),
         }))
     }
@@ -110,7 +112,7 @@ impl Credentials {
     /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect has. Default: the documented one.
     /// Holds for all clones.
     #[must_use]
-    pub fn dispositions(self, table: Dispositions) -> Self {
+    pub fn dispositions(self, table: DispositionTable) -> Self {
         self.settings().dispositions = table;
         self
     }
@@ -143,7 +145,7 @@ impl Credentials {
 
     /// Throws the credential away if that is what a failure is about.
     pub(crate) fn heed(&self, failure: &Failure, shown: &Shown) {
-        let disposition = self.settings().dispositions.of(failure);
+        let disposition = self.settings().dispositions.lookup(failure);
         if disposition == Disposition::RefreshCredentials {
             self.refused(shown);
         }

@@ -4,7 +4,7 @@ use http::{HeaderName, Uri};
 use tower_layer::Layer;
 use tower_ws_core::BoxError;
 
-use crate::{Authenticate, Credentials, scheme::Scheme};
+use crate::{credentials::Credentials, scheme::Scheme, service::Authenticate};
 
 /// Shows a credential in each handshake. See the [crate docs](crate).
 #[derive(Clone)]

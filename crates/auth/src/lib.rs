@@ -21,7 +21,7 @@
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_transport::TransportLayer;
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let connect = ServiceBuilder::new()
@@ -40,7 +40,7 @@
 //! use std::time::{Duration, SystemTime};
 //!
 //! use tower_ws_auth::{AuthLayer, Credential, Credentials, LoginLayer, Shown};
-//! use tower_ws_core::{Failure, FailureKind, Talk};
+//! use tower_ws_core::{Failure, FailureKind, OpeningContext};
 //!
 //! # async fn ask_the_token_endpoint() -> Result<String, tower_ws_core::BoxError> { Ok(String::new()) }
 //! let credentials = Credentials::new(|| async {
@@ -51,7 +51,7 @@
 //! .deadline(Duration::from_secs(5));
 //!
 //! let in_the_handshake = AuthLayer::query("access_token", credentials.clone());
-//! let in_band = LoginLayer::new(credentials, |mut talk: Talk<String>, shown: Shown| async move {
+//! let in_band = LoginLayer::new(credentials, |mut talk: OpeningContext<String>, shown: Shown| async move {
 //!     talk.send(format!("login {}", shown.secret())).await?;
 //!     match talk.recv().await?.as_str() {
 //!         "welcome" => Ok(talk),

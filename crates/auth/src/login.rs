@@ -12,11 +12,14 @@ use futures_core::future::BoxFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged, Failure, MapConnection, Talk,
-    Wrap,
+    BoxError, Connection, Dialogue, Failure, MapConnection, Opening, OpeningConnection, OpeningContext, OpeningFuture,
+    OpeningLayer, Wrap,
 };
 
-use crate::{AuthConnection, Credentials, Shown};
+use crate::{
+    connection::AuthConnection,
+    credentials::{Credentials, Shown},
+};
 
 /// Shows a credential in a dialogue that opens each connection, before anything that waits above may go. See the [crate
 /// docs](crate).
@@ -34,7 +37,7 @@ pub struct Login<D> {
 
 /// The service of [`LoginLayer`].
 pub struct LoggedIn<S, D> {
-    inner: Exchange<S, Login<D>>,
+    inner: Opening<S, Login<D>>,
     credentials: Credentials,
 }
 
@@ -43,7 +46,7 @@ pub struct LoggedIn<S, D> {
 pub struct Watch(Credentials);
 
 impl<D> LoginLayer<D> {
-    /// Opens each connection by `dialogue`, a function that takes a [`Talk`] and the credential ([`Shown`]), and gives the
+    /// Opens each connection by `dialogue`, a function that takes a [`OpeningContext`] and the credential ([`Shown`]), and gives the
     /// talk back.
     ///
     /// A [`Failure`] of the kind [`Auth`](tower_ws_core::FailureKind::Auth) says that the server has refused the credential:
@@ -52,12 +55,12 @@ impl<D> LoginLayer<D> {
         Self {
             credentials,
             dialogue: Arc::new(dialogue),
-            timeout: ExchangeLayer::<()>::TIMEOUT,
+            timeout: OpeningLayer::<()>::TIMEOUT,
         }
     }
 
     /// Sets how long the dialogue may take, fetching the credential included. Default
-    /// [10 s](ExchangeLayer::TIMEOUT).
+    /// [10 s](OpeningLayer::TIMEOUT).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -68,12 +71,12 @@ impl<D> LoginLayer<D> {
 impl<M, D, Fut> Dialogue<M> for Login<D>
 where
     M: Send + 'static,
-    D: Fn(Talk<M>, Shown) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Talk<M>, Failure>> + Send,
+    D: Fn(OpeningContext<M>, Shown) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<OpeningContext<M>, Failure>> + Send,
 {
-    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+    type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
-    fn open(&self, talk: Talk<M>) -> Self::Future {
+    fn open(&self, talk: OpeningContext<M>) -> Self::Future {
         let (credentials, dialogue) = (self.credentials.clone(), self.dialogue.clone());
         Box::pin(async move {
             let shown = credentials.get().await?;
@@ -100,7 +103,7 @@ impl<S, D> Layer<S> for LoginLayer<D> {
             dialogue: self.dialogue.clone(),
         };
         LoggedIn {
-            inner: ExchangeLayer::new("auth", login).timeout(self.timeout).layer(inner),
+            inner: OpeningLayer::new("auth", login).timeout(self.timeout).layer(inner),
             credentials: self.credentials.clone(),
         }
     }
@@ -112,9 +115,9 @@ where
     C: Connection<Message: Send + 'static> + Send + 'static,
     Login<D>: Dialogue<C::Message> + 'static,
 {
-    type Response = AuthConnection<Exchanged<C::Message>>;
+    type Response = AuthConnection<OpeningConnection<C::Message>>;
     type Error = BoxError;
-    type Future = MapConnection<ExchangeFuture<C::Message>, Watch>;
+    type Future = MapConnection<OpeningFuture<C::Message>, Watch>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)

@@ -14,7 +14,7 @@ use http::{
 use secrecy::zeroize::Zeroizing;
 use tower_ws_core::{BoxError, Disposition, Failure, FailureKind};
 
-use crate::SchemeError;
+use crate::error::SchemeError;
 
 pub(crate) type Sign = dyn Fn(&Uri, &str) -> Result<Uri, BoxError> + Send + Sync;
 

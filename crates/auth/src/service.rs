@@ -11,7 +11,7 @@ use http::Request;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Connection, Failure};
 
-use crate::{AuthConnection, AuthLayer, SchemeError, scheme::is_private};
+use crate::{connection::AuthConnection, error::SchemeError, layer::AuthLayer, scheme::is_private};
 
 /// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! The laws of a connection.
 
 use tower_ws_auth::{AuthLayer, Credentials, LoginLayer, Shown};
-use tower_ws_core::Talk;
-use tower_ws_test::conformance;
+use tower_ws_core::OpeningContext;
+use tower_ws_test_kit::conformance;
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_with_a_credential_keeps_the_laws() {
@@ -11,8 +11,9 @@ async fn a_handshake_with_a_credential_keeps_the_laws() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_keeps_the_laws() {
-    let login = LoginLayer::new(Credentials::fixed("s"), |talk: Talk<String>, _: Shown| async {
-        Ok(talk)
-    });
+    let login = LoginLayer::new(
+        Credentials::fixed("s"),
+        |talk: OpeningContext<String>, _: Shown| async { Ok(talk) },
+    );
     conformance::layer(login).await;
 }

@@ -12,7 +12,7 @@ use support::{Server, counted, within};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_ws_auth::{AuthLayer, Credentials, SchemeError};
 use tower_ws_connector::tcp_connector;
-use tower_ws_core::{BoxConnection, BoxError, Disposition, Dispositions, Event, Failure, FailureKind, boxed, find};
+use tower_ws_core::{BoxConnection, BoxError, Disposition, DispositionTable, Event, Failure, FailureKind, boxed, find};
 use tower_ws_reconnect::{Backoff, ReconnectLayer};
 use tower_ws_transport::{Message, TransportLayer};
 
@@ -23,10 +23,10 @@ fn request(url: &str) -> Request<()> {
 }
 
 async fn session(url: &str, auth: AuthLayer) -> Result<Session, BoxError> {
-    session_by(Dispositions::default(), url, auth).await
+    session_by(DispositionTable::default(), url, auth).await
 }
 
-async fn session_by(table: Dispositions, url: &str, auth: AuthLayer) -> Result<Session, BoxError> {
+async fn session_by(table: DispositionTable, url: &str, auth: AuthLayer) -> Result<Session, BoxError> {
     let eager = Backoff::default().cap(Duration::from_secs(1));
     let stack = ServiceBuilder::new()
         .layer(ReconnectLayer::new().policy(eager).dispositions(table))
@@ -125,7 +125,7 @@ async fn a_close_with_4401_is_answered_with_another_credential() {
 /// A protocol with codes of its own: reconnect and auth have the same table.
 #[tokio::test]
 async fn a_close_that_the_table_takes_for_a_refusal_is_answered_with_another_credential() {
-    let table = Dispositions::default().on_close(4100..=4100, Disposition::RefreshCredentials);
+    let table = DispositionTable::default().on_close(4100..=4100, Disposition::RefreshCredentials);
     let server = Server::start("token-").await;
     let (credentials, _) = counted();
     let auth = AuthLayer::bearer(credentials.dispositions(table.clone()));

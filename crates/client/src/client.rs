@@ -14,7 +14,12 @@ use tower_service::Service;
 use tower_ws_core::jsonrpc::parse_error;
 use tracing::{Span, field};
 
-use crate::{CallError, Reply, Request, shared::Shared, table::Answer};
+use crate::{
+    error::CallError,
+    request::{Reply, Request},
+    shared::Shared,
+    table::Answer,
+};
 
 /// A handle on a session: a cloneable [`Service`] from [`Request`] to [`Reply`].
 ///

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_ws_core::BoxError;
 
-use crate::{Lag, Request};
+use crate::{mailbox::Lag, request::Request};
 
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]

@@ -16,8 +16,10 @@ use tower_ws_core::{
 };
 
 use crate::{
-    CallError, Incoming, Notification, Request, ServerRequest,
-    mailbox::{Mailbox, Put},
+    error::CallError,
+    mailbox::{Incoming, Mailbox, Put},
+    peer::{Notification, ServerRequest},
+    request::Request,
     shared::{Body, Entry, Shared, Stage},
     table::Answer,
 };

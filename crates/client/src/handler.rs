@@ -10,7 +10,10 @@ use tower_ws_core::{
     jsonrpc::{Malformed, RpcError},
 };
 
-use crate::{Inbound, Incoming, Notification, ServerRequest, mailbox::Mailbox};
+use crate::{
+    mailbox::{Inbound, Incoming, Mailbox},
+    peer::{Notification, ServerRequest},
+};
 
 /// What the peer asks: a method and parameters. The request of a service that [answers](Inbound::answer_with).
 ///

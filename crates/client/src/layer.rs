@@ -7,7 +7,12 @@ use tower_ws_core::{
 };
 
 use crate::{
-    Cancel, Check, Client, Driver, Inbound, Lag, MakeClient, config::Config, mailbox::Mailbox, shared::Shared,
+    client::Client,
+    config::{Cancel, Check, Config},
+    driver::Driver,
+    mailbox::{Inbound, Lag, Mailbox},
+    service::MakeClient,
+    shared::Shared,
 };
 
 /// The boundary between connections and calls. See the [crate docs](crate).

@@ -9,7 +9,10 @@ use std::{
 use futures_core::Stream;
 use tower_ws_core::{Down, DropReason, Up};
 
-use crate::{Notification, Request, ServerRequest};
+use crate::{
+    peer::{Notification, ServerRequest},
+    request::Request,
+};
 
 /// What comes in beside the replies: a stream, bounded, that ends with the session.
 ///

@@ -8,7 +8,7 @@ use tower_ws_core::{
     jsonrpc::{self, parse_result},
 };
 
-use crate::CallError;
+use crate::error::CallError;
 
 /// A JSON-RPC call or notification: a method, parameters, and what the layers may know about it.
 ///

@@ -13,7 +13,7 @@ use tower_ws_core::{
 };
 use tracing::Instrument;
 
-use crate::{Client, ClientLayer, Inbound};
+use crate::{client::Client, layer::ClientLayer, mailbox::Inbound};
 
 /// Makes clients: a service from a target to a [`Client`] and its [`Inbound`].
 ///
@@ -55,7 +55,7 @@ where
         let driving = span.clone();
         let make = async move {
             let mut connection = Box::pin(dial.await.map_err(Into::into)?);
-            // The first event may bring the counter that an exchange below has begun to use.
+            // The first event may bring the counter that an opening below has begun to use.
             let up = match poll_fn(|cx| connection.as_mut().poll_next(cx)).await {
                 Some(Event::Up(up)) => up,
                 Some(Event::Down(down)) => return Err(down.cause.into()),

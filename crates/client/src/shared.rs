@@ -15,8 +15,10 @@ use tokio::{
 use tower_ws_core::{Failure, Phase, Ticket, jsonrpc::Ids};
 
 use crate::{
-    CallError, Leftovers, Request,
+    client::Leftovers,
     config::Config,
+    error::CallError,
+    request::Request,
     table::{Outcome, Table, Wakers},
 };
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tower_ws_core::{Phase, Ticket, jsonrpc::Ids};
 
-use crate::CallError;
+use crate::error::CallError;
 
 /// The calls that wait for an answer. No I/O, no clock of its own.
 ///

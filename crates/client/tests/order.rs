@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use support::{Puppet, Text, settle};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_client::{CallError, ClientLayer, Incoming, Request};
-use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Place, Up, WrongOrder, find};
+use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Position, Up, WrongOrder, find};
 
 /// A connection through layers of these names, innermost first.
 fn through(layers: &[&'static str]) -> Puppet {
@@ -23,7 +23,7 @@ fn assert_names_health(error: &(dyn std::error::Error + 'static)) {
     let wrong = find::<WrongOrder>(error).unwrap();
     assert_eq!(
         (wrong.layer, wrong.must_be, wrong.other),
-        ("health", Place::Below, "reconnect")
+        ("health", Position::Below, "reconnect")
     );
 }
 

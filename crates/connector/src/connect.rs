@@ -7,9 +7,8 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use rustls::ClientConfig;
 
 use crate::{
-    TcpConnector,
     guard::{Guard, Profile},
-    unguarded_tcp_connector,
+    tcp::{TcpConnector, unguarded_tcp_connector},
 };
 #[cfg(feature = "tls")]
 use crate::{

@@ -13,7 +13,7 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
 use crate::{
-    Connect,
+    connect::Connect,
     guard::{Checked, Guard},
 };
 

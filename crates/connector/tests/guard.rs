@@ -466,7 +466,7 @@ async fn through_a_proxy_the_url_is_judged() {
 #[tokio::test]
 async fn the_connector_with_tls_is_guarded_too() {
     use tower_ws_connector::connector;
-    use tower_ws_test::{Authority, Script, Server};
+    use tower_ws_test_kit::{Authority, Script, Server};
 
     let authority = Authority::new().unwrap();
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())

@@ -24,7 +24,7 @@ use tower_ws_connector::{
     tcp_connector,
 };
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, RetryAfter, find};
-use tower_ws_test::{Script, Server};
+use tower_ws_test_kit::{Script, Server};
 use tower_ws_transport::TransportLayer;
 
 const TARGET: &str = "ws://server.example/?secret";
@@ -236,7 +236,7 @@ where
 async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     use tokio_rustls::TlsAcceptor;
     use tower_ws_connector::Connect;
-    use tower_ws_test::Authority;
+    use tower_ws_test_kit::Authority;
 
     // The authorities do not know each other's certificates: each is used in its place only.
     let (of_proxy, of_server) = (Authority::new().unwrap(), Authority::new().unwrap());
@@ -433,7 +433,7 @@ async fn through_a_proxy_everything_is_guarded() {
         Connect,
         guard::{Profile, Refused},
     };
-    use tower_ws_test::Authority;
+    use tower_ws_test_kit::Authority;
 
     let authority = Authority::new().unwrap();
     let server = Server::start_tls(Script::Echo, authority.good().unwrap())

@@ -16,7 +16,7 @@ use tower_ws_connector::{
     proxy::{Proxies, ProxyError, ProxyLayer, Reply},
 };
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
-use tower_ws_test::{Authority, Script, Server};
+use tower_ws_test_kit::{Authority, Script, Server};
 use tower_ws_transport::{Message, TransportLayer, UpgradeError};
 
 const RIGHT: Option<(&str, &str)> = Some(("user", PASSWORD));

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{Layer, ServiceExt};
 use tower_ws_connector::{Connect, connector};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind};
-use tower_ws_test::{Authority, Cut, Script, Server};
+use tower_ws_test_kit::{Authority, Cut, Script, Server};
 use tower_ws_transport::{Message, TransportLayer};
 
 #[tokio::test]

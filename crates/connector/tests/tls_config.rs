@@ -28,7 +28,7 @@ use tower_ws_connector::{
     tls::{Material, Pin, PinMismatch, Pins, Tls, TlsError, Version},
 };
 use tower_ws_core::{Disposition, Event, Failure, FailureKind, find};
-use tower_ws_test::{Authority, Script, Server};
+use tower_ws_test_kit::{Authority, Script, Server};
 use tower_ws_transport::{Message, TransportLayer, UpgradeError};
 
 /// Dials and has one message echoed.

@@ -10,7 +10,7 @@
 //! - why things fail and what to do about it: [`Failure`], [`Disposition`];
 //! - which orders of a stack cannot work, and why: [`Up::check_order`], [`WrongOrder`];
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
-//! - [`ExchangeLayer`], which runs a dialogue on each fresh connection before it is handed up;
+//! - [`OpeningLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
 //! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`].
 //!
@@ -95,7 +95,7 @@
 //! # }
 //! ```
 //!
-//! The conformance suite of `tower-ws-test` puts a layer like this through the laws.
+//! The conformance suite of `tower-ws-test-kit` puts a layer like this through the laws.
 //!
 //! # The laws
 //!
@@ -122,57 +122,29 @@
 //! 10. Cancelling is safe at every await.
 //! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A test holds all three.
 
-mod carry;
 mod clock;
-mod connection;
-mod deadline;
-mod disposition;
-mod dispositions;
-mod event;
-mod excerpt;
-mod exchange;
 mod failure;
-mod halves;
 pub mod jsonrpc;
+mod layer;
 mod lift;
-mod map;
-mod measure;
-mod order;
-mod outbox;
-mod outgoing;
-mod pack;
-mod probe;
+mod message;
+mod opening;
 mod progress;
 mod reading;
-mod talk;
-mod ticket;
-mod wire;
-
-/// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in a chain.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use self::{
-    carry::Carry,
     clock::{Clock, SystemClock},
-    connection::{BoxConnection, Closed, Connection, DynConnection, assert_connection, boxed},
-    deadline::Deadlines,
-    disposition::Disposition,
-    dispositions::Dispositions,
-    event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
-    excerpt::Excerpt,
-    exchange::{Dialogue, Exchange, ExchangeFuture, ExchangeLayer, Exchanged},
-    failure::{Close, Failure, FailureKind, RetryAfter, find},
-    halves::Halves,
-    lift::Lift,
-    map::{MapConnection, Wrap},
-    measure::{Length, Measure, Unmeasured},
-    order::{Place, WrongOrder},
-    outgoing::{Lane, Outgoing, Replay},
-    pack::{Pack, Verbatim},
-    probe::Probe,
+    failure::{BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, RetryAfter, find},
+    layer::{
+        BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Wrap, WrongOrder,
+        assert_connection, boxed,
+    },
+    lift::{Deadlines, Lift, Plain, Wire},
+    message::{
+        Carry, ConnectionId, Down, DropReason, EndCause, Event, Lane, Length, Measure, Outgoing, Pack, Phase, Probe,
+        Replay, Ticket, Unmeasured, Up, Verbatim,
+    },
+    opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,
     reading::{Reading, Readings, Value},
-    talk::Talk,
-    ticket::{Phase, Ticket},
-    wire::{Plain, Wire},
 };

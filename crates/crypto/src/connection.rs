@@ -9,7 +9,12 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{BoxError, Carry, Closed, Connection, Down, DropReason, Event, Failure, Halves, Outgoing, Pack};
 
-use crate::{CryptoError, KeyRing, Nonces, Opener, Sealer};
+use crate::{
+    error::CryptoError,
+    hello::Nonces,
+    keys::KeyRing,
+    seal::{Opener, Sealer},
+};
 
 /// A connection whose messages are sealed.
 ///

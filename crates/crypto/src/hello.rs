@@ -1,6 +1,6 @@
 //! How the two sides begin: each contributes something fresh, so that no connection has the keys of another.
 
-use crate::CryptoError;
+use crate::error::CryptoError;
 
 /// Which side this is. The two must differ, so that what one has sent is not taken for the other's. This list is complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,7 +6,7 @@ use std::{
 
 use ring::hkdf;
 
-use crate::KeyError;
+use crate::error::KeyError;
 
 /// A key: 32 random bytes that both sides have, from a secure generator.
 #[derive(Clone)]

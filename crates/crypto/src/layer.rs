@@ -2,9 +2,14 @@ use std::{fmt, time::Duration};
 
 use futures_core::future::BoxFuture;
 use tower_layer::Layer;
-use tower_ws_core::{Carry, Dialogue, ExchangeLayer, Failure, FailureKind, Pack, Talk};
+use tower_ws_core::{Carry, Dialogue, Failure, FailureKind, OpeningContext, OpeningLayer, Pack};
 
-use crate::{CryptoError, Encrypt, Hello, KeyRing, Role};
+use crate::{
+    error::CryptoError,
+    hello::{Hello, Role},
+    keys::KeyRing,
+    service::Encrypt,
+};
 
 /// Encrypts the messages of each connection. See the [crate docs](crate).
 #[derive(Clone)]
@@ -23,7 +28,7 @@ impl<Z> CryptoLayer<Z> {
             codec,
             ring,
             role: Role::Client,
-            timeout: ExchangeLayer::<()>::TIMEOUT,
+            timeout: OpeningLayer::<()>::TIMEOUT,
         }
     }
 
@@ -34,7 +39,7 @@ impl<Z> CryptoLayer<Z> {
         self
     }
 
-    /// Sets how long the peer may take to say hello. Default [10 s](ExchangeLayer::TIMEOUT).
+    /// Sets how long the peer may take to say hello. Default [10 s](OpeningLayer::TIMEOUT).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -59,8 +64,8 @@ impl<S, Z: Clone> Layer<S> for CryptoLayer<Z> {
             codec: self.codec.clone(),
             role: self.role,
         };
-        let exchange = ExchangeLayer::new("crypto", greet).timeout(self.timeout);
-        Encrypt::new(exchange.layer(inner), self.codec.clone(), self.ring.clone())
+        let opening = OpeningLayer::new("crypto", greet).timeout(self.timeout);
+        Encrypt::new(opening.layer(inner), self.codec.clone(), self.ring.clone())
     }
 }
 
@@ -76,9 +81,9 @@ where
     M: Send + 'static,
     Z: Pack<M> + Carry<M> + Clone + Send + Sync + 'static,
 {
-    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+    type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
-    fn open(&self, mut talk: Talk<M>) -> Self::Future {
+    fn open(&self, mut talk: OpeningContext<M>) -> Self::Future {
         let Self { codec, role } = self.clone();
         Box::pin(async move {
             let hello = Hello::new(role).map_err(|error| {

@@ -18,7 +18,11 @@ use ring::{
     hkdf::KeyType,
 };
 
-use crate::{CryptoError, KeyRing, Nonces, Role, hello::VERSION};
+use crate::{
+    error::CryptoError,
+    hello::{Nonces, Role, VERSION},
+    keys::KeyRing,
+};
 
 const HEADER: usize = 1 + 4 + 8;
 const TAG: usize = 16;
@@ -221,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Hello, Key};
+    use crate::{hello::Hello, keys::Key};
 
     fn ring(byte: u8) -> KeyRing {
         KeyRing::new(1, Key::try_from_slice(&[byte; 32]).unwrap())

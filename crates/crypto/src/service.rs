@@ -5,17 +5,17 @@ use std::{
 
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Carry, Connection, Dialogue, Exchange, ExchangeFuture, Exchanged, MapConnection, Pack, Wrap,
+    BoxError, Carry, Connection, Dialogue, MapConnection, Opening, OpeningConnection, OpeningFuture, Pack, Wrap,
 };
 
-use crate::{CryptoConnection, KeyRing, Nonces, layer::Greet};
+use crate::{connection::CryptoConnection, hello::Nonces, keys::KeyRing, layer::Greet};
 
 /// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are encrypted. See the [crate
 /// docs](crate).
 #[derive(Clone)]
 pub struct Encrypt<S, Z> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
-    inner: Exchange<S, Greet<Z>>,
+    inner: Opening<S, Greet<Z>>,
     codec: Z,
     ring: KeyRing,
 }
@@ -28,7 +28,7 @@ pub struct Secure<Z> {
 }
 
 impl<S, Z> Encrypt<S, Z> {
-    pub(crate) fn new(inner: Exchange<S, Greet<Z>>, codec: Z, ring: KeyRing) -> Self {
+    pub(crate) fn new(inner: Opening<S, Greet<Z>>, codec: Z, ring: KeyRing) -> Self {
         Self { inner, codec, ring }
     }
 }
@@ -40,9 +40,9 @@ where
     Z: Pack<C::Message> + Carry<C::Message> + Clone,
     Greet<Z>: Dialogue<C::Message> + 'static,
 {
-    type Response = CryptoConnection<Exchanged<C::Message>, Z>;
+    type Response = CryptoConnection<OpeningConnection<C::Message>, Z>;
     type Error = BoxError;
-    type Future = MapConnection<ExchangeFuture<C::Message>, Secure<Z>>;
+    type Future = MapConnection<OpeningFuture<C::Message>, Secure<Z>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -57,13 +57,13 @@ where
     }
 }
 
-impl<M, Z> Wrap<Exchanged<M>> for Secure<Z>
+impl<M, Z> Wrap<OpeningConnection<M>> for Secure<Z>
 where
     Z: Pack<M> + Carry<M>,
 {
-    type Connection = CryptoConnection<Exchanged<M>, Z>;
+    type Connection = CryptoConnection<OpeningConnection<M>, Z>;
 
-    fn wrap(self, mut inner: Exchanged<M>) -> Self::Connection {
+    fn wrap(self, mut inner: OpeningConnection<M>) -> Self::Connection {
         let nonces = inner.up_mut().and_then(|up| up.extensions.remove::<Nonces>());
         let nonces = nonces.expect("the dialogue leaves them, and nobody has read `Up` yet");
         CryptoConnection::new(inner, self.codec, self.ring, nonces)

@@ -4,9 +4,9 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{Exchanged, Verbatim};
+use tower_ws_core::{OpeningConnection, Verbatim};
 use tower_ws_crypto::{CryptoConnection, CryptoLayer, Hello, Key, KeyRing, Opener, Role, Sealer};
-use tower_ws_test::conformance::{Harness, Numbering, Peer, Suite};
+use tower_ws_test_kit::conformance::{Harness, Numbering, Peer, Suite};
 use tower_ws_transport::memory;
 
 struct Encrypted;
@@ -19,7 +19,7 @@ struct FarEnd {
 
 impl Harness for Encrypted {
     type Message = Vec<u8>;
-    type Connection = CryptoConnection<Exchanged<Vec<u8>>, Verbatim>;
+    type Connection = CryptoConnection<OpeningConnection<Vec<u8>>, Verbatim>;
     type Peer = FarEnd;
 
     async fn connect(&self) -> (Self::Connection, FarEnd) {

@@ -3,7 +3,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tower_ws_core::{Reading, Readings, Value};
 
-use crate::{ProbeError, Quality, Stats, hub::Hub};
+use crate::{
+    error::ProbeError,
+    hub::Hub,
+    stats::{Quality, Stats},
+};
 
 /// Tells how a session's connections are, and probes on demand. Cheap to clone, works from any thread.
 ///

@@ -14,7 +14,12 @@ use tokio::{
 };
 use tower_ws_core::Progress;
 
-use crate::{Handle, ProbeError, Quality, Stats, estimate::Estimate};
+use crate::{
+    error::ProbeError,
+    estimate::Estimate,
+    handle::Handle,
+    stats::{Quality, Stats},
+};
 
 pub(crate) type Outcome = Result<Duration, ProbeError>;
 

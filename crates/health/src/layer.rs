@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 use tower_ws_core::{Clock, SystemClock};
 
-use crate::{Handle, Health, hub::Hub, pulse::Rhythm};
+use crate::{handle::Handle, hub::Hub, pulse::Rhythm, service::Health};
 
 /// Notices dead peers, and leaves them. See the [crate docs](crate).
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use tower_service::Service;
 use tower_ws_core::{Connection, MapConnection, Probe, Wrap};
 
 use crate::{
-    HealthConnection,
+    connection::HealthConnection,
     hub::{Hub, Session},
     layer::Settings,
 };

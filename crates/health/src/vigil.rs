@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_ws_core::{Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Ticket};
 
 use crate::{
-    ProbeError,
+    error::ProbeError,
     hub::Session,
     layer::Settings,
     probes::{Answer, Probes},

@@ -1,7 +1,7 @@
 //! The laws that every layer keeps.
 
 use tower_ws_health::{HealthLayer, probe_fn};
-use tower_ws_test::{
+use tower_ws_test_kit::{
     Message,
     conformance::{Numbering, Suite},
 };

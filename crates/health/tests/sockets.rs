@@ -10,7 +10,7 @@ use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Event, FailureKind};
 use tower_ws_health::HealthLayer;
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::{Direction, Fault, Proxy, Script, Server};
+use tower_ws_test_kit::{Direction, Fault, Proxy, Script, Server};
 use tower_ws_transport::{Frames, Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(30);

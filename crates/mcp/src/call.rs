@@ -15,7 +15,11 @@ use tokio::{
 };
 use tower_ws_client::{CallError, CallFuture, Reply, Request};
 
-use crate::{InputRequired, McpError, Progress, progress::Place};
+use crate::{
+    error::McpError,
+    input::InputRequired,
+    progress::{Place, Progress},
+};
 
 /// A call that reports how far it has come. Made by [`Mcp::track`](crate::Mcp::track).
 ///

@@ -15,7 +15,7 @@ use tower_ws_core::{
     jsonrpc::{Call, Codec, Kind, scan, splice, with_id},
 };
 
-use crate::{Era, ServerInfo, Session, meta, replay::Noted};
+use crate::{era::Era, meta, replay::Noted, server::ServerInfo, session::Session};
 
 /// A connection on which MCP is spoken.
 ///

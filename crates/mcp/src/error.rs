@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_ws_client::CallError;
 
-use crate::{Era, InputRequired};
+use crate::{era::Era, input::InputRequired};
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]

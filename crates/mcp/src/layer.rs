@@ -1,9 +1,15 @@
 use std::{fmt, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::ExchangeLayer;
+use tower_ws_core::OpeningLayer;
 
-use crate::{Capabilities, Era, Implementation, Session, opening::Opening, service::Speak};
+use crate::{
+    era::Era,
+    opening::McpDialogue,
+    server::{Capabilities, Implementation},
+    service::Speak,
+    session::Session,
+};
 
 /// Speaks MCP on each connection. See the [crate docs](crate).
 ///
@@ -63,8 +69,8 @@ impl<S, K: Clone> Layer<S> for McpLayer<K> {
     type Service = Speak<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let opening = Opening::new(self.codec.clone(), self.session.clone(), self.only);
-        let exchange = ExchangeLayer::new("mcp", opening).timeout(self.timeout);
-        Speak::new(exchange.layer(inner), self.codec.clone(), self.session.clone())
+        let dialogue = McpDialogue::new(self.codec.clone(), self.session.clone(), self.only);
+        let opening = OpeningLayer::new("mcp", dialogue).timeout(self.timeout);
+        Speak::new(opening.layer(inner), self.codec.clone(), self.session.clone())
     }
 }

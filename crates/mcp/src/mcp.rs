@@ -12,8 +12,17 @@ use tower_ws_client::{CallError, CallFuture, Client, Leftovers, Reply, Request};
 use tower_ws_core::Replay;
 
 use crate::{
-    CallToolResult, Completion, Era, GetPromptResult, InputRequired, Listed, McpError, Page, Pages, Prompt,
-    ReadResourceResult, Reference, Resource, ResourceTemplate, ServerInfo, Session, Tool, Tracked, call::with_token,
+    call::{Tracked, with_token},
+    era::Era,
+    error::McpError,
+    input::InputRequired,
+    pages::Pages,
+    server::ServerInfo,
+    session::Session,
+    types::{
+        CallToolResult, Completion, GetPromptResult, Listed, Page, Prompt, ReadResourceResult, Reference, Resource,
+        ResourceTemplate, Tool,
+    },
 };
 
 /// A client of an MCP server: the common methods by name, everything else by [`request`](Self::request). Clones share the

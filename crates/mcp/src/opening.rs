@@ -9,13 +9,15 @@ use futures_core::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use tower_ws_core::{
-    Dialogue, Disposition, Excerpt, Failure, FailureKind, Talk,
+    Dialogue, Disposition, Excerpt, Failure, FailureKind, OpeningContext,
     jsonrpc::{Codec, RpcError},
 };
 
 use self::line::{Answer, Line};
 use crate::{
-    Capabilities, Era, Implementation, LEGACY_VERSIONS, MODERN_VERSION, ServerInfo, Session, era::code, server::Said,
+    era::{Era, LEGACY_VERSIONS, MODERN_VERSION, code},
+    server::{Capabilities, Implementation, Said, ServerInfo},
+    session::Session,
 };
 
 /// How long a server may take to say whether it knows `server/discover`. One that ignores what it does not know would
@@ -28,26 +30,26 @@ const AT_ONCE: usize = 16;
 
 /// The dialogue: finds out the era, opens, and repeats what the server has forgotten.
 #[derive(Clone, Debug)]
-pub(crate) struct Opening<K> {
+pub(crate) struct McpDialogue<K> {
     codec: K,
     session: Session,
     only: Option<Era>,
 }
 
-impl<K> Opening<K> {
+impl<K> McpDialogue<K> {
     pub(crate) fn new(codec: K, session: Session, only: Option<Era>) -> Self {
         Self { codec, session, only }
     }
 }
 
-impl<M, K> Dialogue<M> for Opening<K>
+impl<M, K> Dialogue<M> for McpDialogue<K>
 where
     M: Send + 'static,
     K: Codec<M> + Clone + Send + Sync + 'static,
 {
-    type Future = BoxFuture<'static, Result<Talk<M>, Failure>>;
+    type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
-    fn open(&self, talk: Talk<M>) -> Self::Future {
+    fn open(&self, talk: OpeningContext<M>) -> Self::Future {
         let Self { codec, session, only } = self.clone();
         Box::pin(async move {
             let mut line = Line::new(talk, codec, session.ids().clone());

@@ -8,7 +8,11 @@ use std::{
 use futures_core::{Stream, future::BoxFuture};
 use serde::de::DeserializeOwned;
 
-use crate::{Listed, Mcp, McpError, Page};
+use crate::{
+    error::McpError,
+    mcp::Mcp,
+    types::{Listed, Page},
+};
 
 /// A whole list, page by page: a stream of its items, which asks for the next page when it is needed.
 ///

@@ -27,7 +27,7 @@ use tower_ws_client::{Client, Inbound};
 use tower_ws_core::BoxError;
 
 use self::worker::{Connect, Worker};
-use crate::McpLayer;
+use crate::layer::McpLayer;
 
 /// How many messages wait between the library and the stack, each way: 64. More wait at the library.
 const ROOM: usize = 64;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use tower_ws_core::Excerpt;
 
-use crate::Era;
+use crate::era::Era;
 
 /// What a server said of itself when a connection opened. In the extensions of each [`Up`](tower_ws_core::Up).
 ///

@@ -4,16 +4,18 @@ use std::{
 };
 
 use tower_service::Service;
-use tower_ws_core::{BoxError, Connection, Exchange, ExchangeFuture, Exchanged, MapConnection, Wrap, jsonrpc::Codec};
+use tower_ws_core::{
+    BoxError, Connection, MapConnection, Opening, OpeningConnection, OpeningFuture, Wrap, jsonrpc::Codec,
+};
 
-use crate::{McpConnection, Session, opening::Opening};
+use crate::{connection::McpConnection, opening::McpDialogue, session::Session};
 
 /// The service of [`McpLayer`](crate::McpLayer): each connection of the one below is opened as MCP wants it. See the [crate
 /// docs](crate).
 #[derive(Clone)]
 pub struct Speak<S, K> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
-    inner: Exchange<S, Opening<K>>,
+    inner: Opening<S, McpDialogue<K>>,
     codec: K,
     session: Session,
 }
@@ -26,7 +28,7 @@ pub struct Stamp<K> {
 }
 
 impl<S, K> Speak<S, K> {
-    pub(crate) fn new(inner: Exchange<S, Opening<K>>, codec: K, session: Session) -> Self {
+    pub(crate) fn new(inner: Opening<S, McpDialogue<K>>, codec: K, session: Session) -> Self {
         Self { inner, codec, session }
     }
 }
@@ -37,9 +39,9 @@ where
     C: Connection<Message: Send + 'static> + Send + 'static,
     K: Codec<C::Message> + Clone + Send + Sync + 'static,
 {
-    type Response = McpConnection<Exchanged<C::Message>, K>;
+    type Response = McpConnection<OpeningConnection<C::Message>, K>;
     type Error = BoxError;
-    type Future = MapConnection<ExchangeFuture<C::Message>, Stamp<K>>;
+    type Future = MapConnection<OpeningFuture<C::Message>, Stamp<K>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)

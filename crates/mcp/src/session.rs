@@ -6,7 +6,12 @@ use std::{
 use serde_json::json;
 use tower_ws_core::jsonrpc::Ids;
 
-use crate::{Capabilities, Era, Implementation, MODERN_VERSION, ServerInfo, progress::Reports, replay::Replays};
+use crate::{
+    era::{Era, MODERN_VERSION},
+    progress::Reports,
+    replay::Replays,
+    server::{Capabilities, Implementation, ServerInfo},
+};
 
 /// What the layer and the calls of one session have in common. Clones share it.
 #[derive(Clone)]
@@ -15,7 +20,7 @@ pub struct Session(Arc<Shared>);
 struct Shared {
     client: Implementation,
     capabilities: Capabilities,
-    /// The client's, the exchange's and the acknowledging layer's ids, from one counter.
+    /// The client's, the opening's and the acknowledging layer's ids, from one counter.
     ids: Ids,
     reports: Reports,
     state: Mutex<State>,

@@ -7,9 +7,9 @@ mod support;
 use serde_json::json;
 use support::Peer as Server;
 use tower::{Layer, ServiceExt};
-use tower_ws_core::Exchanged;
+use tower_ws_core::OpeningConnection;
 use tower_ws_mcp::{Capabilities, Era, Implementation, McpConnection, McpLayer};
-use tower_ws_test::conformance::{self, Harness, Peer};
+use tower_ws_test_kit::conformance::{self, Harness, Peer};
 use tower_ws_transport::{JsonText, memory};
 
 struct Opened(Era);
@@ -17,7 +17,7 @@ struct FarEnd(Option<memory::Socket<String>>);
 
 impl Harness for Opened {
     type Message = String;
-    type Connection = McpConnection<Exchanged<String>, JsonText>;
+    type Connection = McpConnection<OpeningConnection<String>, JsonText>;
     type Peer = FarEnd;
 
     async fn connect(&self) -> (Self::Connection, FarEnd) {

@@ -8,7 +8,7 @@ use std::{
 use pin_project::pin_project;
 use tower_ws_core::{BoxError, Length};
 
-use crate::{MetricsConnection, meter::Meter, words::kind_of};
+use crate::{connection::MetricsConnection, meter::Meter, words::kind_of};
 
 /// The future of [`Metrics`](crate::Metrics): a dial, or the beginning of a session.
 ///

@@ -5,9 +5,9 @@ use tower_layer::Layer;
 use tower_ws_core::Length;
 
 use crate::{
-    Metrics,
     meter::{Height, Meters},
     names::LABELS,
+    service::Metrics,
 };
 
 /// Counts and measures what passes, as metrics of the [`metrics`] facade. See the [crate docs](crate).

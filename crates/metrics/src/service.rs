@@ -7,7 +7,8 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Connection, Length, Measure};
 
 use crate::{
-    MetricsConnection, MetricsFuture,
+    connection::MetricsConnection,
+    future::MetricsFuture,
     meter::{Meter, Meters},
 };
 

@@ -6,7 +6,7 @@ mod support;
 use metrics_util::debugging::DebuggingRecorder;
 use support::Seen;
 use tower_ws_metrics::MetricsLayer;
-use tower_ws_test::conformance::{self, Suite};
+use tower_ws_test_kit::conformance::{self, Suite};
 
 #[tokio::test(start_paused = true)]
 async fn a_session_keeps_the_laws_and_leaves_nothing_open() {

@@ -10,7 +10,11 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Outgoing};
 
-use crate::{Held, Overflow, Store, handle::Hub};
+use crate::{
+    handle::Hub,
+    overflow::Overflow,
+    store::{Held, Store},
+};
 
 /// How much may be held, and what happens to what does not fit.
 #[derive(Clone, Copy, Debug)]
@@ -319,7 +323,10 @@ mod tests {
     use tower_ws_core::Ticket;
 
     use super::*;
-    use crate::{Handle, MakeStore, MemoryStore};
+    use crate::{
+        handle::Handle,
+        store::{MakeStore, MemoryStore},
+    };
 
     #[derive(Clone, Debug)]
     enum Op {

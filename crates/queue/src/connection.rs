@@ -13,7 +13,13 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{Closed, Connection, Down, DropReason, Event, Halves, Length, Up};
 
-use crate::{Handle, Store, alarm::Alarm, buffer::Buffer, handle::Hub, layer::Settings};
+use crate::{
+    alarm::Alarm,
+    buffer::Buffer,
+    handle::{Handle, Hub},
+    layer::Settings,
+    store::Store,
+};
 
 /// A connection with a queue before its sink.
 ///

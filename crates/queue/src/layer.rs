@@ -3,7 +3,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 use tower_ws_core::{Connection, Length, Wrap};
 
-use crate::{Handle, MakeStore, MemoryStore, Overflow, Queue, QueueConnection, buffer::Bounds, handle::Hub};
+use crate::{
+    buffer::Bounds,
+    connection::QueueConnection,
+    handle::{Handle, Hub},
+    overflow::Overflow,
+    service::Queue,
+    store::{MakeStore, MemoryStore},
+};
 
 /// Holds messages while the link is down or slow, within bounds. See the [crate docs](crate).
 #[derive(Clone)]

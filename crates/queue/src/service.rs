@@ -6,7 +6,11 @@ use std::{
 use tower_service::Service;
 use tower_ws_core::{Connection, Length, MapConnection};
 
-use crate::{MakeStore, MemoryStore, QueueConnection, QueueLayer};
+use crate::{
+    connection::QueueConnection,
+    layer::QueueLayer,
+    store::{MakeStore, MemoryStore},
+};
 
 /// The service of [`QueueLayer`]: each connection that comes up has a queue of its own. See the [crate docs](crate).
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower::layer::util::Stack;
 use tower_ws_queue::{Overflow, QueueLayer};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::conformance::{Outcome, Suite};
+use tower_ws_test_kit::conformance::{Outcome, Suite};
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_laws() {

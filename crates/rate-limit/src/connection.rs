@@ -17,11 +17,11 @@ use tower_ws_core::{
 };
 
 use crate::{
-    NoSignal, ThrottleSignal,
     alarm::Alarm,
     intake::{Intake, Verdict},
     layer::Settings,
     limiter::Booking,
+    throttle::{NoSignal, ThrottleSignal},
 };
 
 /// A connection whose traffic is limited.

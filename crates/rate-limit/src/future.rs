@@ -8,7 +8,11 @@ use std::{
 use pin_project::pin_project;
 use tower_ws_core::{BoxError, Connection, Failure, Length, find};
 
-use crate::{NoSignal, RateLimitConnection, layer::Settings, throttle::asked_for};
+use crate::{
+    connection::RateLimitConnection,
+    layer::Settings,
+    throttle::{NoSignal, asked_for},
+};
 
 /// The future of [`RateLimit`](crate::RateLimit): a dial whose turn has come.
 ///

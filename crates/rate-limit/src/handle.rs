@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::{LimitStats, Limiter};
+use crate::limiter::{LimitStats, Limiter};
 
 /// Looks into the limits of a [`RateLimitLayer`](crate::RateLimitLayer), from any thread. For dashboards and tests: nothing
 /// depends on it. Cheap to clone.

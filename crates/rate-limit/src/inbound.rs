@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::Quota;
+use crate::quota::Quota;
 
 /// How much may come in before this side reads no more for a while, and how long that may go on before it leaves.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Inbound, meter::Meter};
+use crate::{inbound::Inbound, meter::Meter};
 
 /// The longest stop of one piece: 5 s. Pongs are driven by reading, and servers give up on a client that has not answered
 /// their ping for some 20 s.
@@ -105,7 +105,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::Quota;
+    use crate::quota::Quota;
 
     const SECOND: Duration = Duration::from_secs(1);
 

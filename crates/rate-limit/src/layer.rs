@@ -4,8 +4,12 @@ use tower_layer::Layer;
 use tower_ws_core::{Clock, Length, SystemClock};
 
 use crate::{
-    Handle, Inbound, Limiter, NoSignal, Quota, RateLimit,
-    handle::{Hub, Limits},
+    handle::{Handle, Hub, Limits},
+    inbound::Inbound,
+    limiter::Limiter,
+    quota::Quota,
+    service::RateLimit,
+    throttle::NoSignal,
 };
 
 /// Limits dials, what goes out and what comes in. See the [crate docs](crate).

@@ -61,7 +61,7 @@
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_transport::{Frames, Message, TransportLayer};
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let n = |n| NonZeroU32::new(n).expect("is not zero");

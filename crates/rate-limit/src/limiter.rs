@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Quota,
+    quota::Quota,
     slots::{Slots, TooLarge, Turn},
 };
 

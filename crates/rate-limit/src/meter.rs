@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Quota, gcra::Gcra, quota::Kind, window::Window};
+use crate::{
+    gcra::Gcra,
+    quota::{Kind, Quota},
+    window::Window,
+};
 
 #[derive(Debug)]
 pub(crate) struct Meter {

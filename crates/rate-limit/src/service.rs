@@ -8,7 +8,8 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Connection, Length};
 
 use crate::{
-    NoSignal, RateLimitConnection, RateLimitFuture, alarm::Alarm, layer::Settings, limiter::Booking, slots::Turn,
+    alarm::Alarm, connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking,
+    slots::Turn, throttle::NoSignal,
 };
 
 /// The service of [`RateLimitLayer`](crate::RateLimitLayer). See the [crate docs](crate).

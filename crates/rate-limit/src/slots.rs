@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Quota,
     meter::{GRACE, Meter},
+    quota::Quota,
 };
 
 /// A count, bytes or both, and a pause.

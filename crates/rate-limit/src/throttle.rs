@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use tower_ws_core::{Failure, FailureKind};
 
-use crate::Limiter;
+use crate::limiter::Limiter;
 
 /// For how long the server wants no dials, if this failure says so.
 ///

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use tower::layer::util::Stack;
 use tower_ws_rate_limit::{Excess, Inbound, Quota, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::conformance::{Outcome, Suite};
+use tower_ws_test_kit::conformance::{Outcome, Suite};
 
 fn n(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).expect("is not zero")

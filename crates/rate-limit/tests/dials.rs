@@ -20,7 +20,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_ws_core::{BoxError, Close, Event, Failure, FailureKind, Lift, RetryAfter, find};
 use tower_ws_rate_limit::{Limiter, Quota, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::MustBeReady;
+use tower_ws_test_kit::MustBeReady;
 use tower_ws_transport::memory::{self, Memory, Socket};
 
 /// Notes when each dial begins.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_ws_core::{BoxError, find};
 use tower_ws_rate_limit::{Excess, KeyedLimitError, KeyedRateLimitLayer, Quota};
-use tower_ws_test::MustBeReady;
+use tower_ws_test_kit::MustBeReady;
 
 type Call = (u32, usize);
 type Calls = Arc<Mutex<Vec<(Call, Instant)>>>;

@@ -13,7 +13,7 @@ use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Event, Failure, FailureKind, find};
 use tower_ws_rate_limit::{Inbound, Limiter, Quota, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test::{Script, Server};
+use tower_ws_test_kit::{Script, Server};
 use tower_ws_transport::{Frames, Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(60);

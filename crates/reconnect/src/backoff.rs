@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_ws_core::{Disposition, Failure};
 
-use crate::{Decision, History, Policy};
+use crate::policy::{Decision, History, Policy};
 
 /// The default policy: exponential backoff with jitter, guided by the [`Disposition`] of each failure.
 ///

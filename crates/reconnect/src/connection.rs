@@ -15,7 +15,7 @@ use tower_ws_core::{
 };
 use tracing::instrument::Instrumented;
 
-use crate::{Backoff, Policy, closer::Closer, dialer::Dialer};
+use crate::{backoff::Backoff, closer::Closer, dialer::Dialer, policy::Policy};
 
 /// A session: a connection that redials below itself.
 ///

@@ -8,14 +8,16 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
-use tower_ws_core::{BoxError, Clock, Disposition, Dispositions, Failure, FailureKind};
+use tower_ws_core::{BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind};
 use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
-    Budget, Decision, Follows, Incident, Policy, ReconnectError, Reporter,
-    budget::Booking,
+    budget::{Booking, Budget},
+    error::ReconnectError,
     layer::Settings,
     outage::{Outage, later},
+    policy::{Decision, Policy},
+    report::{Follows, Incident, Reporter},
     session::Session,
 };
 
@@ -28,7 +30,7 @@ pub(crate) struct Dialer<S, T, P> {
     policy: P,
     rng: fastrand::Rng,
     clock: Arc<dyn Clock>,
-    dispositions: Dispositions,
+    dispositions: DispositionTable,
     reporter: Arc<dyn Reporter>,
     outage: Outage,
     budget: Option<Budget>,

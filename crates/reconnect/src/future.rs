@@ -10,7 +10,7 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Connection};
 use tracing::instrument::Instrumented;
 
-use crate::{Backoff, Policy, ReconnectConnection, ReconnectError, dialer::Dialer};
+use crate::{backoff::Backoff, connection::ReconnectConnection, dialer::Dialer, error::ReconnectError, policy::Policy};
 
 /// The future of [`Reconnect`](crate::Reconnect): dials the first connection, again and again if the policy says so.
 ///

@@ -1,9 +1,17 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, Dispositions, SystemClock};
+use tower_ws_core::{Clock, DispositionTable, SystemClock};
 
-use crate::{Backoff, Budget, Handle, LogReporter, Policy, Reconnect, Reporter, session::Hub};
+use crate::{
+    backoff::Backoff,
+    budget::Budget,
+    handle::Handle,
+    policy::Policy,
+    report::{LogReporter, Reporter},
+    service::Reconnect,
+    session::Hub,
+};
 
 /// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate docs](crate).
 #[derive(Clone, Debug, Default)]
@@ -18,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) fail_fast: bool,
     pub(crate) min_spacing: Duration,
     pub(crate) healthy_after: Duration,
-    pub(crate) dispositions: Dispositions,
+    pub(crate) dispositions: DispositionTable,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) budget: Option<Budget>,
     pub(crate) seed: Option<u64>,
@@ -92,7 +100,7 @@ impl<P> ReconnectLayer<P> {
     /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Layers below (failover, auth)
     /// have seen it before, and judge by the default table; auth takes one of its own, for its `Credentials`.
     #[must_use]
-    pub fn dispositions(mut self, table: Dispositions) -> Self {
+    pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.settings.dispositions = table;
         self
     }
@@ -143,7 +151,7 @@ impl Default for Settings {
             fail_fast: false,
             min_spacing: ReconnectLayer::<Backoff>::MIN_SPACING,
             healthy_after: ReconnectLayer::<Backoff>::HEALTHY_AFTER,
-            dispositions: Dispositions::default(),
+            dispositions: DispositionTable::default(),
             reporter: Arc::new(LogReporter),
             budget: None,
             seed: None,

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tower_ws_core::Failure;
 
-use crate::History;
+use crate::policy::History;
 
 /// What became of a session's attempts, and when the next may begin. No I/O: time is passed in.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use std::{
 use tower_service::Service;
 use tower_ws_core::{BoxError, Connection, Failure};
 
-use crate::{Backoff, Policy, ReconnectConnection, ReconnectError, ReconnectFuture, dialer::Dialer, layer::Settings};
+use crate::{
+    backoff::Backoff, connection::ReconnectConnection, dialer::Dialer, error::ReconnectError, future::ReconnectFuture,
+    layer::Settings, policy::Policy,
+};
 
 /// The service of [`ReconnectLayer`](crate::ReconnectLayer): each call begins a session. See the [crate docs](crate).
 ///

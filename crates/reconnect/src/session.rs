@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower_ws_core::{ConnectionId, Failure};
 
-use crate::{Handle, State, Transition};
+use crate::handle::{Handle, State, Transition};
 
 /// What a session and its handles share.
 #[derive(Debug)]

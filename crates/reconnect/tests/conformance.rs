@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use http::Request;
 use tower::ServiceBuilder;
 use tower_ws_reconnect::{Budget, FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_test::conformance::Suite;
+use tower_ws_test_kit::conformance::Suite;
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_laws() {

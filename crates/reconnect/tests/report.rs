@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::StreamExt;
 use support::{Act, Net, refused};
-use tower_ws_core::{Close, Disposition, Dispositions, Event, Failure, FailureKind};
+use tower_ws_core::{Close, Disposition, DispositionTable, Event, Failure, FailureKind};
 use tower_ws_reconnect::{Follows, Incident, ReconnectLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ async fn failures_are_judged_by_the_table_of_the_session() {
     let log = seen.clone();
     let layer = ReconnectLayer::new()
         .seed(1)
-        .dispositions(Dispositions::graphql_ws())
+        .dispositions(DispositionTable::graphql_ws())
         .reporter(move |incident: &Incident| log.lock().unwrap().push(incident.failure.disposition()));
     let mut session = net.session(layer).await.unwrap();
     let mut downs = Vec::new();

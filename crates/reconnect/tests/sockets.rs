@@ -9,7 +9,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_ws_connector::tcp_connector;
 use tower_ws_core::{BoxError, Connection, Event};
 use tower_ws_reconnect::{ReconnectError, ReconnectLayer};
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 use tower_ws_transport::{Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use tower_ws_core::Replay;
 
 use crate::{
-    OpenError, Survives,
     change::{Change, Changes, Row},
+    error::OpenError,
+    options::Survives,
 };
 
 /// "twsq", so that `file` and we know the file again.

@@ -3,7 +3,7 @@ use std::{fmt, path::Path, sync::Arc};
 use tower_ws_ack::Strategy;
 use tower_ws_core::{Clock, Pack, SystemClock};
 
-use crate::{OpenError, Spool};
+use crate::{error::OpenError, spool::Spool};
 
 /// How a [`Spool`] keeps its messages.
 #[derive(Clone)]

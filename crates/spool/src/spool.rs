@@ -12,10 +12,12 @@ use tower_ws_core::Pack;
 use tower_ws_queue::MakeStore;
 
 use crate::{
-    Handle, OpenError, SpoolOptions, SpoolStore,
     disk::Disk,
-    handle::Tally,
+    error::OpenError,
+    handle::{Handle, Tally},
+    options::SpoolOptions,
     record::Record,
+    store::SpoolStore,
     writer::{self, Shared},
 };
 

@@ -15,7 +15,7 @@ use tower_ws_core::{Down, DropReason, Outgoing, Up, Verbatim};
 use tower_ws_queue::{Held, MakeStore, QueueLayer, Store};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{Spool, SpoolOptions, SpoolStore, Survives, Unacknowledged};
-use tower_ws_test::conformance::{Outcome, Suite};
+use tower_ws_test_kit::conformance::{Outcome, Suite};
 
 type File = Spool<String, Verbatim, Unacknowledged>;
 

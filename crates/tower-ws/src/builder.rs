@@ -135,7 +135,7 @@ impl<L, C> Builder<L, C> {
     /// Adds a layer below reconnect: it acts on each connection anew. The one added first is the outermost.
     ///
     /// This is the place of a dialogue that opens each connection
-    /// ([`ExchangeLayer`](tower_ws_core::ExchangeLayer)).
+    /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
     pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C> {
         Builder {
             url: self.url,

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
 //! # let url = server.url();
 //! let (client, _inbound) = tower_ws::connect(url).await?;
 //!
@@ -31,7 +31,7 @@
 //!     reconnect::ReconnectLayer,
 //!     transport::{Frames, JsonText, TransportLayer},
 //! };
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
 //! # let url = server.url();
 //!
 //! let stack = ServiceBuilder::new()
@@ -77,7 +77,7 @@
 //! | [`CryptoLayer`](crypto): seals messages from end to end; with [`Builder::layer`] | below reconnect: each connection has keys of its own | messages are as secret as the transport makes them |
 //! | [`AuthLayer`](auth), [`LoginLayer`](auth::LoginLayer): credentials; with [`Builder::layer`] | below reconnect: each dial shows the credential of its time | headers that never change |
 //! | [`McpLayer`](mcp): the Model Context Protocol; with [`mcp::connect`] | below reconnect: opens each connection | JSON-RPC as it is |
-//! | [`ExchangeLayer`](core::ExchangeLayer): a dialogue that opens each connection; with [`Builder::layer`] | below reconnect: said anew on each connection | up means open, not ready |
+//! | [`OpeningLayer`](core::OpeningLayer): a dialogue that opens each connection; with [`Builder::layer`] | below reconnect: said anew on each connection | up means open, not ready |
 //! | [`TransportLayer`](transport): WebSocket; also `lines` and `memory` | above what dials | there is no connection |
 //! | [`Connect`](connector::Connect): the guard of addresses, TLS, proxies; with [`Builder::connector`] | at the bottom: makes the byte streams | a connector of your own, and its guard |
 //!

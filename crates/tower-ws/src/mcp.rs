@@ -18,11 +18,11 @@ pub use tower_ws_mcp::*;
 
 use tower::layer::util::{Identity, Stack};
 use tower_ws_client::Inbound;
-use tower_ws_core::Dispositions;
+use tower_ws_core::DispositionTable;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
 
-use crate::{Builder, ConnectError};
+use crate::builder::{Builder, ConnectError};
 
 /// A relay over the recommended stack, for a library with a protocol machine of its own.
 ///
@@ -76,7 +76,7 @@ pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mc
 /// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare `capabilities` whose requests
 /// are [answered](Inbound::answer_with).
 ///
-/// Failures are judged by [`Dispositions::mcp`]: give that to a [reconnect layer](Builder::reconnect) of your own, too.
+/// Failures are judged by [`DispositionTable::mcp`]: give that to a [reconnect layer](Builder::reconnect) of your own, too.
 ///
 /// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer another, or none.
 pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
@@ -92,6 +92,6 @@ fn stack(url: impl AsRef<str>) -> Builder {
     crate::builder(url)
         .client(client_layer(JsonText))
         .ack(ack_layer(JsonText).measure(Frames))
-        .reconnect(ReconnectLayer::new().dispositions(Dispositions::mcp()))
+        .reconnect(ReconnectLayer::new().dispositions(DispositionTable::mcp()))
         .transport(transport)
 }

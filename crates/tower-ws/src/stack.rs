@@ -15,7 +15,7 @@ use tower_ws_transport::{Frames, JsonText};
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
-/// # let server = tower_ws_test::Server::start(tower_ws_test::Script::json_rpc()).await?;
+/// # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
 /// # let url = server.url();
 /// use tower::{ServiceBuilder, ServiceExt};
 /// use tower_ws::connector::tcp_connector;

@@ -6,7 +6,7 @@ use hyper::rt;
 use hyper_util::rt::TokioIo;
 use tower_ws_core::{Failure, Progress};
 
-use crate::{Error, Limits, Message, WebSocket, io::Counted, scanned::Scanned};
+use crate::{Error, Message, io::Counted, limits::Limits, scanned::Scanned, websocket::WebSocket};
 
 /// How bytes become messages once the handshake is done: the part of a WebSocket crate that [`Upgrade`](crate::Upgrade) needs.
 ///

@@ -24,7 +24,7 @@
 //! | [`memory`] | any type, not copied | no | the end of the channel | no | an end like any other |
 //!
 //! WebSocket runs over a Unix socket as well: give it a connector. Where there are no pings, health probes by a request of
-//! the protocol (`probe_fn`). The [conformance suite](https://docs.rs/tower-ws-test) passes over all of them.
+//! the protocol (`probe_fn`). The [conformance suite](https://docs.rs/tower-ws-test-kit) passes over all of them.
 //!
 //! # Example
 //!
@@ -38,7 +38,7 @@
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
 //! use tower_ws_transport::{Message, TransportLayer};
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let transport = TransportLayer::new().layer(tcp_connector());
@@ -63,7 +63,7 @@
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::{Deadlines, Event};
 //! use tower_ws_transport::{Handshake, LiftLayer, Limits, UpgradeLayer};
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let limits = Limits::default().message_in(1 << 20);

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{Deadlines, Lift, MapConnection, Progress, Up, Wrap};
 
-use crate::{Handshake, Limits, WebSocketWire};
+use crate::{handshake::Handshake, limits::Limits, wire::WebSocketWire};
 
 /// Layers [`Lifted`] over a service that opens WebSockets.
 ///

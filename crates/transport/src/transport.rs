@@ -4,7 +4,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tower_layer::Layer;
 use tower_ws_core::{Deadlines, Lift};
 
-use crate::{Framing, LiftLayer, Lifted, Limits, Subprotocols, Tungstenite, Upgrade, UpgradeLayer, WebSocketWire};
+use crate::{
+    framing::{Framing, Tungstenite},
+    lift::{LiftLayer, Lifted},
+    limits::Limits,
+    upgrade::{Subprotocols, Upgrade, UpgradeLayer},
+    wire::WebSocketWire,
+};
 
 /// [`LiftLayer`] over [`UpgradeLayer`]: a connector becomes a service of WebSocket connections.
 ///

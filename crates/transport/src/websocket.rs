@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, error::ProtocolError, protocol::Role},
 };
 
-use crate::{Limits, Upgraded};
+use crate::{framing::Upgraded, limits::Limits};
 
 /// An upgraded WebSocket: a sink and a stream of [`Message`]s.
 ///

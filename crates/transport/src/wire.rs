@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{
 };
 use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Wire, find};
 
-use crate::{FrameError, Limits};
+use crate::{limits::Limits, scan::FrameError};
 
 /// What WebSocket messages mean to [`Lift`](tower_ws_core::Lift).
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use support::far::FarLines;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LinesCodec};
 use tower::{Layer, ServiceExt};
-use tower_ws_test::conformance::{self, Harness};
+use tower_ws_test_kit::conformance::{self, Harness};
 use tower_ws_transport::{
     lines::{LinesConnection, LinesLayer},
     process::{Pipes, Process},

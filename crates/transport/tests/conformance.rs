@@ -17,7 +17,7 @@ use tokio_tungstenite::accept_async;
 use tokio_util::codec::{Framed, LinesCodec};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::BoxError;
-use tower_ws_test::conformance::{self, Harness};
+use tower_ws_test_kit::conformance::{self, Harness};
 #[cfg(feature = "sockudo")]
 use tower_ws_transport::sockudo::Sockudo;
 use tower_ws_transport::{

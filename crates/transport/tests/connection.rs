@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tower_ws_core::{Deadlines, Disposition, DropReason, Event, FailureKind, Progress, find};
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 use tower_ws_transport::{FrameError, Limits, Message, TransportLayer};
 
 over_each_framing! {

@@ -18,7 +18,7 @@ use support::{
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{Disposition, Event, FailureKind, Progress};
-use tower_ws_test::conformance::{Harness, Numbering, Suite};
+use tower_ws_test_kit::conformance::{Harness, Numbering, Suite};
 use tower_ws_transport::{
     Handshake, Limits, Message, TransportLayer, UpgradeError, WebSocketConnection,
     sockudo::{Deflate, Sockudo},

@@ -10,7 +10,7 @@ use support::{bounded, connected_with, dial, get, refused, shown, tcp};
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter};
-use tower_ws_test::{Cut, Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 use tower_ws_transport::{Handshake, Limits, Message, Subprotocols, TransportLayer, UpgradeError, UpgradeLayer};
 
 fn quick() -> UpgradeLayer {
@@ -261,7 +261,7 @@ async fn a_request_that_is_none_is_not_dialled() {
 #[tokio::test]
 async fn the_connector_that_is_ready_is_the_one_called() {
     let server = Server::start(Script::Echo).await.unwrap();
-    let connector = tower_ws_test::MustBeReady::new(tcp());
+    let connector = tower_ws_test_kit::MustBeReady::new(tcp());
     let upgrade = UpgradeLayer::new().layer(connector);
     for _ in 0..3 {
         bounded(upgrade.clone().oneshot(get(&server.url()))).await.unwrap();

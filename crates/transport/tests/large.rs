@@ -26,7 +26,7 @@ use tokio::{
 use tokio_tungstenite::{accept_async, tungstenite::protocol::WebSocketConfig};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{Event, Outgoing};
-use tower_ws_test::{Script, Server};
+use tower_ws_test_kit::{Script, Server};
 use tower_ws_transport::{Limits, Message, TransportLayer};
 
 over_each_framing! {

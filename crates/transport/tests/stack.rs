@@ -15,7 +15,7 @@ use tower_http::{
     set_header::SetRequestHeaderLayer,
 };
 use tower_ws_core::{BoxError, Event, boxed};
-use tower_ws_test::{Script, Server};
+use tower_ws_test_kit::{Script, Server};
 use tower_ws_transport::{
     LiftLayer, Lifted, Message, Transport, TransportLayer, Upgrade, UpgradeFuture, UpgradeLayer, WebSocketConnection,
 };

@@ -11,7 +11,7 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
 use super::Profile;
-use crate::{Resolver, Resolving};
+use crate::tcp::{Resolver, Resolving};
 
 /// How many addresses of a name are looked at: more than any answer that fits into a packet of DNS over UDP has, so that
 /// a resolver cannot make a dial endless.

@@ -2,7 +2,7 @@ use http::StatusCode;
 use tower_ws_core::{BoxError, Disposition, Failure, FailureKind, RetryAfter};
 
 use super::{Target, socks::Reply};
-use crate::classify;
+use crate::classify::classify;
 
 /// What went wrong at a proxy.
 ///

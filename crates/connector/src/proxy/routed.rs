@@ -14,8 +14,9 @@ use tower_ws_core::BoxError;
 
 use super::{Proxied, Proxies, ProxyLayer};
 use crate::{
-    Connector, TcpConnector,
+    connect::Connector,
     guard::{Checked, Guard, GuardLayer, Profile},
+    tcp::TcpConnector,
 };
 
 /// Goes through a proxy or directly, each with its guard. [`Connect::through`](crate::Connect::through) makes it.

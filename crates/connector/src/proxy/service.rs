@@ -22,7 +22,7 @@ use super::{
     server::Scheme,
     socks::{self, Place},
 };
-use crate::Resolver;
+use crate::tcp::Resolver;
 
 /// Layers [`Proxied`] over a connector.
 ///

@@ -24,8 +24,8 @@
 //! use tower_ws_core::Event;
 //! use tower_ws_connector::{Connect, tls::{Pin, Pins, Tls, Version}};
 //! use tower_ws_transport::TransportLayer;
-//! # let authority = tower_ws_test::Authority::new()?;
-//! # let server = tower_ws_test::Server::start_tls(tower_ws_test::Script::Echo, authority.mutual()?).await?;
+//! # let authority = tower_ws_test_kit::Authority::new()?;
+//! # let server = tower_ws_test_kit::Server::start_tls(tower_ws_test_kit::Script::Echo, authority.mutual()?).await?;
 //! # let url = server.url();
 //! # let (ca, (chain, key)) = (authority.pem(), authority.client_pem()?);
 //!

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Excerpt;
+use crate::failure::Excerpt;
 
 /// An error that a peer answers with, or that we answer a peer with.
 ///

@@ -5,7 +5,7 @@ use std::sync::{
 
 /// Where request ids come from: one after the other, never reused, below 2^53 so that every JSON parser keeps them exact.
 ///
-/// Clones share the counter. A session has one: what speaks on a connection beside the client (an exchange, a probe)
+/// Clones share the counter. A session has one: what speaks on a connection beside the client (an opening, a probe)
 /// takes its ids from the same place, and leaves a clone in [`Up`](crate::Up)'s extensions.
 #[derive(Clone, Debug)]
 pub struct Ids(Arc<AtomicU64>);

@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tower_ws_core::{
-    Failure, FailureKind, Talk,
+    Failure, FailureKind, OpeningContext,
     jsonrpc::{
         Call, Codec, Decoded, Ids, Kind, Malformed, RpcError, parse_error, parse_result, scan, write_answer, write_call,
     },
@@ -11,7 +11,7 @@ use crate::meta;
 
 /// A dialogue in JSON-RPC: one question at a time, or several.
 pub(super) struct Line<M, K> {
-    talk: Talk<M>,
+    talk: OpeningContext<M>,
     codec: K,
     ids: Ids,
 }
@@ -23,11 +23,11 @@ pub(super) enum Answer {
 }
 
 impl<M, K: Codec<M>> Line<M, K> {
-    pub(super) fn new(talk: Talk<M>, codec: K, ids: Ids) -> Self {
+    pub(super) fn new(talk: OpeningContext<M>, codec: K, ids: Ids) -> Self {
         Self { talk, codec, ids }
     }
 
-    pub(super) fn into_talk(self) -> Talk<M> {
+    pub(super) fn into_talk(self) -> OpeningContext<M> {
         self.talk
     }
 

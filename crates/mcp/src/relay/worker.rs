@@ -20,7 +20,11 @@ use tower_ws_core::{
 };
 
 use super::{Interrupted, Mark};
-use crate::{Capabilities, Era, Implementation, ServerInfo, Session};
+use crate::{
+    era::Era,
+    server::{Capabilities, Implementation, ServerInfo},
+    session::Session,
+};
 
 pub(super) type Connect = Box<
     dyn FnOnce(

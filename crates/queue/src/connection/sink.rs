@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{Closing, QueueConnection, Stage};
-use crate::Store;
+use crate::store::Store;
 
 impl<C, Z, S> Sink<Outgoing<C::Message>> for QueueConnection<C, Z, S>
 where

@@ -9,7 +9,7 @@ use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Out
 
 use super::{Held, RateLimitConnection};
 use crate::{
-    Excess,
+    layer::Excess,
     slots::{TooLarge, Turn},
 };
 

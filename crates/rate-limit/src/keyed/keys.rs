@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::KeyedLimitError;
 use crate::{
-    Excess, Quota,
+    layer::Excess,
+    quota::Quota,
     slots::{Slots, Turn},
 };
 

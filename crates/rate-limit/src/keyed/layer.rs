@@ -6,7 +6,7 @@ use super::{
     KeyedRateLimit,
     keys::{Bounds, Keys},
 };
-use crate::{Excess, Quota};
+use crate::{layer::Excess, quota::Quota};
 
 /// Limits requests by a key: so many for each user, each tool, each method. A plain Tower layer for the message plane, or for
 /// any service.

@@ -5,7 +5,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::{CircuitError, CircuitOpen};
+use crate::circuit::{CircuitError, CircuitOpen};
 
 /// The future of [`Circuit`](crate::Circuit).
 #[pin_project]

@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use crate::{Circuit, Handle};
+use crate::{circuit::Circuit, handle::Handle};
 
 /// Makes requests fail at once in a long outage, instead of waiting for it to end.
 ///
@@ -11,7 +11,7 @@ use crate::{Circuit, Handle};
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws_core::BoxError> {
-/// # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+/// # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 /// # let url = server.url();
 /// use http::Request;
 /// use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};

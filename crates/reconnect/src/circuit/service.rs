@@ -8,7 +8,10 @@ use tokio_util::sync::ReusableBoxFuture;
 use tower_service::Service;
 use tower_ws_core::{Failure, FailureKind};
 
-use crate::{CircuitError, CircuitFuture, CircuitOpen, Handle, State};
+use crate::{
+    circuit::{CircuitError, CircuitFuture, CircuitOpen},
+    handle::{Handle, State},
+};
 
 /// The service of [`CircuitLayer`](crate::CircuitLayer).
 ///

@@ -14,7 +14,7 @@
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
 //! use tower_ws_transport::{Message, TransportLayer, sockudo::Sockudo};
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let transport = TransportLayer::new().framing(Sockudo::new()).layer(tcp_connector());
@@ -36,7 +36,7 @@
 //! use tower_ws_connector::tcp_connector;
 //! use tower_ws_core::Event;
 //! use tower_ws_transport::{Handshake, TransportLayer, sockudo::{Deflate, Sockudo}};
-//! # let server = tower_ws_test::Server::start(tower_ws_test::Script::Echo).await?;
+//! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let framing = Sockudo::new().deflate(Deflate::new().level(3).threshold(1024).no_context_takeover());
@@ -94,7 +94,10 @@ use hyper::rt;
 use tower_ws_core::Failure;
 
 pub use self::socket::SockudoSocket;
-use crate::{Framing, Limits, Upgraded};
+use crate::{
+    framing::{Framing, Upgraded},
+    limits::Limits,
+};
 
 /// Framing by sockudo-ws: see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
 use tower_ws_core::{Failure, FailureKind};
 
 use super::extension::Agreed;
-use crate::Limits;
+use crate::limits::Limits;
 
 /// Takes one message at a time out of what has been read: a few bytes can hold many large messages.
 pub(super) struct Reader {

@@ -14,7 +14,7 @@ use tokio_util::io::poll_read_buf;
 use tower_ws_core::Halves;
 
 use super::{Deflate, extension::Agreed, reader::Reader, writer::Writer};
-use crate::{Limits, Upgraded};
+use crate::{framing::Upgraded, limits::Limits};
 
 /// An upgraded WebSocket, framed by sockudo-ws: a sink and a stream of [`Message`]s, as [`WebSocket`](crate::WebSocket) is.
 ///

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tower_ws_core::Wire;
 
 use super::{Deflate, extension::Agreed, reader::Reader, writer::Writer};
-use crate::{Limits, WebSocketWire};
+use crate::{limits::Limits, wire::WebSocketWire};
 
 #[derive(Clone, Debug)]
 struct Setting {

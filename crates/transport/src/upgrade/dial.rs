@@ -7,7 +7,7 @@ use tower_ws_connector::http1::Http1;
 use tower_ws_core::{BoxError, Failure, FailureKind, Progress};
 
 use super::{Refusal, Settings, UpgradeError, answer::Expected, error, request::Prepared};
-use crate::{Framing, framing::upgraded};
+use crate::framing::{Framing, upgraded};
 
 /// One dial: connect, ask, check the answer, take the byte stream back.
 pub(super) async fn dial<C, IO, E, F>(

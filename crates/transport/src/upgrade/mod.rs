@@ -24,7 +24,10 @@ pub use self::{
     answer::Subprotocols,
     error::{Refusal, UpgradeError},
 };
-use crate::{Framing, Limits, Tungstenite};
+use crate::{
+    framing::{Framing, Tungstenite},
+    limits::Limits,
+};
 
 /// Layers [`Upgrade`] over a connector.
 ///

@@ -10,7 +10,7 @@ use sockudo_ws::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
-use tower_ws_test::conformance::{Peer, Unsupported};
+use tower_ws_test_kit::conformance::{Peer, Unsupported};
 
 /// Reads the request and agrees, with this as `sec-websocket-extensions`. Says what was offered.
 pub async fn answer_upgrade<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO, extensions: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use tokio_util::codec::{Framed, LinesCodec};
-use tower_ws_test::conformance::{Peer, Unsupported};
+use tower_ws_test_kit::conformance::{Peer, Unsupported};
 
 /// The server's end of a WebSocket, until it aborts.
 pub struct Far<IO>(pub Option<WebSocketStream<IO>>);

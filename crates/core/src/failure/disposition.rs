@@ -1,0 +1,154 @@
+use std::time::Duration;
+
+use super::failure::{Close, Failure, FailureKind};
+
+/// What is to be done about a [`Failure`].
+///
+/// This is the one table that reconnect acts on, unless it is given another: [`DispositionTable`](crate::DispositionTable) has tables for
+/// several protocols, and takes rows of your own. Besides, a policy sees each failure and can decide otherwise, and whoever
+/// makes a failure can set its disposition ([`Failure::with_disposition`]).
+///
+/// | failure | disposition | why |
+/// |---|---|---|
+/// | network, dns, proxy, timeout | [`Backoff`](Self::Backoff) | passing, as a rule |
+/// | tls | [`Final`](Self::Final) | a bad certificate stays bad; storms of handshakes help nobody |
+/// | protocol, broken by the peer | `Backoff` | often a proxy in the middle of a deployment |
+/// | policy | `Final` | the same limit forbids the next try |
+/// | throttled | `Wait` 30 to 120 s, or what `Retry-After` says | it asked for it |
+/// | auth; HTTP 401; close 3000, 4401 | [`RefreshCredentials`](Self::RefreshCredentials) | a token may have expired; twice in a row is final |
+/// | HTTP 407; HTTP 401 of a proxy | `Final` | the proxy wants other credentials, and nobody here refreshes those |
+/// | HTTP 408, 425, 429, 5xx | `Backoff`, or what `Retry-After` says | passing |
+/// | HTTP 2xx, 3xx, other 4xx | `Final` | this is no WebSocket endpoint for us; redirects are not followed |
+/// | handshake without a status | `Backoff` | cut off or garbled on the way |
+/// | close 1000, 1001, 1005, 1006, 1011, 1014 | `Backoff` | proxies and restarts send these |
+/// | close 1000 or 1001 whose reason says that another connection took over; 4409 | `Final` | or two clients evict each other for ever |
+/// | close 1012 | `Wait` 1 to 15 s | service restart: come back spread out |
+/// | close 1013 | `Wait` 30 to 120 s | try again later |
+/// | close 1002, 1003, 1007, 1008, 1009, 1010, 1015 | `Final` | the same bytes fail again |
+/// | close 3003, 4400 to 4499 but 4401 and 4408 | `Final` | refused by the application |
+/// | any other 3xxx, 4xxx | `Backoff` | unknown: assume that it passes |
+/// | local, unrecognised | `Backoff` | unknown: assume that it passes |
+///
+/// Sources: [RFC 6455, section 7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4), the
+/// [IANA registry of close codes](https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number),
+/// [RFC 9110, section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// Try again, each time later.
+    Backoff,
+    /// Try again, at a random moment between these two, but no sooner than the backoff says.
+    Wait {
+        /// No sooner than this.
+        least: Duration,
+        /// No later than this, unless the backoff is longer.
+        most: Duration,
+    },
+    /// Try again at once; the least distance between two attempts still holds.
+    Immediately,
+    /// Get new credentials, then try once. The same answer again is final.
+    RefreshCredentials,
+    /// Do not try again.
+    Final,
+}
+
+const RESTART: Disposition = Disposition::Wait {
+    least: Duration::from_secs(1),
+    most: Duration::from_secs(15),
+};
+const LATER: Disposition = Disposition::Wait {
+    least: Duration::from_secs(30),
+    most: Duration::from_secs(120),
+};
+
+/// The documented table.
+pub(crate) fn default_for(failure: &Failure) -> Disposition {
+    match (failure.kind(), failure.status(), failure.close()) {
+        (FailureKind::Proxy, Some(401), _) => Disposition::Final,
+        (_, Some(status), _) => of_status(status),
+        (_, _, Some(close)) => of_close(close),
+        (FailureKind::Tls | FailureKind::Policy, ..) => Disposition::Final,
+        (FailureKind::Auth, ..) => Disposition::RefreshCredentials,
+        (FailureKind::Throttled, ..) if failure.retry_after().is_none() => LATER,
+        _ => Disposition::Backoff,
+    }
+}
+
+fn of_status(status: u16) -> Disposition {
+    match status {
+        401 => Disposition::RefreshCredentials,
+        408 | 425 | 429 | 500..=599 => Disposition::Backoff,
+        _ => Disposition::Final,
+    }
+}
+
+fn of_close(close: &Close) -> Disposition {
+    match close.code {
+        1000 | 1001 if displaced(&close.reason) => Disposition::Final,
+        1012 => RESTART,
+        1013 => LATER,
+        3000 | 4401 => Disposition::RefreshCredentials,
+        4408 => Disposition::Backoff,
+        1002 | 1003 | 1007..=1010 | 1015 | 3003 | 4400..=4499 => Disposition::Final,
+        _ => Disposition::Backoff,
+    }
+}
+
+/// The words by which servers say that a newer connection took this one's place.
+pub(crate) fn displaced(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["another connection", "replaced", "displaced", "taken over"]
+        .iter()
+        .any(|words| reason.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disposition::*, *};
+
+    fn close(code: u16, reason: &str) -> Disposition {
+        Failure::closed(Close {
+            code,
+            reason: reason.into(),
+        })
+        .disposition()
+    }
+
+    #[test]
+    fn close_codes() {
+        for code in [1000, 1001, 1005, 1006, 1011, 1014, 3001, 4000, 4408, 4500] {
+            assert_eq!(close(code, ""), Backoff, "{code}");
+        }
+        for code in [1002, 1003, 1007, 1008, 1009, 1010, 1015, 3003, 4400, 4403, 4409] {
+            assert_eq!(close(code, ""), Final, "{code}");
+        }
+        assert_eq!(close(1012, ""), RESTART);
+        assert_eq!(close(1013, ""), LATER);
+        assert_eq!(close(4401, ""), RefreshCredentials);
+        assert_eq!(close(1000, "Session reconnected on another connection"), Final);
+    }
+
+    #[test]
+    fn statuses() {
+        let of = |status| {
+            Failure::new(FailureKind::Handshake, "")
+                .with_status(status)
+                .disposition()
+        };
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert_eq!(of(status), Backoff, "{status}");
+        }
+        for status in [200, 204, 301, 302, 400, 403, 404, 407, 410, 426] {
+            assert_eq!(of(status), Final, "{status}");
+        }
+        assert_eq!(of(401), RefreshCredentials);
+        let proxys = Failure::new(FailureKind::Proxy, "").with_status(401);
+        assert_eq!(proxys.disposition(), Final, "tinyproxy says 401 for 407");
+    }
+
+    #[test]
+    fn whoever_makes_a_failure_may_know_better() {
+        let failure = Failure::new(FailureKind::Tls, "").with_disposition(Backoff);
+        assert_eq!(failure.disposition(), Backoff);
+    }
+}

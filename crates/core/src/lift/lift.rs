@@ -1,0 +1,502 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use pin_project::pin_project;
+
+use super::{
+    deadline::{Deadlines, Missed, Timers},
+    outbox::{Outbox, claim_for_sending},
+    wire::{Plain, Wire},
+};
+use crate::{
+    failure::{BoxError, Failure, FailureKind},
+    layer::{Closed, Halves},
+    message::{Down, DropReason, Event, Lane, Outgoing, Up},
+    progress::Progress,
+};
+
+/// Makes a [`Connection`](crate::Connection) of any socket that is a sink and a stream of messages.
+///
+/// It adds what a bare socket lacks: `Up` and `Down`, the [deadlines](Deadlines), the control lane, large messages in
+/// pieces, tickets. The [`Wire`] says what the messages mean; [`Plain`] takes them all for data.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use futures_util::StreamExt;
+/// use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+/// use tower_ws_core::{Event, Lift};
+///
+/// let (io, _peer) = tokio::io::duplex(1024);
+/// let socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
+/// let mut connection = Lift::new(socket);
+/// assert!(matches!(connection.next().await, Some(Event::Up(up)) if up.epoch == 1));
+/// # }
+/// ```
+///
+/// A message counts as sent, and its ticket says so, from the moment the socket is handed it. What is refused before
+/// that (too large, expired, cancelled) comes back as [`Dropped`](Event::Dropped).
+///
+/// It does not redial, queue or probe: those are layers of their own.
+#[pin_project]
+pub struct Lift<S, M, W = Plain> {
+    #[pin]
+    socket: Option<S>,
+    wire: W,
+    up: Option<Up>,
+    progress: Option<Progress>,
+    outbox: Outbox<M>,
+    /// What was refused, until it is read.
+    events: VecDeque<Event<M>>,
+    ending: Ending,
+    heard: bool,
+    /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads asks again.
+    blocked: Option<Until>,
+    /// The socket has said that it is ready, and has been handed nothing since.
+    socket_ready: bool,
+    timers: Timers,
+    halves: Halves,
+}
+
+#[derive(Debug)]
+enum Ending {
+    /// Open.
+    Not,
+    /// A write failed. What the peer said before that can still be read, and may name a better cause.
+    Broken(Failure),
+    /// A closing handshake is under way.
+    Closing { cause: Failure, farewell: Farewell },
+    /// Over: this goes up, then nothing.
+    Ended(Option<Down>),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Farewell {
+    /// What was accepted goes first.
+    Due,
+    /// With the socket, which sends it when flushed.
+    Said,
+    /// The socket's own `poll_close` says it.
+    Socket,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Ready,
+    Flushed,
+}
+
+impl<S, M> Lift<S, M> {
+    /// Lifts a socket whose messages are only data.
+    pub fn new(socket: S) -> Self {
+        Self::with_wire(socket, Plain)
+    }
+}
+
+impl<S, M, W> Lift<S, M, W> {
+    /// Lifts a socket whose messages `wire` knows.
+    pub fn with_wire(socket: S, wire: W) -> Self {
+        Self {
+            socket: Some(socket),
+            wire,
+            up: Some(Up::new()),
+            progress: None,
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+            ending: Ending::Not,
+            heard: false,
+            blocked: None,
+            socket_ready: false,
+            timers: Timers::new(Deadlines::default(), None),
+            halves: Halves::new(),
+        }
+    }
+
+    /// Sets the deadlines, and the counters by which the transport tells that bytes move. The counters go up with
+    /// [`Up`].
+    #[must_use]
+    pub fn deadlines(mut self, deadlines: Deadlines, progress: Option<Progress>) -> Self {
+        self.timers = Timers::new(deadlines, progress.clone());
+        self.progress = progress;
+        self
+    }
+
+    /// Replaces what goes up first: its extensions may say what the handshake answered.
+    #[must_use]
+    pub fn up(mut self, up: Up) -> Self {
+        self.up = Some(up);
+        self
+    }
+}
+
+impl<S, M, W, E> Stream for Lift<S, M, W>
+where
+    S: Stream<Item = Result<M, E>> + Sink<M, Error = E>,
+    E: Into<BoxError>,
+    W: Wire<M>,
+{
+    type Item = Event<M>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.as_mut().project();
+        // The look spares each poll a move of what is there only once.
+        if this.up.is_some()
+            && let Some(mut up) = this.up.take()
+        {
+            if let Some(progress) = this.progress {
+                up.extensions.insert(progress.clone());
+            }
+            return Poll::Ready(Some(Event::Up(up)));
+        }
+        if let Some(event) = this.events.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        if let Ending::Ended(down) = this.ending {
+            return Poll::Ready(down.take().map(Event::Down));
+        }
+        let read = self.as_mut().poll_read(cx);
+        if !matches!(read, Poll::Ready(None)) {
+            return read;
+        }
+        // It has just ended: what that left behind comes first.
+        self.poll_next(cx)
+    }
+}
+
+impl<S, M, W, E> Lift<S, M, W>
+where
+    S: Stream<Item = Result<M, E>> + Sink<M, Error = E>,
+    E: Into<BoxError>,
+    W: Wire<M>,
+{
+    /// Reads one message; `None` once the connection has ended.
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
+        loop {
+            let this = self.as_mut().project();
+            let Some(socket) = this.socket.as_pin_mut() else {
+                return Poll::Ready(None);
+            };
+            match socket.poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    *this.heard = true;
+                    let Some(close) = this.wire.close(&message) else {
+                        return Poll::Ready(Some(Event::Message(message)));
+                    };
+                    self.as_mut().closed_by_peer(Failure::closed(close));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let failure = this.wire.failure(error.into());
+                    self.as_mut().protest(&failure);
+                    self.as_mut().end(failure);
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(None) => {
+                    let failure = this.wire.ended();
+                    self.as_mut().end(failure);
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => return self.poll_idle(cx),
+            }
+        }
+    }
+
+    /// There is nothing to read: moves what waits to be written, and looks at the clock.
+    fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
+        let this = self.as_mut().project();
+        this.halves.park_reader(cx);
+        this.timers.read_dry(std::mem::take(this.heard));
+        let both = this.halves.both().clone();
+        let mut both = Context::from_waker(&both);
+        if !this.outbox.is_empty() || this.blocked.is_some() {
+            let until = this
+                .blocked
+                .filter(|_| this.outbox.is_empty())
+                .unwrap_or(Until::Flushed);
+            if self.as_mut().poll_push(&mut both, until).is_ready() {
+                self.as_mut().project().halves.wake_writer();
+            }
+            if let Some(event) = self.as_mut().project().events.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+        }
+        let failure = match ready!(self.as_mut().project().timers.poll_missed(&mut both)) {
+            Missed::Write(limit) => {
+                format!("the peer took no byte for {limit:?}: it has stopped reading, or the link is dead")
+            }
+            Missed::Idle(limit) => format!("nothing came in for {limit:?}"),
+            Missed::Close => "the peer did not finish closing in time".to_owned(),
+        };
+        self.end(Failure::new(FailureKind::Timeout, failure));
+        Poll::Ready(None)
+    }
+
+    /// One poll of the half that writes. Its waker is parked only when it has to wait.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, until: Until) -> Poll<Result<(), Closed>> {
+        if !matches!(self.ending, Ending::Not) {
+            return Poll::Ready(Err(Closed));
+        }
+        if let Poll::Ready(done) = self.as_mut().poll_push(cx, until) {
+            return Poll::Ready(done);
+        }
+        let halves = self.as_mut().project().halves;
+        halves.park_writer(cx);
+        let both = halves.both().clone();
+        self.poll_push(&mut Context::from_waker(&both), until)
+    }
+
+    /// Moves what was accepted into the socket: control first, then the pieces of a large message.
+    fn poll_push(mut self: Pin<&mut Self>, cx: &mut Context<'_>, until: Until) -> Poll<Result<(), Closed>> {
+        loop {
+            let this = self.as_mut().project();
+            let Some(mut socket) = this.socket.as_pin_mut() else {
+                return Poll::Ready(Err(Closed));
+            };
+            let idle = this.outbox.is_empty();
+            let polled = match until {
+                Until::Flushed if idle => socket.as_mut().poll_flush(cx),
+                _ => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
+            };
+            match polled {
+                Poll::Ready(Ok(())) => {
+                    if this.blocked.take().is_some() {
+                        this.timers.write_done();
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    let failure = this.wire.failure(error.into());
+                    return Poll::Ready(Err(self.broken(failure)));
+                }
+                Poll::Pending => {
+                    *this.blocked = Some(until);
+                    this.timers.write_blocked();
+                    if this.timers.poll_sleep(cx).is_ready() {
+                        this.halves.wake_reader();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            if idle {
+                return Poll::Ready(Ok(()));
+            }
+            match this.outbox.next(this.wire) {
+                Ok(message) => {
+                    *this.socket_ready = false;
+                    if let Err(error) = socket.start_send(message) {
+                        let failure = this.wire.failure(error.into());
+                        return Poll::Ready(Err(self.broken(failure)));
+                    }
+                }
+                Err((item, reason)) => self.as_mut().drop_message(item, reason),
+            }
+        }
+    }
+
+    /// Hands a message to a socket that is ready for it.
+    fn write(mut self: Pin<&mut Self>, mut message: M) {
+        let this = self.as_mut().project();
+        let Some(socket) = this.socket.as_pin_mut() else {
+            return;
+        };
+        // A control message may have gone ahead since the sink was ready.
+        if !std::mem::take(this.socket_ready) {
+            this.outbox.rest = Some(message);
+            return;
+        }
+        let sent = match this.wire.split(&mut message) {
+            None => socket.start_send(message),
+            Some(piece) => {
+                this.outbox.rest = Some(message);
+                socket.start_send(piece)
+            }
+        };
+        if let Err(error) = sent {
+            let failure = this.wire.failure(error.into());
+            self.broken(failure);
+        }
+    }
+
+    fn poll_farewell(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        loop {
+            let Ending::Closing { farewell, .. } = self.ending else {
+                return Poll::Ready(Ok(()));
+            };
+            if farewell == Farewell::Due {
+                ready!(self.as_mut().poll_push(cx, Until::Ready))?;
+            }
+            let this = self.as_mut().project();
+            let (Some(mut socket), Ending::Closing { farewell, .. }) = (this.socket.as_pin_mut(), this.ending) else {
+                return Poll::Ready(Ok(()));
+            };
+            let polled = match farewell {
+                Farewell::Due => {
+                    let said = match this.wire.farewell() {
+                        Some(message) => {
+                            *farewell = Farewell::Said;
+                            socket.as_mut().start_send(message)
+                        }
+                        None => {
+                            *farewell = Farewell::Socket;
+                            Ok(())
+                        }
+                    };
+                    if said.is_ok() {
+                        continue;
+                    }
+                    said
+                }
+                Farewell::Said => ready!(socket.poll_flush(cx)),
+                Farewell::Socket => ready!(socket.poll_close(cx)),
+            };
+            return Poll::Ready(polled.map_err(|_| Closed));
+        }
+    }
+
+    fn drop_message(self: Pin<&mut Self>, item: Outgoing<M>, reason: DropReason) {
+        let this = self.project();
+        this.events.push_back(Event::Dropped(item, reason));
+        this.halves.wake_reader();
+    }
+
+    /// A write failed. Reading goes on for a while: the peer may have said why.
+    fn broken(self: Pin<&mut Self>, failure: Failure) -> Closed {
+        let this = self.project();
+        if let Ending::Not = this.ending {
+            *this.ending = Ending::Broken(failure);
+        }
+        this.outbox.rest = None;
+        // Or whoever reads would try again with each poll, and wake itself.
+        *this.blocked = None;
+        for control in this.outbox.control.drain(..) {
+            this.events.push_back(Event::Dropped(control, DropReason::Disconnected));
+        }
+        this.timers.write_done();
+        this.timers.closing();
+        this.halves.wake_reader();
+        Closed
+    }
+
+    fn closed_by_peer(self: Pin<&mut Self>, cause: Failure) {
+        let this = self.project();
+        this.timers.peer_closed();
+        if let Ending::Not | Ending::Broken(_) = this.ending {
+            *this.ending = Ending::Closing {
+                cause,
+                farewell: Farewell::Said,
+            };
+            this.halves.wake_writer();
+        }
+    }
+
+    /// Tells the peer why it is left, if the socket takes that at once.
+    fn protest(self: Pin<&mut Self>, failure: &Failure) {
+        let this = self.project();
+        let (Ending::Not, None) = (&this.ending, &this.outbox.rest) else {
+            return;
+        };
+        if let (Some(message), Some(mut socket)) = (this.wire.protest(failure), this.socket.as_pin_mut()) {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(Ok(())) = socket.as_mut().poll_ready(&mut cx)
+                && socket.as_mut().start_send(message).is_ok()
+            {
+                // Whether it got through changes nothing: the connection is dropped now.
+                let _ = socket.poll_flush(&mut cx);
+            }
+        }
+    }
+
+    /// The end: drops the socket, gives back what it had not taken, and leaves `Down` to be read.
+    fn end(self: Pin<&mut Self>, found: Failure) {
+        let mut this = self.project();
+        this.socket.set(None);
+        this.outbox.rest = None;
+        for control in this.outbox.control.drain(..) {
+            this.events.push_back(Event::Dropped(control, DropReason::Disconnected));
+        }
+        let cause = match std::mem::replace(this.ending, Ending::Ended(None)) {
+            Ending::Closing { cause, .. } | Ending::Broken(cause) => cause,
+            Ending::Not | Ending::Ended(_) => found,
+        };
+        *this.ending = Ending::Ended(Some(Down::new(cause)));
+        this.halves.wake_writer();
+    }
+}
+
+impl<S, M, W, E> Sink<Outgoing<M>> for Lift<S, M, W>
+where
+    S: Stream<Item = Result<M, E>> + Sink<M, Error = E>,
+    E: Into<BoxError>,
+    W: Wire<M>,
+{
+    type Error = BoxError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_write(cx, Until::Ready).map_err(Into::into)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), BoxError> {
+        let this = self.as_mut().project();
+        match this.ending {
+            Ending::Not => {}
+            Ending::Ended(None) => return Err(Closed.into()),
+            _ => {
+                self.drop_message(item, DropReason::Disconnected);
+                return Ok(());
+            }
+        }
+        if let Err(reason) = this.wire.admit(&item.message) {
+            self.drop_message(item, reason);
+        } else if item.lane == Lane::Control {
+            match this.outbox.control.len() {
+                0..Lane::CONTROL_ROOM => this.outbox.control.push_back(item),
+                _ => self.drop_message(item, DropReason::Overflow),
+            }
+        } else if this.outbox.rest.is_some() {
+            self.drop_message(item, DropReason::Refused("the sink was not ready for it"));
+        } else {
+            match claim_for_sending(&item) {
+                None => self.write(item.message),
+                Some(reason) => self.drop_message(item, reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_write(cx, Until::Flushed).map_err(Into::into)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let this = self.as_mut().project();
+        if let Ending::Not = this.ending {
+            *this.ending = Ending::Closing {
+                cause: Failure::closed_locally(),
+                farewell: Farewell::Due,
+            };
+            this.timers.closing();
+            // Whoever reads must hear of the deadline that has just begun.
+            this.halves.wake_reader();
+        }
+        if let Poll::Ready(done) = self.as_mut().poll_farewell(cx) {
+            return Poll::Ready(done.map_err(Into::into));
+        }
+        let halves = self.as_mut().project().halves;
+        halves.park_writer(cx);
+        let both = halves.both().clone();
+        self.poll_farewell(&mut Context::from_waker(&both)).map_err(Into::into)
+    }
+}
+
+impl<S: fmt::Debug, M, W: fmt::Debug> fmt::Debug for Lift<S, M, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lift")
+            .field("socket", &self.socket)
+            .field("wire", &self.wire)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! What a connection begins with: done before it is handed up, or the dial fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::task::JoinHandle;
+use tower::{Layer, ServiceExt};
+use tower_ws_core::*;
+use tower_ws_test_kit::conformance;
+use tower_ws_transport::memory;
+
+type Peer = memory::Socket<String>;
+
+async fn login(mut talk: OpeningContext<String>) -> Result<OpeningContext<String>, Failure> {
+    talk.send("hello".to_owned()).await?;
+    loop {
+        let said = talk.recv().await?;
+        match said.as_str() {
+            "welcome" => break,
+            "no" => return Err(Failure::new(FailureKind::Auth, "the server said no")),
+            _ => talk.keep(said)?,
+        }
+    }
+    talk.up().resumed = true;
+    Ok(talk)
+}
+
+/// Dials a peer that does `script`.
+async fn dial<Fut>(
+    script: impl FnOnce(Peer) -> Fut,
+) -> (Result<OpeningConnection<String>, BoxError>, JoinHandle<Fut::Output>)
+where
+    Fut: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (transport, mut listener) = memory::channel(8);
+    let dial = tokio::spawn(OpeningLayer::new("login", login).layer(transport).oneshot(()));
+    let peer = tokio::spawn(script(listener.accept().await.unwrap()));
+    (dial.await.unwrap(), peer)
+}
+
+async fn failure<Fut>(script: impl FnOnce(Peer) -> Fut) -> Failure
+where
+    Fut: Future<Output: Send + 'static> + Send + 'static,
+{
+    Failure::of(dial(script).await.0.unwrap_err())
+}
+
+#[tokio::test(start_paused = true)]
+async fn up_comes_after_the_dialogue_and_what_came_early_follows_it() {
+    let (connection, peer) = dial(async |mut peer: Peer| {
+        assert_eq!(peer.next().await.unwrap().unwrap(), "hello");
+        for text in ["early", "earlier", "welcome", "late"] {
+            peer.send(text.to_owned()).await.unwrap();
+        }
+        peer
+    })
+    .await;
+    let mut connection = connection.unwrap();
+    let _peer = peer.await.unwrap();
+    let Some(Event::Up(up)) = connection.next().await else {
+        panic!()
+    };
+    assert!(up.resumed);
+    assert_eq!(up.layers.last(), Some(&"login"));
+    for expected in ["early", "earlier", "late"] {
+        let Some(Event::Message(text)) = connection.next().await else {
+            panic!()
+        };
+        assert_eq!(text, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_an_end_and_silence_fail_the_dial_each_by_its_name() {
+    let refused = failure(async |mut peer: Peer| {
+        peer.send("no".to_owned()).await.unwrap();
+        peer
+    })
+    .await;
+    assert_eq!(refused.kind(), FailureKind::Auth);
+    assert_eq!(
+        failure(async |peer: Peer| drop(peer)).await.kind(),
+        FailureKind::Network
+    );
+    let silent = failure(async |peer: Peer| {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        peer
+    })
+    .await;
+    assert_eq!(silent.kind(), FailureKind::Timeout);
+    assert!(silent.to_string().contains("`login`"), "{silent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_comes_to_the_point_is_left() {
+    let failure = failure(async |mut peer: Peer| while peer.send("chatter".to_owned()).await.is_ok() {}).await;
+    assert_eq!(
+        (failure.kind(), failure.disposition()),
+        (FailureKind::Policy, Disposition::Backoff)
+    );
+}
+
+/// How many messages of so many bytes come after `Up`; `None` if they were too much.
+async fn kept<Me>(
+    layer: OpeningLayer<fn(OpeningContext<String>) -> Login, Me>,
+    messages: usize,
+    bytes: usize,
+) -> Option<usize>
+where
+    Me: Measure<String> + Clone + Send + 'static,
+{
+    let (transport, mut listener) = memory::channel(8);
+    let dial = tokio::spawn(layer.layer(transport).oneshot(()));
+    let mut peer = listener.accept().await.unwrap();
+    for _ in 0..messages {
+        // Whoever has had enough reads no more.
+        let _ = peer.send("x".repeat(bytes)).await;
+    }
+    let _ = peer.send("welcome".to_owned()).await;
+    let mut connection = dial.await.unwrap().ok()?;
+    assert!(matches!(connection.next().await, Some(Event::Up(_))));
+    drop(peer);
+    let early = connection.take_while(|event| std::future::ready(matches!(event, Event::Message(_))));
+    Some(early.count().await)
+}
+
+type Login = futures_core::future::BoxFuture<'static, Result<OpeningContext<String>, Failure>>;
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+    const MIB: usize = 1024 * 1024;
+    let layer = || {
+        OpeningLayer::new(
+            "login",
+            (|talk| Box::pin(login(talk))) as fn(OpeningContext<String>) -> Login,
+        )
+    };
+    let measured = || layer().measure(Length);
+    assert_eq!(
+        kept(measured(), OpeningContext::<()>::ROOM, 1).await,
+        Some(OpeningContext::<()>::ROOM)
+    );
+    assert_eq!(kept(measured(), OpeningContext::<()>::ROOM + 1, 1).await, None);
+    assert_eq!(kept(measured(), 16, MIB).await, Some(16));
+    assert_eq!(kept(measured(), 17, MIB).await, None);
+    // Of what is not measured only a few are kept, however small.
+    let few = OpeningContext::<()>::BYTES / Unmeasured::BYTES;
+    assert_eq!(kept(layer(), few, 1).await, Some(few));
+    assert_eq!(kept(layer(), few + 1, 1).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_conforms() {
+    conformance::layer(OpeningLayer::new("nothing", |talk: OpeningContext<String>| async {
+        Ok(talk)
+    }))
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_what_redials_it_fails_for_good_and_says_nothing() {
+    let (memory, mut listener) = memory::channel(4);
+    let named = tower::util::MapResponseLayer::new(|connection| {
+        futures_util::StreamExt::map(connection, |event: Event<String>| match event {
+            Event::Up(up) => Event::Up(up.through("reconnect")),
+            event => event,
+        })
+    });
+    let stack = tower::layer::util::Stack::new(named, OpeningLayer::new("login", login));
+    let peer = tokio::spawn(async move { listener.accept().await.unwrap().next().await });
+    let error = stack.layer(memory).oneshot(()).await.unwrap_err();
+    assert_eq!(find::<Failure>(&*error).unwrap().disposition(), Disposition::Final);
+    let wrong = find::<WrongOrder>(&*error).unwrap();
+    assert_eq!(
+        (wrong.layer, wrong.must_be, wrong.other),
+        ("login", Position::Below, "reconnect")
+    );
+    assert!(peer.await.unwrap().is_none(), "nothing was said");
+}
