@@ -216,7 +216,7 @@ impl Tally {
         let (calls, answered, failed) = (get(&self.calls), get(&self.answered), get(&self.failed));
         let lost = calls - answered - failed;
         let reconnects = get(&self.connections).saturating_sub(1);
-        let resent = self.ack.get().map_or(0, |ack| ack.stats().resent);
+        let resent = self.ack.get().map_or(0, |ack| ack.snapshot().resent);
         println!(
             "calls={calls} answered={answered} resent={resent} failed={failed} lost={lost} reconnects={reconnects}"
         );

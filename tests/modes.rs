@@ -264,7 +264,7 @@ impl Story {
             assert!(again <= self.window, "{again} go again of {}", self.window);
             before.extend(numbers());
         }
-        assert_eq!((self.outcomes.over, self.handle.stats().in_flight), (true, 0));
+        assert_eq!((self.outcomes.over, self.handle.snapshot().in_flight), (true, 0));
     }
 
     fn applied(&self, ledger: &Ledger, n: u64) -> usize {
@@ -293,7 +293,7 @@ impl Tally {
             let ran_out = end.starts_with("interrupted") && !story.patient && ledger.span(n) > story.timeout / 2;
             self.add("given up at the horizon", usize::from(ran_out));
         }
-        self.add("late", story.handle.stats().late as usize);
+        self.add("late", story.handle.snapshot().late as usize);
         for (event, times) in &ledger.events {
             self.add(event, *times);
         }

@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -8,8 +7,10 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
-use tower_ws_core::{BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Measure, Outgoing, Up};
+use tokio::time::Instant;
+use tower_ws_core::{
+    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Measure, Outgoing, Up,
+};
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
 
@@ -53,7 +54,7 @@ where
     granted: bool,
     /// Something was handed down from here and not flushed.
     dirty: bool,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     halves: Halves,
     session: Session,
 }
@@ -77,18 +78,19 @@ where
     S: Strategy<C::Message>,
 {
     pub(crate) fn new(inner: C, layer: AckLayer<S, Me>) -> Self {
+        let session = Session::begin(layer.hub.as_ref());
         Self {
             inner,
             strategy: layer.strategy,
             measure: layer.measure,
-            window: Window::new(layer.limits),
+            window: Window::new(layer.limits).counting_from(session.counts()),
             link: Link::Fresh,
             down: None,
             granted: false,
             dirty: false,
-            sleep: None,
+            alarm: Alarm::default(),
             halves: Halves::new(),
-            session: Session::begin(layer.hub),
+            session,
         }
     }
 
@@ -218,7 +220,7 @@ where
         let this = self.project();
         *this.link = Link::Up;
         this.strategy.came_up(&mut up);
-        up.show(this.session.handle());
+        up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());
         up.through("ack")
     }
@@ -245,13 +247,9 @@ where
         let Some(next) = this.window.next_timeout() else {
             return Poll::Pending;
         };
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
-        // A timer that fires too early costs a look; moving it with each message costs each message.
-        if sleep.deadline() > next || sleep.is_elapsed() {
-            sleep.as_mut().reset(next);
-        }
-        ready!(sleep.as_mut().poll(cx));
-        this.window.expire(Instant::now());
+        let now = Instant::now();
+        ready!(this.alarm.poll(next, now, cx));
+        this.window.expire(now);
         this.session.publish(this.window.stats());
         this.halves.wake_writer();
         Poll::Ready(())
@@ -360,7 +358,7 @@ where
         if granted && *this.link == Link::Up && !this.window.has_due() {
             // Nearly all of them: nothing stands before it.
             let next = this.window.accept_next(now, key, item, bytes, this.strategy);
-            if this.sleep.as_ref().is_none_or(|sleep| sleep.is_elapsed()) {
+            if !this.alarm.is_set() {
                 // Whoever reads sees to the clock.
                 this.halves.wake_reader();
             }
@@ -374,7 +372,7 @@ where
             this.window.end();
         }
         // Whoever reads sees to what waits here, and to the clock.
-        if !granted || this.sleep.as_ref().is_none_or(|sleep| sleep.is_elapsed()) {
+        if !granted || !this.alarm.is_set() {
             this.halves.wake_reader();
         }
         if granted {
@@ -408,7 +406,7 @@ where
         f.debug_struct("AckConnection")
             .field("inner", &self.inner)
             .field("link", &self.link)
-            .field("stats", &self.session.handle().stats())
+            .field("stats", &self.session.handle().snapshot())
             .finish_non_exhaustive()
     }
 }

@@ -1,13 +1,10 @@
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use tower_ws_core::{Reading, Readings, Value};
+use tower_ws_core::{Lease, Reading, Readings, Shared, Unit, Value};
 
 /// Watches what a session has sent and not seen acknowledged. Cheap to clone, works from any thread.
 ///
@@ -15,23 +12,21 @@ use tower_ws_core::{Reading, Readings, Value};
 /// extensions of each [`Up`](tower_ws_core::Up). It is for dashboards and tests: the order of things is told by the
 /// connection's events alone.
 #[derive(Clone)]
-pub struct Handle(pub(crate) Arc<Hub>);
+pub struct Handle(pub(crate) Shared<Hub>);
 
 /// What a session and its handles share.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
-    stats: Mutex<Stats>,
-    taken: AtomicBool,
-}
+pub(crate) struct Hub(Mutex<Snapshot>);
 
 /// A session's end of the [`Hub`].
 #[derive(Debug)]
-pub(crate) struct Session(Arc<Hub>);
+pub(crate) struct Session(Lease<Hub>);
 
-/// Where a session stands. Counts begin with the session.
+/// Where a session stands. Counts only rise, also from one session of the same
+/// [`pair`](crate::AckLayer::pair) to the next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct Snapshot {
     /// How many messages are kept: sent or to be sent again, and not acknowledged.
     pub in_flight: usize,
     /// Their size, in bytes.
@@ -60,24 +55,37 @@ pub struct Stats {
 
 impl Handle {
     /// Where the session stands now. All zero before there is one.
-    pub fn stats(&self) -> Stats {
-        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
     }
 }
 
-impl Readings for Handle {
+impl Hub {
+    fn snapshot(&self) -> Snapshot {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, now: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+impl Readings for Hub {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
-        let stats = self.stats();
+        let stats = self.snapshot();
         show(Reading::new(
             "ack_in_flight",
             "messages sent and not acknowledged",
             Value::Gauge(stats.in_flight as f64),
         ));
-        show(Reading::new(
-            "ack_bytes",
-            "payload of the messages sent and not acknowledged",
-            Value::Gauge(stats.bytes as f64),
-        ));
+        show(
+            Reading::new(
+                "ack_bytes",
+                "payload of the messages sent and not acknowledged",
+                Value::Gauge(stats.bytes as f64),
+            )
+            .unit(Unit::Bytes),
+        );
         if let Some(took) = stats.last_round_trip {
             let text = "from handing a message down to its acknowledgement; one that is sent twice is left out";
             let nth = stats.round_trips;
@@ -93,7 +101,7 @@ impl Readings for Handle {
             ("expired", stats.expired),
         ] {
             let text = "messages that were waited for, by how that ended";
-            show(Reading::new("ack_settled_total", text, Value::Counter(count)).with_label("outcome", outcome));
+            show(Reading::new("ack_settled_total", text, Value::Counter(count)).label("outcome", outcome));
         }
         show(Reading::new(
             "ack_resent_total",
@@ -102,47 +110,49 @@ impl Readings for Handle {
         ));
         for (why, count) in [("late", stats.late), ("unmatched", stats.unmatched)] {
             let text = "acknowledgements that settled nothing";
-            show(Reading::new("ack_stray_total", text, Value::Counter(count)).with_label("why", why));
+            show(Reading::new("ack_stray_total", text, Value::Counter(count)).label("why", why));
         }
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.stats()).finish()
+        f.debug_tuple("Handle").field(&self.snapshot()).finish()
     }
 }
 
 impl Session {
-    /// Begins a session under this hub, or under one of its own if that serves another.
-    pub(crate) fn begin(hub: Option<Arc<Hub>>) -> Self {
-        let session = match hub {
-            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => Self(hub),
-            _ => Self(Arc::default()),
-        };
-        session.publish(Stats::default());
-        session
+    pub(crate) fn begin(pair: Option<&Shared<Hub>>) -> Self {
+        Self(Lease::of(pair, Hub::default))
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle(self.0.clone())
+        Handle(self.0.shared())
     }
 
-    pub(crate) fn publish(&self, stats: Stats) {
-        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    /// The counts of the sessions before, from which those of this one rise.
+    pub(crate) fn counts(&self) -> Snapshot {
+        Snapshot {
+            round_trip: None,
+            last_round_trip: None,
+            ..self.0.snapshot()
+        }
+    }
+
+    pub(crate) fn publish(&self, now: Snapshot) {
+        self.0.publish(now);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut stats = self.handle().stats();
-        (stats.in_flight, stats.bytes) = (0, 0);
-        self.publish(stats);
-        self.0.taken.store(false, Ordering::Release);
+        let mut last = self.0.snapshot();
+        (last.in_flight, last.bytes) = (0, 0);
+        self.0.publish(last);
     }
 }
 
-impl Stats {
+impl Snapshot {
     pub(crate) fn sample(&mut self, round_trip: Duration) {
         self.last_round_trip = Some(round_trip);
         self.round_trips += 1;

@@ -1,7 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tower_layer::Layer;
-use tower_ws_core::Length;
+use tower_ws_core::{Length, Shared};
 
 use crate::{
     handle::{Handle, Hub},
@@ -15,7 +15,7 @@ pub struct AckLayer<S, Me = Length> {
     pub(crate) strategy: S,
     pub(crate) measure: Me,
     pub(crate) limits: Limits,
-    pub(crate) hub: Option<Arc<Hub>>,
+    pub(crate) hub: Option<Shared<Hub>>,
 }
 
 impl<S> AckLayer<S> {
@@ -35,10 +35,9 @@ impl<S> AckLayer<S> {
 
     /// The same, with a [`Handle`] to watch the session.
     ///
-    /// The handle is that of one session at a time: one that begins while the handle is free takes it, and one that
-    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    /// The handle is that of [one session at a time](tower_ws_core::Shared).
     pub fn pair(strategy: S) -> (Self, Handle) {
-        let hub = Arc::<Hub>::default();
+        let hub = Shared::new(Hub::default());
         let mut layer = Self::new(strategy);
         layer.hub = Some(hub.clone());
         (layer, Handle(hub))

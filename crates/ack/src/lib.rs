@@ -68,7 +68,7 @@
 //!     .timeout(Duration::from_secs(10));
 //!
 //! // From any thread: how much is under way, what became of the rest, how long the peer takes.
-//! assert_eq!(handle.stats().in_flight, 0);
+//! assert_eq!(handle.snapshot().in_flight, 0);
 //! ```
 //!
 //! # What is safe to send again
@@ -136,7 +136,7 @@ mod window;
 pub use self::{
     closures::{Bare, Sequence},
     connection::AckConnection,
-    handle::{Handle, Stats},
+    handle::{Handle, Snapshot},
     jsonrpc::JsonRpc,
     layer::AckLayer,
     service::Acknowledge,

@@ -4,10 +4,10 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket};
+use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, later};
 
 use crate::{
-    handle::Stats,
+    handle::Snapshot,
     sorted::Sorted,
     strategy::{Keys, Strategy},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Window<M, K> {
     retired: Retired<K>,
     events: VecDeque<Event<M>>,
     next: u64,
-    stats: Stats,
+    stats: Snapshot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +53,6 @@ struct Kept<M, K> {
     repeated: bool,
 }
 
-/// So far away that it never comes; `Instant` has no maximum.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-
 impl<M, K> Window<M, K>
 where
     M: Clone,
@@ -70,8 +67,14 @@ where
             retired: Retired::new(),
             events: VecDeque::new(),
             next: 0,
-            stats: Stats::default(),
+            stats: Snapshot::default(),
         }
+    }
+
+    /// Counts on from these.
+    pub(crate) fn counting_from(mut self, counts: Snapshot) -> Self {
+        self.stats = counts;
+        self
     }
 
     /// True when nothing more is to be accepted. So the bytes go over the limit by one message at most.
@@ -95,8 +98,8 @@ where
         self.events.pop_front()
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
+    pub(crate) fn stats(&self) -> Snapshot {
+        Snapshot {
             in_flight: self.kept.len(),
             ..self.stats
         }
@@ -146,7 +149,7 @@ where
             key,
             original: None,
             bytes,
-            until: now.checked_add(self.limits.timeout).unwrap_or(now + NEVER),
+            until: later(now, self.limits.timeout),
             overdue: false,
             handed_down: now,
             repeated: false,

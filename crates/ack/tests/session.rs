@@ -45,7 +45,7 @@ async fn a_bare_acknowledgement_is_swallowed_and_measured() {
     let (layer, handle) = AckLayer::pair(bare());
     let (mut session, puppet) = session(layer).await;
     session.send("7 a".to_owned().into()).await.unwrap();
-    assert_eq!((handle.stats().in_flight, handle.stats().bytes), (1, 3));
+    assert_eq!((handle.snapshot().in_flight, handle.snapshot().bytes), (1, 3));
     sleep(SECOND).await;
     for came in ["ack 9", "ack 7", "ack 7", "news"] {
         puppet.say(came);
@@ -55,7 +55,7 @@ async fn a_bare_acknowledgement_is_swallowed_and_measured() {
         matches!(session.next().await, Some(Event::Delivered(item)) if item.message == "7 a" && item.ticket.is_none())
     );
     assert!(matches!(session.next().await, Some(Event::Message(news)) if news == "news"));
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     assert_eq!(
         (stats.in_flight, stats.bytes, stats.acked, stats.unmatched),
         (0, 0, 1, 2)
@@ -119,7 +119,7 @@ async fn what_is_safe_goes_again_ahead_of_anything_new() {
     assert_eq!(puppet.sent().last().unwrap(), "3 unsent");
     assert!(puppet.flushes() > flushes);
     assert!(!session.ready_is_pending());
-    assert_eq!((handle.stats().resent, handle.stats().interrupted), (1, 1));
+    assert_eq!((handle.snapshot().resent, handle.snapshot().interrupted), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +215,7 @@ async fn time_is_over_for_sent_and_unsent() {
     puppet.say("ack 1");
     assert!(session.next().now_or_never().is_none());
     assert_eq!(
-        (handle.stats().expired, handle.stats().late, puppet.sent().len()),
+        (handle.snapshot().expired, handle.snapshot().late, puppet.sent().len()),
         (2, 1, 1)
     );
 }
@@ -272,14 +272,14 @@ async fn a_pair_serves_one_session_at_a_time() {
     let (mut first, _puppet) = session(layer.clone()).await;
     let (mut second, _puppet) = session(layer.clone()).await;
     second.send("1 a".to_owned().into()).await.unwrap();
-    assert_eq!(handle.stats().in_flight, 0);
+    assert_eq!(handle.snapshot().in_flight, 0);
     first.send("1 a".to_owned().into()).await.unwrap();
-    assert_eq!(handle.stats().in_flight, 1);
+    assert_eq!(handle.snapshot().in_flight, 1);
     drop(first);
-    assert_eq!(handle.stats().in_flight, 0);
+    assert_eq!(handle.snapshot().in_flight, 0);
     let (mut third, _puppet) = session(layer).await;
     third.send("1 a".to_owned().into()).await.unwrap();
-    assert_eq!(handle.stats().in_flight, 1);
+    assert_eq!(handle.snapshot().in_flight, 1);
 }
 
 #[tokio::test(start_paused = true)]

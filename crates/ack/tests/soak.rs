@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::time::{sleep, timeout};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_ws_ack::{AckLayer, JsonRpc, Stats};
+use tower_ws_ack::{AckLayer, JsonRpc, Snapshot};
 use tower_ws_client::{CallError, ClientLayer, Request};
 use tower_ws_core::Replay;
 use tower_ws_reconnect::ReconnectLayer;
@@ -43,7 +43,7 @@ async fn no_safe_call_is_lost_and_nothing_unsafe_is_seen_twice() {
     assert!(resent > 1000, "the seeds do not do much: {resent}");
 }
 
-async fn run(seed: u64) -> (BTreeMap<u64, Outcome>, Vec<Vec<u64>>, Stats) {
+async fn run(seed: u64) -> (BTreeMap<u64, Outcome>, Vec<Vec<u64>>, Snapshot) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (transport, listener) = memory::channel::<String>(rng.usize(1..5));
     let ledger = Ledger::default();
@@ -98,12 +98,12 @@ async fn run(seed: u64) -> (BTreeMap<u64, Outcome>, Vec<Vec<u64>>, Stats) {
     for call in calls {
         outcomes.extend([call.await.unwrap()]);
     }
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     if !gives_up {
         assert_eq!((stats.in_flight, stats.bytes), (0, 0), "seed {seed}: {stats:?}");
     }
     client.close(Duration::from_secs(1)).await;
-    assert_eq!(handle.stats().in_flight, 0, "seed {seed}");
+    assert_eq!(handle.snapshot().in_flight, 0, "seed {seed}");
     server.abort();
     let ledger = ledger.lock().unwrap().clone();
     (outcomes, ledger, stats)
@@ -153,7 +153,7 @@ async fn serve(mut listener: memory::Listener<String>, ledger: Ledger, mut rng: 
     }
 }
 
-fn audit(seed: u64, outcomes: &BTreeMap<u64, Outcome>, ledger: &[Vec<u64>], stats: Stats) {
+fn audit(seed: u64, outcomes: &BTreeMap<u64, Outcome>, ledger: &[Vec<u64>], stats: Snapshot) {
     assert_eq!(outcomes.len() as u64, CALLS, "seed {seed}: every call ends");
     let mut answered = 0;
     for (n, Outcome { safe, answer }) in outcomes {

@@ -12,7 +12,8 @@
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
 //! - [`OpeningLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
-//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`].
+//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`], [`Severable`],
+//!   [`Alarm`], [`Shared`].
 //!
 //! # A layer of your own
 //!
@@ -122,7 +123,6 @@
 //! 10. Cancelling is safe at every await.
 //! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A test holds all three.
 
-mod clock;
 mod failure;
 pub mod jsonrpc;
 mod layer;
@@ -131,12 +131,12 @@ mod message;
 mod opening;
 mod progress;
 mod reading;
+mod time;
 
 pub use self::{
-    clock::{Clock, SystemClock},
     failure::{BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, RetryAfter, find},
     layer::{
-        BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Wrap, WrongOrder,
+        BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Severable, Wrap, WrongOrder,
         assert_connection, boxed,
     },
     lift::{Deadlines, Lift, Plain, Wire},
@@ -146,5 +146,6 @@ pub use self::{
     },
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,
-    reading::{Reading, Readings, Value},
+    reading::{Lease, Reading, Readings, Shared, Source, Unit, Value},
+    time::{Alarm, Clock, FAR_FUTURE, SystemClock, later},
 };

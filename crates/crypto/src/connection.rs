@@ -1,13 +1,16 @@
 use std::{
+    collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Carry, Closed, Connection, Down, DropReason, Event, Failure, Halves, Outgoing, Pack};
+use tower_ws_core::{
+    BoxError, Carry, Closed, Connection, DropReason, Event, Failure, Halves, Outgoing, Pack, Severable, forward_sink,
+};
 
 use crate::{
     error::CryptoError,
@@ -24,15 +27,13 @@ use crate::{
 #[pin_project]
 pub struct CryptoConnection<C: Connection, Z> {
     #[pin]
-    inner: Option<C>,
+    inner: Severable<C>,
     codec: Z,
     ring: KeyRing,
     sealer: Sealer,
     opener: Opener,
-    epoch: u64,
-    /// Why it ends, and what has to be told before.
-    failed: Option<CryptoError>,
-    returned: Option<Outgoing<C::Message>>,
+    /// What the reader is still to be told once the connection below has been cut off.
+    ending: VecDeque<Event<C::Message>>,
     halves: Halves,
 }
 
@@ -44,14 +45,12 @@ where
     /// It seals from the first message on, whether or not anybody has read `Up`.
     pub(crate) fn new(inner: C, codec: Z, ring: KeyRing, nonces: Nonces) -> Self {
         Self {
-            inner: Some(inner),
+            inner: Severable::new(inner),
             codec,
             sealer: Sealer::new(ring.clone(), nonces),
             opener: Opener::new(ring.clone(), nonces),
             ring,
-            epoch: 1,
-            failed: None,
-            returned: None,
+            ending: VecDeque::new(),
             halves: Halves::new(),
         }
     }
@@ -83,22 +82,15 @@ where
         item
     }
 
-    /// The end: what was refused is told, then why.
-    fn end(self: Pin<&mut Self>) -> Option<Event<C::Message>> {
-        let mut this = self.project();
-        this.inner.set(None);
-        this.halves.wake_writer();
-        if let Some(item) = this.returned.take() {
-            return Some(Event::Dropped(
-                item,
-                DropReason::Refused("no more messages can be sealed"),
-            ));
-        }
-        let error = this.failed.take()?;
+    /// Cuts the connection off. The message that could not be sealed comes back first, then comes why.
+    fn fail(self: Pin<&mut Self>, error: CryptoError, refused: Option<Outgoing<C::Message>>) {
+        let this = self.project();
         tracing::warn!(%error, "the encrypted connection ends");
-        let mut down = Down::new(Failure::from(error));
-        down.epoch = *this.epoch;
-        Some(Event::Down(down))
+        let reason = DropReason::Refused("no more messages can be sealed");
+        let down = this.inner.sever(Failure::from(error));
+        this.ending.extend(refused.map(|item| Event::Dropped(item, reason)));
+        this.ending.push_back(Event::Down(down));
+        this.halves.wake_reader();
     }
 }
 
@@ -112,30 +104,25 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
         // A writer may end it.
         self.halves.park_reader(cx);
-        let this = self.as_mut().project();
-        let inner = match this.inner.as_pin_mut() {
-            Some(inner) if this.failed.is_none() => inner,
-            _ => return Poll::Ready(self.end()),
-        };
-        let Poll::Ready(event) = inner.poll_next(cx) else {
-            return Poll::Pending;
-        };
-        Poll::Ready(match event {
-            Some(Event::Message(message)) => match self.as_mut().open(message) {
-                Ok(message) => Some(Event::Message(message)),
-                Err(error) => {
-                    *self.as_mut().project().failed = Some(error);
-                    self.end()
-                }
-            },
-            Some(Event::Up(up)) => {
-                *self.project().epoch = up.epoch;
-                Some(Event::Up(up))
+        loop {
+            let this = self.as_mut().project();
+            if let Some(event) = this.ending.pop_front() {
+                return Poll::Ready(Some(event));
             }
-            Some(Event::Dropped(item, reason)) => Some(Event::Dropped(self.restore(item), reason)),
-            Some(Event::Delivered(item)) => Some(Event::Delivered(self.restore(item))),
-            other => other,
-        })
+            let event = match ready!(this.inner.poll_next(cx)) {
+                Some(Event::Message(message)) => match self.as_mut().open(message) {
+                    Ok(message) => Event::Message(message),
+                    Err(error) => {
+                        self.as_mut().fail(error, None);
+                        continue;
+                    }
+                },
+                Some(Event::Dropped(item, reason)) => Event::Dropped(self.restore(item), reason),
+                Some(Event::Delivered(item)) => Event::Delivered(self.restore(item)),
+                other => return Poll::Ready(other),
+            };
+            return Poll::Ready(Some(event));
+        }
     }
 }
 
@@ -146,54 +133,31 @@ where
 {
     type Error = BoxError;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let this = self.project();
-        this.halves.park_writer(cx);
-        match this.inner.as_pin_mut() {
-            Some(inner) if this.failed.is_none() => inner.poll_ready(cx),
-            _ => Poll::Ready(Err(Closed.into())),
-        }
-    }
-
-    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
-        let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut().filter(|_| this.failed.is_none()) else {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+        let this = self.as_mut().project();
+        if this.inner.is_severed() {
             return Err(Closed.into());
-        };
+        }
         if let Some(plain) = this.codec.pack(&item.message) {
             match this.sealer.seal(&plain) {
                 Ok(sealed) => item.message = this.codec.carry(sealed.into()),
                 Err(error) => {
-                    *this.failed = Some(error);
-                    *this.returned = Some(item);
-                    this.halves.wake_reader();
+                    self.fail(error, Some(item));
                     return Ok(());
                 }
             }
         }
-        inner.start_send(item)
+        self.project().inner.start_send(item)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll_flush(cx),
-            None => Poll::Ready(Err(Closed.into())),
-        }
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll_close(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
+    forward_sink!(polls inner);
 }
 
 impl<C: Connection, Z> fmt::Debug for CryptoConnection<C, Z> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CryptoConnection")
             .field("ring", &self.ring)
-            .field("failed", &self.failed)
+            .field("severed", &self.inner.is_severed())
             .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,18 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Closed, Connection, Down, Event, Failure, Lane, Outgoing, Probe, Progress, Ticket, Up};
+use tower_ws_core::{
+    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Probe, Progress, Severable, Ticket, Up, forward_sink,
+};
 
 use crate::{
-    hub::Session,
+    hub::ConnectionStats,
     layer::Settings,
     vigil::{Task, Vigil},
 };
@@ -28,28 +30,24 @@ use crate::{
 #[pin_project]
 pub struct HealthConnection<C, P> {
     #[pin]
-    inner: Option<C>,
+    inner: Severable<C>,
     probe: P,
     settings: Settings,
-    session: Session,
-    epoch: u64,
+    session: ConnectionStats,
     /// While the connection is up.
     vigil: Option<Vigil>,
     closing: bool,
-    writer: Option<Waker>,
 }
 
 impl<C, P> HealthConnection<C, P> {
-    pub(crate) fn new(inner: C, probe: P, settings: Settings, session: Session) -> Self {
+    pub(crate) fn new(inner: C, probe: P, settings: Settings, session: ConnectionStats) -> Self {
         Self {
-            inner: Some(inner),
+            inner: Severable::new(inner),
             probe,
             settings,
             session,
-            epoch: 0,
             vigil: None,
             closing: false,
-            writer: None,
         }
     }
 }
@@ -64,13 +62,10 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             let this = self.as_mut().project();
-            let Some(inner) = this.inner.as_pin_mut() else {
-                return Poll::Ready(None);
-            };
             if let Some(vigil) = this.vigil {
                 vigil.before_read();
             }
-            let Poll::Ready(event) = inner.poll_next(cx) else {
+            let Poll::Ready(event) = this.inner.poll_next(cx) else {
                 let (Some(vigil), false) = (this.vigil, *this.closing) else {
                     return Poll::Pending;
                 };
@@ -140,38 +135,28 @@ where
     fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.project();
         let progress = up.extensions.get::<Progress>().cloned();
-        *this.epoch = up.epoch;
         *this.vigil = Some(Vigil::new(this.settings, up.connection, progress.clone()));
         this.session.up(progress);
-        up.show(this.session.handle());
+        up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());
         up.through("health")
     }
 
     /// Sends a probe.
-    fn send(mut self: Pin<&mut Self>, cx: &mut Context<'_>, nonce: u64, ticket: Ticket) {
-        let this = self.as_mut().project();
-        let Some(mut inner) = this.inner.as_pin_mut() else {
-            return;
-        };
+    fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, nonce: u64, ticket: Ticket) {
+        let mut this = self.project();
         let item = Outgoing::new(this.probe.probe(nonce)).control().ticket(ticket);
         // An error of the sink: the stream says why, and ends.
-        if inner.as_mut().start_send(item).is_ok() {
-            let _ = inner.poll_flush(cx);
+        if this.inner.as_mut().start_send(item).is_ok() {
+            this.inner.as_mut().wake_writer();
+            let _ = this.inner.as_mut().poll_flush(cx);
         }
-        // That may have taken the place of a writer who waits below.
-        self.wake_writer();
     }
 
     /// The peer is dead.
     fn leave(mut self: Pin<&mut Self>, cause: Failure) -> Down {
         self.as_mut().end();
-        let mut this = self.as_mut().project();
-        this.inner.set(None);
-        let mut down = Down::new(cause);
-        down.epoch = *this.epoch;
-        self.wake_writer();
-        down
+        self.project().inner.sever(cause)
     }
 
     fn end(self: Pin<&mut Self>) {
@@ -181,68 +166,30 @@ where
     }
 }
 
-impl<C, P> HealthConnection<C, P> {
-    /// Whoever may have to wait below is parked here too: the verdict takes the connection below away.
-    fn park_writer(self: Pin<&mut Self>, cx: &Context<'_>) {
-        match self.project().writer {
-            Some(writer) => writer.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    fn wake_writer(self: Pin<&mut Self>) {
-        if let Some(writer) = self.project().writer.take() {
-            writer.wake();
-        }
-    }
-}
-
 impl<C: Connection, P> Sink<Outgoing<C::Message>> for HealthConnection<C, P> {
     type Error = BoxError;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.as_mut().park_writer(cx);
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll_ready(cx),
-            None => Poll::Ready(Err(Closed.into())),
-        }
-    }
-
     fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
         let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => {
-                this.session.message_out();
-                inner.start_send(item)
-            }
-            None => Err(Closed.into()),
-        }
+        this.inner.start_send(item)?;
+        this.session.message_out();
+        Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.as_mut().park_writer(cx);
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll_flush(cx),
-            None => Poll::Ready(Err(Closed.into())),
-        }
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.as_mut().park_writer(cx);
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let this = self.project();
         *this.closing = true;
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll_close(cx),
-            None => Poll::Ready(Ok(())),
-        }
+        this.inner.poll_close(cx)
     }
+
+    forward_sink!(@ inner poll_ready);
+    forward_sink!(@ inner poll_flush);
 }
 
 impl<C: fmt::Debug, P> fmt::Debug for HealthConnection<C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthConnection")
             .field("inner", &self.inner)
-            .field("epoch", &self.epoch)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

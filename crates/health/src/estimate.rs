@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::stats::{Quality, Rtt};
+use crate::snapshot::{Quality, Rtt};
 
 /// The longest round trip that is told from longer ones: an hour. It bounds the histogram, to some 13 KiB.
 const LONGEST: Duration = Duration::from_secs(3600);

@@ -1,12 +1,12 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use tokio::sync::watch;
-use tower_ws_core::{Reading, Readings, Value};
+use tower_ws_core::{Reading, Readings, Shared, Value};
 
 use crate::{
     error::ProbeError,
     hub::Hub,
-    stats::{Quality, Stats},
+    snapshot::{Quality, Snapshot},
 };
 
 /// Tells how a session's connections are, and probes on demand. Cheap to clone, works from any thread.
@@ -17,17 +17,17 @@ use crate::{
 /// It is for dashboards, tests and the word from outside that the network changed. The order of things is told by the
 /// connection's events alone.
 #[derive(Clone)]
-pub struct Handle(pub(crate) Arc<Hub>);
+pub struct Handle(pub(crate) Shared<Hub>);
 
 impl Handle {
     /// What is known now.
-    pub fn stats(&self) -> Stats {
-        self.0.stats()
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
     }
 
     /// A value for each probe that is sent, answered or lost, and for each coming and going of a connection; those in
     /// between may be skipped. The counters of messages and bytes in it are as of that moment.
-    pub fn watch(&self) -> watch::Receiver<Stats> {
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.0.watch()
     }
 
@@ -50,14 +50,14 @@ impl Handle {
     }
 }
 
-impl Readings for Handle {
+impl Readings for Hub {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
-        let stats = self.stats();
+        let stats = self.snapshot();
         for quality in [Quality::Good, Quality::Fair, Quality::Poor, Quality::Unknown] {
             let is_so = stats.up_since.is_some() && stats.quality == quality;
             let text = "connections, by how good they are";
             let reading = Reading::new("health_connections", text, Value::Gauge(f64::from(u8::from(is_so))));
-            show(reading.with_label("quality", quality.as_str()));
+            show(reading.label("quality", quality.as_str()));
         }
         if let Some(rtt) = stats.rtt {
             let text = "round trips of probes";
@@ -74,13 +74,13 @@ impl Readings for Handle {
         ));
         for (outcome, count) in [("answered", stats.probes_answered), ("lost", stats.probes_lost)] {
             let text = "probes that are settled, by outcome";
-            show(Reading::new("health_probes_total", text, Value::Counter(count)).with_label("outcome", outcome));
+            show(Reading::new("health_probes_total", text, Value::Counter(count)).label("outcome", outcome));
         }
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.stats()).finish()
+        f.debug_tuple("Handle").field(&self.snapshot()).finish()
     }
 }

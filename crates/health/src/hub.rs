@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context,
@@ -12,13 +12,13 @@ use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
-use tower_ws_core::Progress;
+use tower_ws_core::{Lease, Progress, Shared};
 
 use crate::{
     error::ProbeError,
     estimate::Estimate,
     handle::Handle,
-    stats::{Quality, Stats},
+    snapshot::{Quality, Snapshot},
 };
 
 pub(crate) type Outcome = Result<Duration, ProbeError>;
@@ -30,11 +30,10 @@ pub(crate) struct Hub {
     // Counted with each message, so not under the lock.
     messages_in: AtomicU64,
     messages_out: AtomicU64,
-    watch: watch::Sender<Stats>,
+    watch: watch::Sender<Snapshot>,
     asked: AtomicBool,
     /// Whoever reads the connection.
     driver: AtomicWaker,
-    taken: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -53,8 +52,8 @@ struct Ledger {
 }
 
 impl Hub {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new() -> Self {
+        Self {
             ledger: Mutex::new(Ledger {
                 estimate: Estimate::new(),
                 sent: 0,
@@ -68,18 +67,17 @@ impl Hub {
             }),
             messages_in: AtomicU64::new(0),
             messages_out: AtomicU64::new(0),
-            watch: watch::Sender::new(Stats::default()),
+            watch: watch::Sender::new(Snapshot::default()),
             asked: AtomicBool::new(false),
             driver: AtomicWaker::new(),
-            taken: AtomicBool::new(false),
-        })
+        }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        self.snapshot(&self.lock())
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(&self.lock())
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<Stats> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Snapshot> {
         self.watch.subscribe()
     }
 
@@ -99,9 +97,9 @@ impl Hub {
         Ok(told)
     }
 
-    fn snapshot(&self, ledger: &Ledger) -> Stats {
+    fn snapshot_of(&self, ledger: &Ledger) -> Snapshot {
         let (bytes_in, bytes_out) = ledger.bytes();
-        Stats {
+        Snapshot {
             rtt: ledger.estimate.rtt(),
             quality: match ledger.up_since {
                 Some(_) => ledger.estimate.quality(),
@@ -123,7 +121,7 @@ impl Hub {
     fn edit(&self, edit: impl FnOnce(&mut Ledger)) {
         let mut ledger = self.lock();
         edit(&mut ledger);
-        self.watch.send_replace(self.snapshot(&ledger));
+        self.watch.send_replace(self.snapshot_of(&ledger));
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -144,27 +142,21 @@ impl Ledger {
 
 /// A connection's end of the [`Hub`].
 #[derive(Debug)]
-pub(crate) struct Session {
-    hub: Arc<Hub>,
+pub(crate) struct ConnectionStats {
+    hub: Lease<Hub>,
     up: bool,
 }
 
-impl Session {
-    /// Begins a connection under this hub, or under one of its own if that serves another.
-    pub(crate) fn begin(hub: Arc<Hub>) -> Self {
-        let hub = match hub.taken.swap(true, Ordering::AcqRel) {
-            false => hub,
-            true => {
-                let own = Hub::new();
-                own.taken.store(true, Ordering::Release);
-                own
-            }
-        };
-        Self { hub, up: false }
+impl ConnectionStats {
+    pub(crate) fn begin(shared: &Shared<Hub>) -> Self {
+        Self {
+            hub: Lease::of(Some(shared), Hub::new),
+            up: false,
+        }
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle(self.hub.clone())
+        Handle(self.hub.shared())
     }
 
     pub(crate) fn up(&mut self, progress: Option<Progress>) {
@@ -243,9 +235,8 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for ConnectionStats {
     fn drop(&mut self) {
         self.down();
-        self.hub.taken.store(false, Ordering::Release);
     }
 }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, SystemClock};
+use tower_ws_core::{Clock, Shared, SystemClock};
 
 use crate::{handle::Handle, hub::Hub, pulse::Rhythm, service::Health};
 
@@ -10,7 +10,7 @@ use crate::{handle::Handle, hub::Hub, pulse::Rhythm, service::Health};
 pub struct HealthLayer<P> {
     probe: P,
     settings: Settings,
-    hub: Option<Arc<Hub>>,
+    hub: Option<Shared<Hub>>,
 }
 
 /// How a connection is watched.
@@ -56,7 +56,7 @@ impl<P> HealthLayer<P> {
     /// while the handle is free takes it, and one that begins while another lives has its own (in the extensions of its
     /// [`Up`](tower_ws_core::Up)).
     pub fn pair(probe: P) -> (Self, Handle) {
-        let hub = Hub::new();
+        let hub = Shared::new(Hub::new());
         let mut layer = Self::new(probe);
         layer.hub = Some(hub.clone());
         (layer, Handle(hub))
@@ -105,7 +105,7 @@ impl<S, P: Clone> Layer<S> for HealthLayer<P> {
     type Service = Health<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let hub = self.hub.clone().unwrap_or_else(Hub::new);
+        let hub = self.hub.clone().unwrap_or_else(|| Shared::new(Hub::new()));
         Health::new(inner, self.probe.clone(), self.settings.clone(), hub)
     }
 }

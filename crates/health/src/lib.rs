@@ -42,7 +42,7 @@
 //! // Somebody reads, always: that is what drives it.
 //! let reader = tokio::spawn(async move { while session.next().await.is_some() {} });
 //! println!("the round trip takes {:?}", handle.probe_now().await?);
-//! assert_eq!(handle.stats().probes_answered, 1);
+//! assert_eq!(handle.snapshot().probes_answered, 1);
 //! # reader.abort();
 //! # Ok(()) }
 //! ```
@@ -69,7 +69,7 @@
 //!     .jitter(0.0);
 //!
 //! // From any thread, at any time.
-//! assert_eq!(handle.stats().quality.as_str(), "unknown");
+//! assert_eq!(handle.snapshot().quality.as_str(), "unknown");
 //! ```
 //!
 //! # When it asks, and when it leaves
@@ -103,7 +103,7 @@
 //!
 //! # What it measures
 //!
-//! [`Handle::stats`] and [`Handle::watch`]: round trips (last, smoothed, percentiles), jitter, lost probes, a grade of
+//! [`Handle::snapshot`] and [`Handle::watch`]: round trips (last, smoothed, percentiles), jitter, lost probes, a grade of
 //! [`Quality`], uptime, reconnects, messages and bytes. They are also [shown](tower_ws_core::Readings) to the layers above, of
 //! which that of `tower-ws-metrics` publishes them. A connection that is never silent is not probed by itself, so its round trip
 //! is that of [`Handle::probe_now`].
@@ -135,7 +135,7 @@ mod probe;
 mod probes;
 mod pulse;
 mod service;
-mod stats;
+mod snapshot;
 mod vigil;
 
 pub use self::{
@@ -146,5 +146,5 @@ pub use self::{
     layer::HealthLayer,
     probe::{ProbeFn, probe_fn},
     service::{Attach, Health},
-    stats::{Quality, Rtt, Stats},
+    snapshot::{Quality, Rtt, Snapshot},
 };

@@ -1,15 +1,14 @@
 use std::{
     fmt,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use tower_service::Service;
-use tower_ws_core::{Connection, MapConnection, Probe, Wrap};
+use tower_ws_core::{Connection, MapConnection, Probe, Shared, Wrap};
 
 use crate::{
     connection::HealthConnection,
-    hub::{Hub, Session},
+    hub::{ConnectionStats, Hub},
     layer::Settings,
 };
 
@@ -27,11 +26,11 @@ pub struct Health<S, P> {
 pub struct Attach<P> {
     probe: P,
     settings: Settings,
-    hub: Arc<Hub>,
+    hub: Shared<Hub>,
 }
 
 impl<S, P> Health<S, P> {
-    pub(crate) fn new(inner: S, probe: P, settings: Settings, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(inner: S, probe: P, settings: Settings, hub: Shared<Hub>) -> Self {
         let attach = Attach { probe, settings, hub };
         Self { inner, attach }
     }
@@ -59,7 +58,7 @@ impl<C, P> Wrap<C> for Attach<P> {
     type Connection = HealthConnection<C, P>;
 
     fn wrap(self, inner: C) -> Self::Connection {
-        HealthConnection::new(inner, self.probe, self.settings, Session::begin(self.hub))
+        HealthConnection::new(inner, self.probe, self.settings, ConnectionStats::begin(&self.hub))
     }
 }
 

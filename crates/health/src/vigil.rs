@@ -1,17 +1,15 @@
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
-use tower_ws_core::{Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Ticket};
+use tokio::time::Instant;
+use tower_ws_core::{Alarm, Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Ticket};
 
 use crate::{
     error::ProbeError,
-    hub::Session,
+    hub::ConnectionStats,
     layer::Settings,
     probes::{Answer, Probes},
     pulse::{Act, Pulse},
@@ -34,8 +32,7 @@ pub(crate) struct Vigil {
     judging: bool,
     /// The probe that [`Handle::probe_now`](crate::Handle::probe_now) waits for.
     on_demand: Option<u64>,
-    /// One timer, moved only when it fires or has to fire earlier.
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 /// What the connection is to do.
@@ -65,7 +62,7 @@ impl Vigil {
             heard: false,
             judging: false,
             on_demand: None,
-            sleep: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -85,7 +82,7 @@ impl Vigil {
     }
 
     /// Takes an answer. False if it answers no probe of ours.
-    pub(crate) fn answered(&mut self, nonce: u64, session: &Session) -> bool {
+    pub(crate) fn answered(&mut self, nonce: u64, session: &ConnectionStats) -> bool {
         let Some(answer) = self.probes.answered(nonce, Instant::now()) else {
             return false;
         };
@@ -97,7 +94,7 @@ impl Vigil {
     }
 
     /// Takes a probe that a layer below gave up. False if it is none of ours.
-    pub(crate) fn dropped(&mut self, ticket: &Ticket, reason: &DropReason, session: &Session) -> bool {
+    pub(crate) fn dropped(&mut self, ticket: &Ticket, reason: &DropReason, session: &ConnectionStats) -> bool {
         let Some(newly_lost) = self.probes.dropped(ticket) else {
             return false;
         };
@@ -109,7 +106,7 @@ impl Vigil {
     }
 
     /// Looks at the clock. Only after a read that found nothing.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, session: &Session) -> Poll<Task> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, session: &ConnectionStats) -> Poll<Task> {
         // Before the look, so that a wish that comes in meanwhile is seen or wakes.
         session.park(cx);
         loop {
@@ -134,7 +131,7 @@ impl Vigil {
                 Act::Judge(deadline) => {
                     // The runtime learns what the network brought before it fires timers. So nobody is judged by a
                     // read that came before the timer.
-                    ready!(self.poll_timer(cx, deadline));
+                    ready!(self.alarm.poll_fired(deadline, cx));
                     if !std::mem::replace(&mut self.judging, true) {
                         return Poll::Ready(Task::ReadAgain);
                     }
@@ -148,11 +145,12 @@ impl Vigil {
             };
             self.judging = false;
             let on_demand = self.on_demand.and_then(|nonce| self.probes.deadline(nonce));
-            ready!(self.poll_timer(cx, on_demand.map_or(until, |deadline| deadline.min(until))));
+            let next = on_demand.map_or(until, |deadline| deadline.min(until));
+            ready!(self.alarm.poll(next, now, cx));
         }
     }
 
-    fn look(&mut self, now: Instant, session: &Session) {
+    fn look(&mut self, now: Instant, session: &ConnectionStats) {
         let read = self.progress.as_ref().map_or(0, Progress::read);
         let heard = std::mem::take(&mut self.heard) | (read != self.read);
         self.read = read;
@@ -165,7 +163,7 @@ impl Vigil {
         }
     }
 
-    fn question(&mut self, now: Instant, session: &Session) -> (u64, Ticket) {
+    fn question(&mut self, now: Instant, session: &ConnectionStats) -> (u64, Ticket) {
         let (nonce, ticket, evicted) = self.probes.begin(now);
         let (silent, _) = self.pulse.silence(now);
         tracing::debug!(connection = %self.connection, nonce, silent_ms = silent.as_millis() as u64, "probing");
@@ -189,24 +187,11 @@ impl Vigil {
         Failure::new(FailureKind::Timeout, text)
     }
 
-    fn resolve(&mut self, nonce: u64, outcome: Result<Duration, ProbeError>, session: &Session) {
+    fn resolve(&mut self, nonce: u64, outcome: Result<Duration, ProbeError>, session: &ConnectionStats) {
         if self.on_demand == Some(nonce) {
             self.on_demand = None;
             session.resolve(&outcome);
         }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        let sleep = match &mut self.sleep {
-            Some(sleep) => {
-                if sleep.deadline() > until || (sleep.deadline() < until && sleep.is_elapsed()) {
-                    sleep.as_mut().reset(until);
-                }
-                sleep
-            }
-            none => none.insert(Box::pin(sleep_until(until))),
-        };
-        sleep.as_mut().poll(cx)
     }
 
     fn dry_reads(&self) -> u64 {

@@ -96,7 +96,7 @@ async fn a_peer_that_answers_lives_and_its_answers_stay_below() {
     let (mut connection, far) = connect(&health).await;
     let _far = answer(far, Duration::from_millis(50));
     assert!(timeout(secs(600), connection.next()).await.is_err());
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     assert!((29..=34).contains(&stats.probes_answered), "{stats:?}");
     assert_eq!((stats.probes_lost, stats.messages_in), (0, 0));
 }
@@ -133,7 +133,7 @@ async fn a_busy_connection_is_not_probed_and_its_timer_rests() {
         Poll::<()>::Pending
     });
     assert!(timeout(secs(600), polling).await.is_err());
-    assert_eq!(handle.stats().probes_sent, 0);
+    assert_eq!(handle.snapshot().probes_sent, 0);
     assert!(polls <= 600 + 34 + 2, "{polls} polls");
 }
 
@@ -213,14 +213,14 @@ async fn an_unsolicited_pong_is_life_but_no_answer() {
         far.send(Message::Pong(payload)).await.unwrap();
     }
     sleep(secs(1)).await;
-    assert_eq!(handle.stats().probes_answered, 0);
+    assert_eq!(handle.snapshot().probes_answered, 0);
     far.send(Message::Pong(asked.clone())).await.unwrap();
     sleep(secs(1)).await;
-    assert_eq!(handle.stats().probes_answered, 1);
+    assert_eq!(handle.snapshot().probes_answered, 1);
     // Once more, it answers nothing.
     far.send(Message::Pong(asked.clone())).await.unwrap();
     sleep(secs(1)).await;
-    assert_eq!(handle.stats().probes_answered, 1);
+    assert_eq!(handle.snapshot().probes_answered, 1);
     drop(far);
     let seen = events.await.unwrap();
     assert_eq!(seen[..3], strangers);
@@ -239,7 +239,7 @@ async fn other_bytes_than_the_answer_are_life() {
     }
     assert!(!reader.is_finished());
     sleep(secs(20)).await;
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     assert!(stats.probes_lost >= 19, "{stats:?}");
     assert_eq!(stats.quality.as_str(), "poor");
 }
@@ -294,7 +294,7 @@ async fn a_clock_set_back_or_stepping_a_little_changes_nothing() {
         far.send(Message::text("look")).await.unwrap();
         sleep(secs(1)).await;
     }
-    assert_eq!(handle.stats().probes_sent, 0);
+    assert_eq!(handle.snapshot().probes_sent, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +313,7 @@ async fn a_probe_that_finds_no_room_is_no_event_and_no_excuse() {
         "{:?}",
         start.elapsed()
     );
-    assert_eq!(handle.stats().probes_lost, 1);
+    assert_eq!(handle.snapshot().probes_lost, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,7 +324,7 @@ async fn a_connection_that_is_being_closed_is_not_judged() {
     drop(far);
     let down = down(&mut connection).await;
     assert_eq!(down.cause.kind(), FailureKind::Local);
-    assert_eq!(handle.stats().probes_sent, 0);
+    assert_eq!(handle.snapshot().probes_sent, 0);
     assert!(connection.next().await.is_none());
 }
 
@@ -337,7 +337,7 @@ async fn what_the_network_brings_with_the_timer_is_read_before_the_verdict() {
     far.send(Message::text("in the last moment")).await.unwrap();
     let event = connection.next().await;
     assert!(matches!(event, Some(Event::Message(_))), "{event:?}");
-    assert_eq!(handle.stats().probes_sent, 1);
+    assert_eq!(handle.snapshot().probes_sent, 1);
 }
 
 #[tokio::test(start_paused = true)]

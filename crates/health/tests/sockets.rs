@@ -75,7 +75,7 @@ async fn a_black_hole_under_load_is_noticed_and_left() -> Result<(), BoxError> {
         timeout(PATIENCE, reader.next()).await?,
         Some(Event::Message(_))
     ));
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     assert_eq!(stats.connections, 2);
     assert!(stats.bytes_in > 0 && stats.bytes_out > 0, "{stats:?}");
     load.abort();

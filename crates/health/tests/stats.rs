@@ -8,7 +8,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt, future::join_all};
 use support::*;
 use tokio::time::{Instant, sleep};
 use tower_ws_core::Event;
-use tower_ws_health::{Handle, Health, HealthConnection, HealthLayer, ProbeError, Quality, Rtt, Stats};
+use tower_ws_health::{Handle, Health, HealthConnection, HealthLayer, ProbeError, Quality, Rtt, Snapshot};
 use tower_ws_transport::{Frames, Message};
 
 const RTT: Duration = Duration::from_millis(70);
@@ -25,13 +25,13 @@ fn about(rtt: Duration) -> bool {
 #[tokio::test(start_paused = true)]
 async fn round_trips_are_measured() {
     let (health, handle) = HealthLayer::pair(Frames);
-    assert_eq!(handle.stats().quality, Quality::Unknown);
+    assert_eq!(handle.snapshot().quality, Quality::Unknown);
     let mut watch = handle.watch();
     let (connection, far) = connect(&health).await;
     let _far = answer(far, RTT);
     let _reader = read(connection);
     watch.wait_for(|stats| stats.probes_answered == 5).await.unwrap();
-    let stats = handle.stats();
+    let stats = handle.snapshot();
     let rtt = stats.rtt.unwrap();
     for one in [rtt.last, rtt.smoothed, rtt.min, rtt.max, rtt.p50, rtt.p90, rtt.p99] {
         assert!(about(one), "{rtt:?}");
@@ -53,14 +53,14 @@ async fn messages_bytes_and_connections_are_counted() {
         for _ in 0..2 {
             connection.send(Message::text("hello").into()).await.unwrap();
         }
-        let stats = handle.stats();
+        let stats = handle.snapshot();
         assert_eq!((stats.messages_in, stats.messages_out), (round, 2 * round));
         assert_eq!((stats.connections, stats.bytes_in), (round, 100 * round));
         assert!(stats.up_since.is_some());
         drop(far);
         down(&mut connection).await;
-        assert!(handle.stats().up_since.is_none());
-        assert_eq!(handle.stats().bytes_in, 100 * round);
+        assert!(handle.snapshot().up_since.is_none());
+        assert_eq!(handle.snapshot().bytes_in, 100 * round);
     }
 }
 
@@ -69,7 +69,7 @@ async fn connections_that_live_at_once_have_their_own_handles() {
     let (health, handle) = HealthLayer::pair(Frames);
     let (_first, _far) = connect(&health).await;
     let (_second, _other) = connect(&health).await;
-    assert_eq!(handle.stats().connections, 1);
+    assert_eq!(handle.snapshot().connections, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,9 +87,9 @@ async fn probes_on_demand_are_one_probe() {
     for rtt in rtts.into_iter().chain([later]) {
         assert!(about(rtt.clone().unwrap()), "{rtt:?}");
     }
-    assert_eq!(handle.stats().probes_sent, 1);
+    assert_eq!(handle.snapshot().probes_sent, 1);
     assert!(about(handle.probe_now().await.unwrap()));
-    assert_eq!(handle.stats().probes_sent, 2);
+    assert_eq!(handle.snapshot().probes_sent, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn a_probe_on_demand_tells_why_not() {
     assert_eq!(outcome, Err(ProbeError::Disconnected));
     reader.await.unwrap();
     assert_eq!(handle.probe_now().await, Err(ProbeError::NoConnection));
-    assert_eq!(handle.stats().probes_lost, 2);
+    assert_eq!(handle.snapshot().probes_lost, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn settings_out_of_bounds_are_brought_within() {
     let (connection, far) = connect(&health.interval(Duration::ZERO).jitter(9.0)).await;
     let (_far, _reader) = (answer(far, Duration::from_millis(1)), read(connection));
     sleep(secs(1)).await;
-    assert!(handle.stats().probes_answered > 0);
+    assert!(handle.snapshot().probes_answered > 0);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn auto_traits() {
     service::<Health<(), Frames>>();
     connection::<HealthConnection<tower_ws_core::Lift<tower_ws_transport::memory::Socket<u8>, u8>, Frames>>();
     value::<Handle>();
-    value::<Stats>();
+    value::<Snapshot>();
     value::<Rtt>();
     value::<Quality>();
     value::<ProbeError>();

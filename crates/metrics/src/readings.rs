@@ -1,13 +1,8 @@
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{task::Context, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, Label};
-use tokio::time::{Instant, Sleep, sleep};
-use tower_ws_core::{Reading, Readings, Value};
+use tokio::time::Instant;
+use tower_ws_core::{Alarm, Reading, Readings, Source, Unit, Value};
 
 use crate::register::Scope;
 
@@ -16,15 +11,25 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads the numbers of the layers below one session, and publishes them.
 ///
-/// What it added to a gauge is taken away again when it is dropped.
+/// What it added to a gauge is taken away again when it is dropped, or when the layer shows other
+/// numbers.
 pub(crate) struct Reader {
     scope: Scope,
-    shown: Vec<Arc<dyn Readings>>,
-    series: Vec<Series>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// The name under which sources remember how far their counters were published: what the series
+    /// of this layer have of their own.
+    exporter: String,
+    published: Vec<Published>,
+    next: Option<Instant>,
+    alarm: Alarm,
 }
 
-/// One published number, and how it was when it was last read.
+/// A source, and what was last read of it.
+struct Published {
+    source: Source,
+    series: Vec<Series>,
+}
+
+/// One published number.
 struct Series {
     name: &'static str,
     label: Option<(&'static str, &'static str)>,
@@ -32,10 +37,10 @@ struct Series {
 }
 
 enum Meter {
+    /// With what was added to it.
     Gauge(Gauge, f64),
-    Counter(Counter, u64),
-    /// With the number of the last sample.
-    Sample(Histogram, u64),
+    Counter(Counter),
+    Sample(Histogram),
     Age(Histogram),
     /// A sort of number of a later version of the contract.
     Unknown,
@@ -43,66 +48,95 @@ enum Meter {
 
 impl Reader {
     pub(crate) fn new(label: Option<Label>) -> Self {
+        let exporter = label.as_ref().map(|label| format!("{}={}", label.key(), label.value()));
         Self {
             scope: Scope::new(None, label),
-            shown: Vec::new(),
-            series: Vec::new(),
-            alarm: None,
+            exporter: exporter.unwrap_or_default(),
+            published: Vec::new(),
+            next: None,
+            alarm: Alarm::default(),
         }
     }
 
-    /// A connection came up: these are the numbers from now on.
-    pub(crate) fn came_up(&mut self, shown: &[Arc<dyn Readings>]) {
-        self.shown = shown.to_vec();
-        if self.shown.is_empty() {
-            self.alarm = None;
-        } else {
-            self.alarm.get_or_insert_with(|| Box::pin(sleep(EVERY)));
+    /// A connection came up: these are the sources from now on.
+    pub(crate) fn came_up(&mut self, sources: &[Source]) {
+        let mut before = std::mem::take(&mut self.published);
+        self.published = sources
+            .iter()
+            .map(|source| match before.iter().position(|old| old.source.is(source)) {
+                Some(at) => before.swap_remove(at),
+                None => Published::new(source.clone()),
+            })
+            .collect();
+        for mut gone in before {
+            gone.read(&self.scope, &self.exporter);
+            gone.end();
         }
         self.read();
     }
 
-    /// Reads when it is time to. To be called when there is nothing else to do: a session that is never idle is read at its
-    /// transitions only, and costs nothing for it.
+    /// Reads when it is time to. To be called when there is nothing else to do: a session that is never
+    /// idle is read at its transitions only, and costs nothing for it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
-        while let Some(alarm) = &mut self.alarm {
-            match alarm.as_mut().poll(cx) {
-                Poll::Pending => return,
-                Poll::Ready(()) => alarm.as_mut().reset(Instant::now() + EVERY),
+        if self.published.is_empty() {
+            return;
+        }
+        loop {
+            let now = Instant::now();
+            let next = *self.next.get_or_insert(now + EVERY);
+            if self.alarm.poll(next, now, cx).is_pending() {
+                return;
             }
             self.read();
         }
     }
 
     pub(crate) fn read(&mut self) {
-        let (scope, series) = (&self.scope, &mut self.series);
-        for layer in &self.shown {
-            layer.read(&mut |reading| publish(scope, series, reading));
+        self.next = None;
+        for published in &mut self.published {
+            published.read(&self.scope, &self.exporter);
         }
     }
 }
 
-fn publish(scope: &Scope, series: &mut Vec<Series>, reading: Reading) {
-    let found = series
-        .iter()
-        .position(|known| known.name == reading.name && known.label == reading.label);
-    let at = found.unwrap_or_else(|| {
-        series.push(Series::register(scope, &reading));
-        series.len() - 1
-    });
-    series[at].meter.show(reading.value);
+impl Published {
+    fn new(source: Source) -> Self {
+        let series = Vec::new();
+        Self { source, series }
+    }
+
+    fn read(&mut self, scope: &Scope, exporter: &str) {
+        let (source, series) = (&self.source, &mut self.series);
+        source.read(&mut |reading| {
+            let found = series
+                .iter()
+                .position(|known| known.name == reading.name && known.label == reading.label);
+            let at = found.unwrap_or_else(|| {
+                series.push(Series::register(scope, &reading));
+                series.len() - 1
+            });
+            series[at].meter.publish(source, exporter, &reading);
+        });
+    }
+
+    /// Takes back what was added to gauges.
+    fn end(&self) {
+        for series in &self.series {
+            if let Meter::Gauge(gauge, added) = &series.meter {
+                gauge.decrement(*added);
+            }
+        }
+    }
 }
 
 impl Series {
     fn register(scope: &Scope, reading: &Reading) -> Self {
         let Reading { name, text, label, .. } = *reading;
         let labels: Vec<_> = label.into_iter().collect();
-        let unit = if name.contains("_seconds") {
-            metrics::Unit::Seconds
-        } else if name.contains("_bytes") {
-            metrics::Unit::Bytes
-        } else {
-            metrics::Unit::Count
+        let unit = match reading.unit {
+            Unit::Seconds => metrics::Unit::Seconds,
+            Unit::Bytes => metrics::Unit::Bytes,
+            _ => metrics::Unit::Count,
         };
         let meter = match reading.value {
             Value::Gauge(_) => {
@@ -111,14 +145,14 @@ impl Series {
             }
             Value::Counter(_) => {
                 scope.describe_counter(name, unit, text);
-                Meter::Counter(scope.counter(name, &labels), 0)
+                Meter::Counter(scope.counter(name, &labels))
             }
             Value::Sample { .. } | Value::Age(_) => {
                 scope.describe_histogram(name, unit, text);
                 let histogram = scope.histogram(name, &labels);
                 match reading.value {
                     Value::Age(_) => Meter::Age(histogram),
-                    _ => Meter::Sample(histogram, 0),
+                    _ => Meter::Sample(histogram),
                 }
             }
             _ => Meter::Unknown,
@@ -128,19 +162,17 @@ impl Series {
 }
 
 impl Meter {
-    fn show(&mut self, value: Value) {
-        match (self, value) {
+    fn publish(&mut self, source: &Source, exporter: &str, reading: &Reading) {
+        match (self, reading.value) {
             // By difference: the sessions of a stack share the gauge.
-            (Self::Gauge(gauge, last), Value::Gauge(now)) if *last != now => {
-                gauge.increment(now - std::mem::replace(last, now));
+            (Self::Gauge(gauge, added), Value::Gauge(now)) if *added != now => {
+                gauge.increment(now - std::mem::replace(added, now));
             }
-            (Self::Counter(counter, last), Value::Counter(now)) if *last != now => {
-                let last = std::mem::replace(last, now);
-                // One that is lower than before has begun anew.
-                counter.increment(now.checked_sub(last).unwrap_or(now));
-            }
-            (Self::Sample(histogram, last), Value::Sample { took, nth }) if *last != nth => {
-                *last = nth;
+            (Self::Counter(counter), Value::Counter(total)) => match source.rise(exporter, reading, total) {
+                0 => {}
+                rise => counter.increment(rise),
+            },
+            (Self::Sample(histogram), Value::Sample { took, nth }) if source.rise(exporter, reading, nth) > 0 => {
                 histogram.record(took);
             }
             (Self::Age(histogram), Value::Age(age)) => histogram.record(age),
@@ -152,10 +184,6 @@ impl Meter {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.read();
-        for series in &self.series {
-            if let Meter::Gauge(gauge, last) = &series.meter {
-                gauge.decrement(*last);
-            }
-        }
+        self.published.iter().for_each(Published::end);
     }
 }

@@ -122,7 +122,7 @@ impl Session {
         if std::mem::replace(&mut self.been_up, true) {
             self.meters.reconnects.increment(1);
         }
-        self.below.came_up(up.readings());
+        self.below.came_up(up.sources());
         self.end_cause = up.extensions.get().cloned();
         self.up = Some(Uptime {
             since: Instant::now(),

@@ -5,43 +5,49 @@ mod support;
 
 use std::{
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use metrics_util::debugging::DebuggingRecorder;
 use support::{Fake, Seen, down, next, poll_once};
 use tokio::time::{advance, sleep};
-use tower_ws_core::{Event, Failure, FailureKind, Reading, Readings, Up, Value};
+use tower_ws_core::{Event, Failure, FailureKind, Reading, Readings, Shared, Up, Value};
 use tower_ws_metrics::MetricsLayer;
 
 /// A layer's numbers, as a test sets them.
-#[derive(Clone, Default)]
-struct Numbers(Arc<[AtomicU64; 4]>);
+#[derive(Clone)]
+struct Numbers(Shared<Values>);
+
+#[derive(Default)]
+struct Values([AtomicU64; 4]);
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self(Shared::new(Values::default()))
+    }
+}
 
 impl Numbers {
     fn set(&self, numbers: [u64; 4]) {
         for (at, number) in numbers.into_iter().enumerate() {
-            self.0[at].store(number, Relaxed);
+            self.0.0[at].store(number, Relaxed);
         }
     }
 
     fn up(&self) -> Event<String> {
         let mut up = Up::new();
-        up.show(self.clone());
+        up.show(self.0.source());
         Event::Up(up)
     }
 }
 
-impl Readings for Numbers {
+impl Readings for Values {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
         let [parked, lost, nth, age] = std::array::from_fn(|at| self.0[at].load(Relaxed));
         show(Reading::new("shelf_parked", "parked", Value::Gauge(parked as f64)));
-        show(Reading::new("shelf_lost_total", "lost", Value::Counter(lost)).with_label("reason", "rust"));
-        show(Reading::new("shelf_found", "found", Value::Gauge(7.0)).with_label("shelf", "lower"));
+        show(Reading::new("shelf_lost_total", "lost", Value::Counter(lost)).label("reason", "rust"));
+        show(Reading::new("shelf_found", "found", Value::Gauge(7.0)).label("shelf", "lower"));
         let took = Duration::from_secs(nth);
         show(Reading::new("shelf_trip_seconds", "trips", Value::Sample { took, nth }));
         if age > 0 {
@@ -168,4 +174,26 @@ fn without_numbers_there_is_no_timer() {
         futures_util::FutureExt::now_or_never(Fake::saying([support::up()]).under(MetricsLayer::session())).unwrap();
     futures_util::FutureExt::now_or_never(next(&mut session)).unwrap();
     assert!(futures_util::FutureExt::now_or_never(next(&mut session)).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_session_counted_the_next_does_not_count_again() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let layer = MetricsLayer::session();
+    for (session, lost) in [(1, 5), (2, 5), (3, 6), (4, 6)] {
+        numbers.set([1, lost, lost, 0]);
+        let mut connection = Fake::saying([numbers.up()]).under(layer.clone()).await;
+        next(&mut connection).await;
+        drop(connection);
+        assert_eq!(
+            seen.total("tower_ws_shelf_lost_total{reason=rust}"),
+            lost as f64,
+            "{session}"
+        );
+        assert_eq!(seen.total("tower_ws_shelf_parked"), 0.0);
+    }
+    assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [5.0, 6.0]);
 }

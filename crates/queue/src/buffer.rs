@@ -2,16 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Outgoing};
+use tower_ws_core::{DropReason, Lease, Outgoing};
 
 use crate::{
-    handle::Hub,
+    handle::{Handle, Hub},
     overflow::Overflow,
     store::{Held, Store},
 };
@@ -36,11 +35,11 @@ pub(crate) struct Buffer<M, S> {
     soonest: Option<Instant>,
     lost: VecDeque<(Held<M>, DropReason)>,
     lost_bytes: usize,
-    hub: Arc<Hub>,
+    hub: Lease<Hub>,
 }
 
 impl<M, S: Store<M>> Buffer<M, S> {
-    pub(crate) fn new(bounds: Bounds, store: S, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(bounds: Bounds, store: S, hub: Lease<Hub>) -> Self {
         let mut buffer = Self {
             bounds,
             store,
@@ -292,9 +291,16 @@ impl<M, S: Store<M>> Buffer<M, S> {
     }
 }
 
+impl<M, S> Buffer<M, S> {
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.hub.shared())
+    }
+}
+
 impl<M, S> Drop for Buffer<M, S> {
     fn drop(&mut self) {
-        self.hub.release();
+        // Whatever it held has gone with it.
+        self.hub.hold(0, 0, None);
     }
 }
 
@@ -362,8 +368,8 @@ mod tests {
             overflow in prop::sample::select(vec![Overflow::Wait, Overflow::Refuse, Overflow::DropOldest]),
         ) {
             let bounds = Bounds { messages: 5, bytes: 100, age: Duration::from_secs(10), overflow };
-            let hub = Hub::new();
-            let mut buffer = Buffer::new(bounds, MemoryStore.make_store(), hub.clone());
+            let hub = tower_ws_core::Shared::new(Hub::new());
+            let mut buffer = Buffer::new(bounds, MemoryStore.make_store(), Lease::of(Some(&hub), Hub::new));
             let (mut now, mut pushed, mut told) = (Instant::now(), 0u64, 0);
             let mut popped = Vec::new();
             for op in ops {
@@ -420,7 +426,7 @@ mod tests {
             age: Duration::MAX,
             overflow: Overflow::Refuse,
         };
-        let mut buffer = Buffer::new(bounds, store, Hub::new());
+        let mut buffer = Buffer::new(bounds, store, Lease::of(None, Hub::new));
         assert_eq!((buffer.bytes, buffer.next_expiry()), (8, Some(now)));
         buffer.push(Outgoing::new("new"), 3, now);
         buffer.expire(now);

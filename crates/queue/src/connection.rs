@@ -3,7 +3,6 @@ mod sink;
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,15 +10,9 @@ use std::{
 use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tower_ws_core::{Closed, Connection, Down, DropReason, Event, Halves, Length, Up};
+use tower_ws_core::{Alarm, Closed, Connection, Down, DropReason, Event, Halves, Lease, Length, Up};
 
-use crate::{
-    alarm::Alarm,
-    buffer::Buffer,
-    handle::{Handle, Hub},
-    layer::Settings,
-    store::Store,
-};
+use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 
 /// A connection with a queue before its sink.
 ///
@@ -54,7 +47,6 @@ pub struct QueueConnection<C: Connection, Z = Length, S = crate::MemoryStore> {
     inner: C,
     measure: Z,
     buffer: Buffer<C::Message, S>,
-    hub: Arc<Hub>,
     stage: Stage,
     link: Link,
     /// The sink below has said that it is closed.
@@ -95,12 +87,11 @@ enum Closing {
 }
 
 impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
-    pub(crate) fn new(inner: C, measure: Z, store: S, settings: &Settings, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(inner: C, measure: Z, store: S, settings: &Settings) -> Self {
         Self {
             inner,
             measure,
-            buffer: Buffer::new(settings.bounds, store, hub.clone()),
-            hub,
+            buffer: Buffer::new(settings.bounds, store, Lease::of(settings.hub.as_ref(), Hub::new)),
             link: Link::Fresh,
             stage: Stage::Open,
             below_closed: false,
@@ -116,8 +107,8 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
         let this = self.project();
         *this.link = Link::Up;
         this.buffer.store().came_up(&mut up);
-        let handle = Handle(this.hub.clone());
-        up.show(handle.clone());
+        let handle = this.buffer.handle();
+        up.show(handle.0.source());
         up.extensions.insert(handle);
         up.through("queue")
     }
@@ -183,8 +174,10 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
             if late.is_some_and(|late| late <= now) {
                 return; // The next step of closing sees it.
             }
-            let next = [this.buffer.next_expiry(), late].into_iter().flatten().min();
-            if this.alarm.poll(next, &mut cx).is_pending() {
+            let Some(next) = [this.buffer.next_expiry(), late].into_iter().flatten().min() else {
+                return;
+            };
+            if this.alarm.poll(next, now, &mut cx).is_pending() {
                 return;
             }
             this.buffer.expire(Instant::now());
@@ -329,7 +322,7 @@ where
             .field("inner", &self.inner)
             .field("link", &self.link)
             .field("closing", &self.closing)
-            .field("handle", &Handle(self.hub.clone()))
+            .field("handle", &self.buffer.handle())
             .finish_non_exhaustive()
     }
 }

@@ -1,21 +1,18 @@
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Reading, Readings, Value};
+use tower_ws_core::{DropReason, Reading, Readings, Shared, Unit, Value};
 
 /// Looks into a queue, from any thread. Cheap to clone.
 ///
 /// [`QueueLayer::pair`](crate::QueueLayer::pair) gives one out before there is a connection; the connection's own is in
 /// the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a connection alive.
 #[derive(Clone)]
-pub struct Handle(pub(crate) Arc<Hub>);
+pub struct Handle(pub(crate) Shared<Hub>);
 
 /// A queue at one moment. The numbers are read one by one while messages move: each is right, their sums may be off.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -56,7 +53,7 @@ impl Handle {
     }
 }
 
-impl Readings for Handle {
+impl Readings for Hub {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
         let Snapshot {
             depth,
@@ -69,11 +66,14 @@ impl Readings for Handle {
             "messages held by queues",
             Value::Gauge(depth as f64),
         ));
-        show(Reading::new(
-            "queue_bytes",
-            "payload of the messages held by queues",
-            Value::Gauge(bytes as f64),
-        ));
+        show(
+            Reading::new(
+                "queue_bytes",
+                "payload of the messages held by queues",
+                Value::Gauge(bytes as f64),
+            )
+            .unit(Unit::Bytes),
+        );
         if let Some(age) = oldest {
             let text = "how long the oldest message in a queue has been held, whenever it is read";
             show(Reading::new("queue_oldest_seconds", text, Value::Age(age)));
@@ -86,7 +86,7 @@ impl Readings for Handle {
             ("refused", dropped.refused),
         ] {
             let text = "messages given up by queues, by reason";
-            show(Reading::new("queue_dropped_total", text, Value::Counter(count)).with_label("reason", reason));
+            show(Reading::new("queue_dropped_total", text, Value::Counter(count)).label("reason", reason));
         }
     }
 }
@@ -106,35 +106,19 @@ pub(crate) struct Hub {
     oldest: AtomicU64,
     base: Instant,
     dropped: [AtomicU64; 5],
-    taken: AtomicBool,
 }
 
 const NONE: u64 = u64::MAX;
 
 impl Hub {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new() -> Self {
+        Self {
             depth: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             oldest: AtomicU64::new(NONE),
             base: Instant::now(),
             dropped: Default::default(),
-            taken: AtomicBool::new(false),
-        })
-    }
-
-    /// This hub for a connection, or a new one if another connection has it.
-    pub(crate) fn take(hub: Option<&Arc<Self>>) -> Arc<Self> {
-        match hub {
-            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => hub.clone(),
-            _ => Self::new(),
         }
-    }
-
-    /// The connection is gone, and what it held with it.
-    pub(crate) fn release(&self) {
-        self.hold(0, 0, None);
-        self.taken.store(false, Ordering::Release);
     }
 
     pub(crate) fn hold(&self, depth: usize, bytes: usize, oldest: Option<Instant>) {

@@ -1,7 +1,7 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Connection, Length, Wrap};
+use tower_ws_core::{Connection, Length, Shared, Wrap};
 
 use crate::{
     buffer::Bounds,
@@ -24,7 +24,7 @@ pub struct QueueLayer<Z = Length, S = MemoryStore> {
 pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) drain: Duration,
-    pub(crate) hub: Option<Arc<Hub>>,
+    pub(crate) hub: Option<Shared<Hub>>,
 }
 
 impl QueueLayer {
@@ -35,10 +35,9 @@ impl QueueLayer {
 
     /// The same, with a [`Handle`] to look into the queue.
     ///
-    /// The handle is that of one connection at a time: one that begins while the handle is free takes it, and one that
-    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    /// The handle is that of [one session at a time](tower_ws_core::Shared).
     pub fn pair() -> (Self, Handle) {
-        let hub = Hub::new();
+        let hub = Shared::new(Hub::new());
         let mut layer = Self::default();
         layer.settings.hub = Some(hub.clone());
         (layer, Handle(hub))
@@ -155,8 +154,7 @@ where
     type Connection = QueueConnection<C, Z, S::Store>;
 
     fn wrap(self, inner: C) -> Self::Connection {
-        let hub = Hub::take(self.settings.hub.as_ref());
-        QueueConnection::new(inner, self.measure, self.store.make_store(), &self.settings, hub)
+        QueueConnection::new(inner, self.measure, self.store.make_store(), &self.settings)
     }
 }
 

@@ -102,7 +102,6 @@
 //! - It does not limit a rate: it passes on what the layers below take. Put a rate limit below.
 //! - It has no classes beside the [lanes](tower_ws_core::Lane): what must not wait goes by the control lane.
 
-mod alarm;
 mod buffer;
 mod connection;
 mod handle;

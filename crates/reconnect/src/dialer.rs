@@ -71,7 +71,7 @@ impl<S, T, P> Dialer<S, T, P> {
             outage: Outage::new(Instant::now(), settings.healthy_after, settings.min_spacing),
             budget: settings.budget.clone(),
             booking: None,
-            session: Session::begin(settings.hub.clone()),
+            session: Session::begin(settings.hub.as_ref()),
             fail_fast: settings.fail_fast,
             offline: false,
             step: Step::Readied,

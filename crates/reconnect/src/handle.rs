@@ -1,10 +1,10 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::{Failure, Reading, Readings, Value};
+use tower_ws_core::{Failure, Reading, Readings, Shared, Value};
 
 use crate::session::Hub;
 
@@ -17,7 +17,7 @@ use crate::session::Hub;
 /// It is for dashboards, tests and the word from outside that the network changed. The order of things is told by the
 /// connection's events alone.
 #[derive(Clone)]
-pub struct Handle(pub(crate) Arc<Hub>);
+pub struct Handle(pub(crate) Shared<Hub>);
 
 impl Handle {
     /// The present state, and each one that follows: those in between may be skipped. After the session has ended the
@@ -65,9 +65,9 @@ impl Handle {
     }
 }
 
-impl Readings for Handle {
+impl Readings for Hub {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
-        let state = self.0.state().borrow().as_str();
+        let state = self.now().as_str();
         for word in ["connecting", "connected", "backing_off", "offline"] {
             let text = "sessions that have been up once and have not ended, by state";
             let reading = Reading::new(
@@ -75,7 +75,7 @@ impl Readings for Handle {
                 text,
                 Value::Gauge(f64::from(u8::from(state == word))),
             );
-            show(reading.with_label("state", word));
+            show(reading.label("state", word));
         }
         let text = "control messages discarded without an event: no connection, and nobody who reads";
         show(Reading::new(
@@ -88,7 +88,7 @@ impl Readings for Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&*self.0.state().borrow()).finish()
+        f.debug_tuple("Handle").field(&self.0.now()).finish()
     }
 }
 

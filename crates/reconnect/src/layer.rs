@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, DispositionTable, SystemClock};
+use tower_ws_core::{Clock, DispositionTable, Shared, SystemClock};
 
 use crate::{
     backoff::Backoff,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) budget: Option<Budget>,
     pub(crate) seed: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) hub: Option<Arc<Hub>>,
+    pub(crate) hub: Option<Shared<Hub>>,
 }
 
 impl ReconnectLayer {
@@ -42,10 +42,9 @@ impl ReconnectLayer {
 
     /// The same, with a [`Handle`] to watch and to command the session.
     ///
-    /// The handle is that of one session at a time: one that begins while the handle is free takes it, and one that
-    /// begins while another lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
+    /// The handle is that of [one session at a time](tower_ws_core::Shared).
     pub fn pair() -> (Self, Handle) {
-        let hub = Hub::new();
+        let hub = Shared::new(Hub::new());
         let mut layer = Self::default();
         layer.settings.hub = Some(hub.clone());
         (layer, Handle(hub))

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context,
@@ -12,7 +12,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::{ConnectionId, Failure};
+use tower_ws_core::{ConnectionId, Failure, Lease, Shared};
 
 use crate::handle::{Handle, State, Transition};
 
@@ -27,20 +27,22 @@ pub(crate) struct Hub {
     /// Whoever drives the session.
     driver: AtomicWaker,
     discarded: AtomicU64,
-    taken: AtomicBool,
 }
 
 impl Hub {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new() -> Self {
+        Self {
             state: watch::Sender::new(State::default()),
             transitions: OnceLock::new(),
             reconnect: AtomicBool::new(false),
             offline: AtomicBool::new(false),
             driver: AtomicWaker::new(),
             discarded: AtomicU64::new(0),
-            taken: AtomicBool::new(false),
-        })
+        }
+    }
+
+    pub(crate) fn now(&self) -> State {
+        self.state.borrow().clone()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
@@ -71,21 +73,16 @@ impl Hub {
 /// A session's end of the [`Hub`]: tells each transition once, to the log, the watchers and the listeners.
 #[derive(Debug)]
 pub(crate) struct Session {
-    hub: Arc<Hub>,
+    hub: Lease<Hub>,
     epoch: u64,
     attempt: u32,
     ended: bool,
 }
 
 impl Session {
-    /// Begins a session under this hub, or under one of its own if that serves another.
-    pub(crate) fn begin(hub: Option<Arc<Hub>>) -> Self {
-        let hub = match hub {
-            Some(hub) if !hub.taken.swap(true, Ordering::AcqRel) => hub,
-            _ => Hub::new(),
-        };
+    pub(crate) fn begin(pair: Option<&Shared<Hub>>) -> Self {
         Self {
-            hub,
+            hub: Lease::of(pair, Hub::new),
             epoch: 0,
             attempt: 0,
             ended: false,
@@ -93,7 +90,7 @@ impl Session {
     }
 
     pub(crate) fn handle(&self) -> Handle {
-        Handle(self.hub.clone())
+        Handle(self.hub.shared())
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -203,6 +200,5 @@ impl Drop for Session {
         if !self.ended {
             self.closed();
         }
-        self.hub.taken.store(false, Ordering::Release);
     }
 }

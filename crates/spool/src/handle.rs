@@ -6,16 +6,13 @@ use std::{
     },
 };
 
-use tower_ws_core::{Reading, Readings, Value};
+use tower_ws_core::{Reading, Readings, Shared, Unit, Value};
 
-use crate::writer::Shared;
+use crate::writer;
 
 /// Looks into a spool, from any thread. Cheap to clone. It does not keep the file open.
 #[derive(Clone)]
-pub struct Handle {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) tally: Arc<Tally>,
-}
+pub struct Handle(pub(crate) Shared<Hub>);
 
 /// A spool at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,36 +31,50 @@ pub struct Snapshot {
     pub failure: Option<String>,
 }
 
-/// What the session counts.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) messages: AtomicUsize,
-    pub(crate) bytes: AtomicUsize,
-    pub(crate) recovered: usize,
+/// What a spool and its handles share.
+pub(crate) struct Hub {
+    writer: Arc<writer::Shared>,
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    recovered: usize,
 }
 
-impl Tally {
+impl Hub {
+    /// A spool that begins with so many messages, of so many bytes.
+    pub(crate) fn new(writer: Arc<writer::Shared>, messages: usize, bytes: usize) -> Self {
+        Self {
+            writer,
+            messages: messages.into(),
+            bytes: bytes.into(),
+            recovered: messages,
+        }
+    }
+
     pub(crate) fn set(&self, messages: usize, bytes: usize) {
         self.messages.store(messages, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }
-}
 
-impl Handle {
-    /// The spool now.
-    pub fn snapshot(&self) -> Snapshot {
-        let (commits, failure) = self.shared.health();
+    fn snapshot(&self) -> Snapshot {
+        let (commits, failure) = self.writer.health();
         Snapshot {
-            messages: self.tally.messages.load(Ordering::Relaxed),
-            bytes: self.tally.bytes.load(Ordering::Relaxed),
-            recovered: self.tally.recovered,
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            recovered: self.recovered,
             commits,
             failure,
         }
     }
 }
 
-impl Readings for Handle {
+impl Handle {
+    /// The spool now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
+    }
+}
+
+impl Readings for Hub {
     fn read(&self, show: &mut dyn FnMut(Reading)) {
         let now = self.snapshot();
         show(Reading::new(
@@ -71,11 +82,14 @@ impl Readings for Handle {
             "messages recorded",
             Value::Gauge(now.messages as f64),
         ));
-        show(Reading::new(
-            "spool_bytes",
-            "size of the messages recorded",
-            Value::Gauge(now.bytes as f64),
-        ));
+        show(
+            Reading::new(
+                "spool_bytes",
+                "size of the messages recorded",
+                Value::Gauge(now.bytes as f64),
+            )
+            .unit(Unit::Bytes),
+        );
         show(Reading::new(
             "spool_commits_total",
             "commits to the file",

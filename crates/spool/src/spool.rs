@@ -14,7 +14,7 @@ use tower_ws_queue::MakeStore;
 use crate::{
     disk::Disk,
     error::OpenError,
-    handle::{Handle, Tally},
+    handle::{Handle, Hub},
     options::SpoolOptions,
     record::Record,
     store::SpoolStore,
@@ -41,7 +41,7 @@ pub struct Spool<M, P, S> {
 /// What the clones and the session of a spool share.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) hub: tower_ws_core::Shared<Hub>,
     pub(crate) options: SpoolOptions,
     /// What is recorded, while no session has it.
     idle: Mutex<Option<Vec<Record>>>,
@@ -78,11 +78,7 @@ where
         let next_seq = contents.rows.last().map_or(1, |row| row.seq + 1);
         let shared = Shared::new(next_seq, contents.first_id);
         let records: Vec<_> = contents.rows.into_iter().map(Record::recovered).collect();
-        let tally = Tally {
-            recovered: records.len(),
-            ..Tally::default()
-        };
-        tally.set(records.len(), records.iter().map(Record::bytes).sum());
+        let hub = Hub::new(shared.clone(), records.len(), records.iter().map(Record::bytes).sum());
         if !records.is_empty() {
             tracing::info!(messages = records.len(), "the spool brings messages along");
         }
@@ -97,7 +93,7 @@ where
         Ok(Self {
             core: Arc::new(Core {
                 shared,
-                tally: Arc::new(tally),
+                hub: tower_ws_core::Shared::new(hub),
                 options,
                 idle: Mutex::new(Some(records)),
                 thread: Some(thread),
@@ -170,10 +166,7 @@ impl<M, P, S> fmt::Debug for Spool<M, P, S> {
 
 impl Core {
     pub(crate) fn handle(&self) -> Handle {
-        Handle {
-            shared: self.shared.clone(),
-            tally: self.tally.clone(),
-        }
+        Handle(self.hub.clone())
     }
 
     fn take(&self) -> Option<Vec<Record>> {

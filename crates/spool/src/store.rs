@@ -251,7 +251,7 @@ where
     }
 
     fn tally(&self) {
-        self.core.tally.set(self.records.len(), self.bytes);
+        self.core.hub.set(self.records.len(), self.bytes);
     }
 }
 
@@ -290,7 +290,7 @@ where
             record.place = Place::Kept;
             record.ticket = None;
         }
-        self.core.tally.set(left.len(), left.iter().map(Record::bytes).sum());
+        self.core.hub.set(left.len(), left.iter().map(Record::bytes).sum());
         self.core.leave(left);
     }
 }

@@ -298,7 +298,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         let ready = matches!(self.session.poll_ready_unpin(&mut cx), Poll::Ready(Ok(())));
         assert_eq!(ready, self.machine.is_ready(), "ready to send");
 
-        let stats = self.handle.stats();
+        let stats = self.handle.snapshot();
         let counts = Counts {
             acked: stats.acked,
             resent: stats.resent,
@@ -408,7 +408,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         self.compare();
         assert!(matches!(self.session.poll_next_unpin(&mut cx), Poll::Ready(None)));
         assert!(matches!(self.session.poll_ready_unpin(&mut cx), Poll::Ready(Err(_))));
-        assert_eq!(self.handle.stats().in_flight, 0);
+        assert_eq!(self.handle.snapshot().in_flight, 0);
     }
 
     /// What must hold, may happen and must never happen.
@@ -446,7 +446,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
                 "more than a window goes again"
             );
         }
-        tally.add("acknowledged late", self.handle.stats().late as usize);
+        tally.add("acknowledged late", self.handle.snapshot().late as usize);
         tally.add("several connections", usize::from(self.epoch > 1));
         tally.add("lost in the middle of a resend", self.in_the_middle);
         tally.add("lost on the way", self.deaf);

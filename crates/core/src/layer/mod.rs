@@ -4,6 +4,7 @@ mod connection;
 mod halves;
 mod map;
 mod order;
+mod severable;
 
 pub(crate) use self::order::check_opening;
 pub use self::{
@@ -11,4 +12,5 @@ pub use self::{
     halves::Halves,
     map::{MapConnection, Wrap},
     order::{Position, WrongOrder},
+    severable::Severable,
 };

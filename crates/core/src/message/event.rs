@@ -8,7 +8,7 @@ use http::Extensions;
 use super::outgoing::Outgoing;
 use crate::{
     failure::Failure,
-    reading::{Readings, Shown},
+    reading::{Source, Sources},
 };
 
 /// What a connection says, in order.
@@ -82,17 +82,15 @@ impl Up {
         self
     }
 
-    /// Shows a layer's numbers to those above that export them.
-    pub fn show(&mut self, readings: impl Readings + 'static) {
-        self.extensions
-            .get_or_insert_default::<Shown>()
-            .0
-            .push(Arc::new(readings));
+    /// Shows a layer's numbers to those above that export them: the same state on each connection of a
+    /// session.
+    pub fn show(&mut self, source: Source) {
+        self.extensions.get_or_insert_default::<Sources>().0.push(source);
     }
 
     /// The numbers of the layers below, innermost first.
-    pub fn readings(&self) -> &[Arc<dyn Readings>] {
-        self.extensions.get::<Shown>().map_or(&[], |shown| &shown.0)
+    pub fn sources(&self) -> &[Source] {
+        self.extensions.get::<Sources>().map_or(&[], |sources| &sources.0)
     }
 }
 

@@ -177,7 +177,7 @@ where
         ids.skip_to(self.core.shared.first_id());
         up.extensions.insert(ids.clone());
         if !self.is_guest {
-            up.show(self.core.handle());
+            up.show(self.core.hub.source());
         }
     }
 

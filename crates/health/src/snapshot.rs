@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is known of a session's connections. See [`Handle::stats`](crate::Handle::stats).
+/// What is known of a session's connections. See [`Handle::snapshot`](crate::Handle::snapshot).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct Snapshot {
     /// The round trips; `None` before the first answer.
     pub rtt: Option<Rtt>,
     /// How good the present connection is.
@@ -31,7 +31,7 @@ pub struct Stats {
     pub bytes_out: u64,
 }
 
-impl Stats {
+impl Snapshot {
     /// How often a connection came up after another.
     pub fn reconnects(&self) -> u64 {
         self.connections.saturating_sub(1)
