@@ -45,7 +45,7 @@ async fn another_endpoint_takes_over() {
 async fn a_fallback_that_is_no_address_is_told_at_once() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let ended = bounded(builder(server.url()).fallback("no address").connect()).await;
-    assert_eq!(ended.map(drop).unwrap_err().failure().kind(), FailureKind::Local);
+    assert_eq!(ended.map(drop).unwrap_err().failure().kind(), FailureKind::Usage);
     assert_eq!(server.dials(), 0);
 }
 
@@ -71,7 +71,7 @@ async fn a_layer_that_belongs_elsewhere_is_named() {
     let ended = bounded(builder(server.url()).layer(eager()).connect()).await;
     let error = ended.map(drop).unwrap_err();
     assert_eq!(find::<WrongOrder>(&error).unwrap().layer, "reconnect");
-    assert_eq!(error.failure().kind(), FailureKind::Local);
+    assert_eq!(error.failure().kind(), FailureKind::Usage);
     assert_eq!(server.dials(), 1);
 }
 

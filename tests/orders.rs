@@ -147,7 +147,7 @@ async fn refusal(order: &Order, seed: u64) -> WrongOrder {
     within(60 * SECOND, server).await.unwrap();
     assert_eq!(tasks(), 0);
     let failure = find::<Failure>(&*error).unwrap();
-    assert_eq!(failure.kind(), FailureKind::Local, "{order}: {failure:?}");
+    assert_eq!(failure.kind(), FailureKind::Usage, "{order}: {failure:?}");
     *find::<WrongOrder>(&*error).unwrap_or_else(|| panic!("{order}: {error:?}"))
 }
 

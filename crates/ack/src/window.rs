@@ -168,7 +168,7 @@ where
                 self.due.remove(&serial);
                 continue;
             };
-            if let Some(reason) = kept.unfit(now) {
+            if let Some(reason) = kept.drop_reason(now) {
                 self.give_up(serial, reason);
             } else if !kept.may_go(strategy) {
                 self.give_up(serial, DropReason::Interrupted);
@@ -300,7 +300,9 @@ where
                 self.give_up(serial, DropReason::Interrupted);
             } else if kept.overdue {
                 self.give_up(serial, DropReason::Expired);
-            } else if kept.is_abandoned() || matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held() {
+            } else if kept.ticket.is_abandoned()
+                || matches!(kept.ticket.phase(), Phase::Sent(_)) && !kept.ticket.mark_held()
+            {
                 // It may have been abandoned since we looked.
                 self.give_up(serial, DropReason::Cancelled);
             } else {
@@ -324,7 +326,7 @@ where
             .iter()
             // What is below and unsent comes back by itself.
             .filter(|(serial, kept)| {
-                kept.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
+                kept.ticket.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
             })
             .map(|(serial, _)| *serial)
             .collect();
@@ -349,7 +351,11 @@ where
     pub(crate) fn expire(&mut self, now: Instant) {
         let due = self.due.iter().copied();
         let due: Vec<u64> = due
-            .filter(|serial| self.kept.get(serial).is_some_and(|kept| kept.unfit(now).is_some()))
+            .filter(|serial| {
+                self.kept
+                    .get(serial)
+                    .is_some_and(|kept| kept.drop_reason(now).is_some())
+            })
             .collect();
         due.into_iter()
             .for_each(|serial| self.give_up(serial, DropReason::Expired));
@@ -366,7 +372,7 @@ where
     /// Lets go of a message, and says truthfully how it ended.
     fn give_up(&mut self, serial: u64, reason: DropReason) {
         let Some(kept) = self.remove(serial) else { return };
-        let reason = if kept.is_abandoned() {
+        let reason = if kept.ticket.is_abandoned() {
             DropReason::Cancelled
         } else {
             reason
@@ -405,20 +411,16 @@ where
 // === impl Kept ===
 
 impl<M, K> Kept<M, K> {
-    /// Nobody waits for it any more.
-    fn is_abandoned(&self) -> bool {
-        self.ticket.is_cancelled() || self.ticket.phase() == Phase::Settled
-    }
-
     /// Why it must not be handed down.
-    fn unfit(&self, now: Instant) -> Option<DropReason> {
-        if self.is_abandoned() {
-            Some(DropReason::Cancelled)
-        } else if self.outgoing.is_expired(now) || self.until <= now {
-            Some(DropReason::Expired)
-        } else {
-            None
+    fn drop_reason(&self, now: Instant) -> Option<DropReason> {
+        // A message that came without a ticket has one here.
+        if self.ticket.is_abandoned() {
+            return Some(DropReason::Cancelled);
         }
+        let late = self.until <= now;
+        self.outgoing
+            .drop_reason(now)
+            .or_else(|| late.then_some(DropReason::Expired))
     }
 
     /// The one rule of sending again: what may have been seen goes only if it is safe.

@@ -9,9 +9,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower_ws_core::{
-    Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
+    Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
 };
 
@@ -56,7 +56,7 @@ pub struct Driver<C, K> {
     own_cause: Option<Failure>,
     /// How many messages of the peer's made no sense.
     senseless: u64,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 /// How many messages are read before what came of them is written, and how many of those rounds one poll may take:
@@ -99,7 +99,7 @@ where
             closing: false,
             own_cause: None,
             senseless: 0,
-            sleep: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -362,13 +362,9 @@ where
         let Some(next) = next else {
             return Poll::Pending;
         };
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
-        // A timer that fires too early costs a look; moving it with each call costs each call.
-        if sleep.deadline() > next || sleep.is_elapsed() {
-            sleep.as_mut().reset(next);
-        }
-        ready!(sleep.as_mut().poll(cx));
-        this.shared.expire(Instant::now());
+        let now = Instant::now();
+        ready!(this.alarm.poll(next, now, cx));
+        this.shared.expire(now);
         Poll::Ready(())
     }
 

@@ -35,7 +35,7 @@ async fn connecting_fails_for_good() {
     let failure = find::<Failure>(&*error).unwrap();
     assert_eq!(
         (failure.kind(), failure.disposition()),
-        (FailureKind::Local, Disposition::Final)
+        (FailureKind::Usage, Disposition::Final)
     );
     assert_names_health(&*error);
 }

@@ -1,8 +1,6 @@
 use std::io;
 
-use tower_ws_core::{BoxError, Failure, FailureKind};
-
-use crate::chain::{chain, seek};
+use tower_ws_core::{BoxError, Failure, FailureKind, chain, find};
 
 /// Classifies what went wrong on the way to `target`, which is shown in the text: scheme, host and port, and no more.
 ///
@@ -10,7 +8,7 @@ use crate::chain::{chain, seek};
 /// resolver, a guard, a proxy) stays as it is. TLS hides two errors deep in [`io::Error`]s, which do not show what they hold
 /// as their source; they are found. What is not recognised at all is [`Local`](FailureKind::Local).
 pub fn classify(error: BoxError, target: &str) -> Failure {
-    if let Some(failure) = seek::<Failure>(&*error) {
+    if let Some(failure) = find::<Failure>(&*error) {
         return failure.clone();
     }
     #[cfg(feature = "tls")]

@@ -46,7 +46,6 @@
 //!   ([`tls`]): roots, client certificates, pins.
 //! - `platform-roots`: the operating system's authorities.
 
-mod chain;
 mod classify;
 mod connect;
 pub mod guard;

@@ -261,7 +261,7 @@ impl From<UrlError> for Failure {
     fn from(error: UrlError) -> Self {
         let kind = match error {
             UrlError::Ipv4 => FailureKind::Policy,
-            _ => FailureKind::Local,
+            _ => FailureKind::Usage,
         };
         Failure::new(kind, error.to_string()).with_disposition(Disposition::Final)
     }

@@ -134,7 +134,7 @@ mod reading;
 mod time;
 
 pub use self::{
-    failure::{BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, RetryAfter, find},
+    failure::{BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, RetryAfter, chain, find},
     layer::{
         BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Severable, Wrap, WrongOrder,
         assert_connection, boxed,

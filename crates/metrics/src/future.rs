@@ -6,9 +6,9 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Length};
+use tower_ws_core::{BoxError, FailureKind, Length};
 
-use crate::{connection::MetricsConnection, meter::Meter, words::kind_of};
+use crate::{connection::MetricsConnection, meter::Meter};
 
 /// The future of [`Metrics`](crate::Metrics): a dial, or the beginning of a session.
 ///
@@ -51,7 +51,7 @@ where
             }
             Err(error) => {
                 let error = error.into();
-                meter.watch.failed(kind_of(&*error));
+                meter.watch.failed(FailureKind::of(&*error));
                 Err(error)
             }
         })

@@ -6,7 +6,6 @@ use tower_ws_core::{DropReason, Lane};
 use crate::{
     names::TRAFFIC,
     register::{Family, Labels, OTHER, Scope},
-    words,
 };
 
 /// How many kinds of messages have counters of their own.
@@ -52,7 +51,7 @@ pub(crate) struct Size {
 impl Meters {
     pub(crate) fn new(scope: Scope) -> Self {
         scope.describe(TRAFFIC);
-        let dropped = |lane| scope.family("messages_dropped_total", &[("lane", lane)], "reason", words::reasons());
+        let dropped = |lane| scope.family("messages_dropped_total", &[("lane", lane)], "reason", DropReason::NAMES);
         Self {
             dropped: dropped("normal"),
             dropped_control: dropped("control"),

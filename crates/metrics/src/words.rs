@@ -1,44 +1,12 @@
 //! The fixed words that labels have as values.
 
-use std::{error::Error, io};
-
-use tower::timeout::error::Elapsed;
-use tower_ws_core::{Close, DropReason, Failure, FailureKind, find};
+use tower_ws_core::{Close, FailureKind};
 
 use crate::register::OTHER;
 
 /// Why connections, dials and sessions end.
 pub(crate) fn causes() -> impl Iterator<Item = &'static str> {
-    const KINDS: [FailureKind; 12] = [
-        FailureKind::Network,
-        FailureKind::Dns,
-        FailureKind::Tls,
-        FailureKind::Proxy,
-        FailureKind::Handshake,
-        FailureKind::Auth,
-        FailureKind::Protocol,
-        FailureKind::Policy,
-        FailureKind::Throttled,
-        FailureKind::Closed,
-        FailureKind::Timeout,
-        FailureKind::Local,
-    ];
-    KINDS.into_iter().map(FailureKind::as_str)
-}
-
-/// Why messages are dropped.
-pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
-    const REASONS: [DropReason; 8] = [
-        DropReason::Cancelled,
-        DropReason::Expired,
-        DropReason::Interrupted,
-        DropReason::Overflow,
-        DropReason::Disconnected,
-        DropReason::Closed,
-        DropReason::TooLarge { size: 0, limit: 0 },
-        DropReason::Refused(""),
-    ];
-    REASONS.iter().map(DropReason::as_str)
+    FailureKind::ALL.into_iter().map(FailureKind::as_str)
 }
 
 /// The close codes that are
@@ -83,24 +51,8 @@ pub(crate) fn code(close: &Close) -> &'static str {
     }
 }
 
-/// The kind that [`Failure::of`] would find, without taking the error.
-pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> FailureKind {
-    if let Some(failure) = find::<Failure>(error) {
-        return failure.kind();
-    }
-    if find::<Elapsed>(error).is_some() {
-        return FailureKind::Timeout;
-    }
-    match find::<io::Error>(error) {
-        Some(io) => Failure::of(io::Error::from(io.kind())).kind(),
-        None => FailureKind::Local,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tower_ws_core::BoxError;
-
     use super::*;
 
     #[test]
@@ -124,20 +76,5 @@ mod tests {
             [1000, 3008, 3001, 4401, 1004, 999, 5000].map(word),
             ["1000", "3008", "3xxx", "4xxx", OTHER, OTHER, OTHER]
         );
-    }
-
-    #[test]
-    fn errors_are_classified_as_a_failure_would_be() {
-        let errors: [fn() -> BoxError; 6] = [
-            || Failure::new(FailureKind::Dns, "no such name").into(),
-            || io::Error::other(Failure::new(FailureKind::Tls, "expired")).into(),
-            || io::Error::from(io::ErrorKind::TimedOut).into(),
-            || io::Error::from(io::ErrorKind::ConnectionRefused).into(),
-            || Elapsed::new().into(),
-            || "who knows".into(),
-        ];
-        for error in errors {
-            assert_eq!(kind_of(&*error()), Failure::of(error()).kind(), "{}", error());
-        }
     }
 }

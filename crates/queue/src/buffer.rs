@@ -24,6 +24,14 @@ pub(crate) struct Bounds {
     pub(crate) overflow: Overflow,
 }
 
+impl Bounds {
+    /// Why a message that is held must not go out any more.
+    fn drop_reason<M>(&self, held: &Held<M>, now: Instant) -> Option<DropReason> {
+        let too_old = now.saturating_duration_since(held.since) >= self.age;
+        held.item.drop_reason(now).or(too_old.then_some(DropReason::Expired))
+    }
+}
+
 /// The messages that are held, and those that were given up and not told yet.
 pub(crate) struct Buffer<M, S> {
     bounds: Bounds,
@@ -112,11 +120,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
     /// True if there is a message that may go next. Gives up those before it that may not.
     pub(crate) fn has_next(&mut self, now: Instant) -> bool {
         while let Some(front) = self.store.front() {
-            let reason = if is_expired(front, self.bounds.age, now) {
-                DropReason::Expired
-            } else if is_cancelled(front) {
-                DropReason::Cancelled
-            } else {
+            let Some(reason) = self.bounds.drop_reason(front, now) else {
                 return true;
             };
             self.lose_front(reason);
@@ -150,10 +154,11 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// Gives up what has been held too long.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let age = self.bounds.age;
         // What came first is the oldest, so only deadlines are looked for further back.
-        while self.store.front().is_some_and(|front| is_expired(front, age, now)) {
-            self.lose_front(DropReason::Expired);
+        while let Some(front) = self.store.front()
+            && let Some(reason) = self.bounds.drop_reason(front, now)
+        {
+            self.lose_front(reason);
         }
         if self.soonest.is_some_and(|soonest| soonest <= now) {
             self.sweep(now);
@@ -238,10 +243,10 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// Looks at each message.
     fn sweep(&mut self, now: Instant) {
-        let age = self.bounds.age;
+        let bounds = self.bounds;
         let mut soonest = None;
         let mut useless = |held: &Held<M>| {
-            let useless = is_expired(held, age, now) || is_cancelled(held);
+            let useless = bounds.drop_reason(held, now).is_some();
             if !useless {
                 soonest = sooner(soonest, held.item.deadline);
             }
@@ -254,10 +259,8 @@ impl<M, S: Store<M>> Buffer<M, S> {
         taken.extend(self.door.take_if(|held| useless(held)));
         self.soonest = soonest;
         for held in taken {
-            let reason = match is_expired(&held, age, now) {
-                true => DropReason::Expired,
-                false => DropReason::Cancelled,
-            };
+            // A ticket that is void stays so, and no time runs back.
+            let reason = bounds.drop_reason(&held, now).unwrap_or(DropReason::Expired);
             self.lose(held, reason);
         }
         self.open_door();
@@ -302,17 +305,6 @@ impl<M, S> Drop for Buffer<M, S> {
         // Whatever it held has gone with it.
         self.hub.hold(0, 0, None);
     }
-}
-
-fn is_expired<M>(held: &Held<M>, age: Duration, now: Instant) -> bool {
-    now.saturating_duration_since(held.since) >= age || held.item.is_expired(now)
-}
-
-fn is_cancelled<M>(held: &Held<M>) -> bool {
-    held.item
-        .ticket
-        .as_ref()
-        .is_some_and(tower_ws_core::Ticket::is_cancelled)
 }
 
 /// The earlier of two moments, where `None` is never.
@@ -389,7 +381,7 @@ mod tests {
                     }
                     Op::Pop if buffer.has_next(now) => {
                         let item = buffer.pop().expect("it has one");
-                        prop_assert!(!item.is_expired(now));
+                        prop_assert!(item.drop_reason(now).is_none());
                         popped.push(item.message);
                     }
                     Op::Pop => prop_assert!(buffer.is_empty()),

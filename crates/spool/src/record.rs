@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tower_ws_core::{Outgoing, Ticket};
+use tower_ws_core::{Outgoing, Ticket, later};
 use tower_ws_queue::Held;
 
 use crate::change::Row;
@@ -48,9 +48,7 @@ impl Record {
 
     /// True if the one who waited for it has been told how it ended, or has gone.
     pub(crate) fn is_abandoned(&self) -> bool {
-        use tower_ws_core::Phase;
-        let over = |ticket: &Ticket| ticket.is_cancelled() || ticket.phase() == Phase::Settled;
-        self.ticket.as_ref().is_some_and(over)
+        self.ticket.as_ref().is_some_and(Ticket::is_abandoned)
     }
 
     /// The message, as a queue holds it that begins now. Its age and its deadline go on by wall time.
@@ -59,18 +57,15 @@ impl Record {
         let mut item = Outgoing::new(message).replay(self.row.replay);
         item.record = std::num::NonZeroU64::new(self.row.seq);
         // A deadline that has passed is one that passes now.
-        item.deadline = self.row.deadline.map(|at| later(now, at.saturating_sub(wall)));
+        item.deadline = self.row.deadline.map(|at| {
+            let left = at.saturating_sub(wall).max(0);
+            later(now, Duration::from_millis(left.unsigned_abs()))
+        });
         // A clock that was set back makes nothing younger than new; one that cannot go back so far makes it new.
         let age = Duration::from_millis(wall.saturating_sub(self.row.accepted).max(0).unsigned_abs());
         let since = now.checked_sub(age).unwrap_or(now);
         Held::new(item, self.row.size, since)
     }
-}
-
-fn later(now: Instant, millis: i64) -> Instant {
-    let delay = Duration::from_millis(millis.max(0).unsigned_abs());
-    // So far away that it never comes.
-    now.checked_add(delay).unwrap_or(now + Duration::from_secs(1 << 30))
 }
 
 /// Milliseconds since 1970; before that, none.
@@ -130,7 +125,7 @@ mod tests {
         assert_eq!(held.item.deadline, Some(now + Duration::from_secs(120)));
         // Far ahead: it is old, and late.
         let held = record(100 * SECOND, Some(170 * SECOND)).revive("x", now, wall(1 << 40));
-        assert!(held.item.is_expired(now));
+        assert!(held.item.drop_reason(now) == Some(tower_ws_core::DropReason::Expired));
         let odd = record(i64::MIN / 2, Some(i64::MAX / 2)).revive("x", now, wall(0));
         assert!(odd.item.deadline.is_some_and(|deadline| deadline > now));
         assert_eq!(wall_of(now, now + Duration::from_secs(1), wall(7)), 7 * SECOND);

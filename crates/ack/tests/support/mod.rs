@@ -133,7 +133,7 @@ impl Sink<Outgoing<String>> for Puppet {
             return Ok(());
         }
         // The last look, as the lift has it.
-        if item.is_expired(Instant::now()) {
+        if item.drop_reason(Instant::now()) == Some(DropReason::Expired) {
             state.events.push_back(Some(Event::Dropped(item, DropReason::Expired)));
             return Ok(());
         }

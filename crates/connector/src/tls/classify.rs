@@ -6,21 +6,20 @@ use rustls::{
     AlertDescription as Alert, CertificateError as Bad, Error as Tls, OtherError,
     pki_types::{InvalidDnsNameError, UnixTime},
 };
-use tower_ws_core::{BoxError, Disposition, Excerpt, Failure, FailureKind};
+use tower_ws_core::{BoxError, Disposition, Excerpt, Failure, FailureKind, find};
 
 use super::{PinMismatch, error::SelfSigned, verify::is_webpki};
-use crate::chain::seek;
 
 /// How many of the names in a certificate an error shows: enough to recognise the server that answered.
 const NAMES: usize = 3;
 
 /// The failure, with the error beneath; or the error back, if TLS has no part in it.
 pub(crate) fn classify(error: BoxError) -> Result<Failure, BoxError> {
-    if seek::<InvalidDnsNameError>(&*error).is_some() {
+    if find::<InvalidDnsNameError>(&*error).is_some() {
         let message = "the host is not a name or address that a certificate could be for";
         return Ok(Failure::new(FailureKind::Tls, message).with_source(error));
     }
-    let Some(tls) = seek::<Tls>(&*error) else {
+    let Some(tls) = find::<Tls>(&*error) else {
         return Err(error);
     };
     let mut failure = Failure::new(FailureKind::Tls, message(tls));
@@ -184,7 +183,6 @@ mod tests {
     use std::{io, sync::Arc, time::Duration};
 
     use rustls::{InvalidMessage, PeerIncompatible};
-    use tower_ws_core::find;
 
     use super::*;
     use crate::tls::Pin;

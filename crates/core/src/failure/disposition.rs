@@ -27,6 +27,7 @@ use super::failure::{Close, Failure, FailureKind};
 /// | close 1002, 1003, 1007, 1008, 1009, 1010, 1015 | `Final` | the same bytes fail again |
 /// | close 3003, 4400 to 4499 but 4401 and 4408 | `Final` | refused by the application |
 /// | any other 3xxx, 4xxx | `Backoff` | unknown: assume that it passes |
+/// | usage | `Final` | the same call fails again |
 /// | local, unrecognised | `Backoff` | unknown: assume that it passes |
 ///
 /// Sources: [RFC 6455, section 7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4), the
@@ -67,7 +68,7 @@ pub(crate) fn default_for(failure: &Failure) -> Disposition {
         (FailureKind::Proxy, Some(401), _) => Disposition::Final,
         (_, Some(status), _) => of_status(status),
         (_, _, Some(close)) => of_close(close),
-        (FailureKind::Tls | FailureKind::Policy, ..) => Disposition::Final,
+        (FailureKind::Tls | FailureKind::Policy | FailureKind::Usage, ..) => Disposition::Final,
         (FailureKind::Auth, ..) => Disposition::RefreshCredentials,
         (FailureKind::Throttled, ..) if failure.retry_after().is_none() => LATER,
         _ => Disposition::Backoff,

@@ -74,22 +74,10 @@ impl Failure {
     /// [`Local`](FailureKind::Local).
     pub fn of(error: impl Into<BoxError>) -> Self {
         let error = error.into();
-        let classified = find::<Self>(&*error).cloned();
-        if let Some(failure) = classified {
-            return failure;
+        if let Some(failure) = find::<Self>(&*error) {
+            return failure.clone();
         }
-        let (kind, message) = if find::<tower::timeout::error::Elapsed>(&*error).is_some() {
-            (FailureKind::Timeout, "no connection within the time allowed")
-        } else if let Some(io) = find::<io::Error>(&*error) {
-            match io.kind() {
-                io::ErrorKind::TimedOut => (FailureKind::Timeout, "the connection timed out"),
-                io::ErrorKind::ConnectionRefused => (FailureKind::Network, "the connection was refused"),
-                io::ErrorKind::ConnectionReset => (FailureKind::Network, "the connection was reset"),
-                _ => (FailureKind::Network, "the connection failed"),
-            }
-        } else {
-            (FailureKind::Local, "the connection could not be made")
-        };
+        let (kind, message) = classify(&*error);
         Self::new(kind, message).with_source(error)
     }
 
@@ -212,11 +200,36 @@ pub enum FailureKind {
     Closed,
     /// A deadline passed.
     Timeout,
+    /// This side has been used in a way that cannot work: an address that is none, layers in a wrong
+    /// order. The same call fails again.
+    Usage,
     /// This side: closed on request, or a reason nobody recognised.
     Local,
 }
 
 impl FailureKind {
+    /// All kinds, in the order of the list.
+    pub const ALL: [Self; 13] = [
+        Self::Network,
+        Self::Dns,
+        Self::Tls,
+        Self::Proxy,
+        Self::Handshake,
+        Self::Auth,
+        Self::Protocol,
+        Self::Policy,
+        Self::Throttled,
+        Self::Closed,
+        Self::Timeout,
+        Self::Usage,
+        Self::Local,
+    ];
+
+    /// The kind that [`Failure::of`] finds, without taking the error.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        find::<Failure>(error).map_or_else(|| classify(error).0, Failure::kind)
+    }
+
     /// The name used in logs and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -231,6 +244,7 @@ impl FailureKind {
             Self::Throttled => "throttled",
             Self::Closed => "closed",
             Self::Timeout => "timeout",
+            Self::Usage => "usage",
             Self::Local => "local",
         }
     }
@@ -281,22 +295,34 @@ impl RetryAfter {
     }
 }
 
-/// The first error of type `E` in a chain of sources, the error itself included.
-///
-/// It looks into an [`io::Error`] too, whose `source` passes over the error that it was made of.
+/// What an error says that nobody has classified.
+fn classify(error: &(dyn Error + 'static)) -> (FailureKind, &'static str) {
+    if find::<tower::timeout::error::Elapsed>(error).is_some() {
+        return (FailureKind::Timeout, "no connection within the time allowed");
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::TimedOut) => (FailureKind::Timeout, "the connection timed out"),
+        Some(io::ErrorKind::ConnectionRefused) => (FailureKind::Network, "the connection was refused"),
+        Some(io::ErrorKind::ConnectionReset) => (FailureKind::Network, "the connection was reset"),
+        Some(_) => (FailureKind::Network, "the connection failed"),
+        None => (FailureKind::Local, "the connection could not be made"),
+    }
+}
+
+/// The first error of type `E` in a [`chain`], the error itself included.
 pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        let made_of = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match made_of {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error and what caused it, outermost first. It looks into an [`io::Error`] too, whose `source`
+/// passes over the error that it was made of.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
-        };
-    }
-    None
+        }
+    })
 }
 
 #[cfg(test)]
@@ -342,5 +368,29 @@ mod tests {
         };
         let text = Failure::closed(close).to_string();
         assert!(!text.contains(['\r', '\n', '\u{1b}']), "{text}");
+    }
+
+    #[test]
+    fn each_kind_is_named_and_found_without_taking_the_error() {
+        let names: std::collections::BTreeSet<_> = FailureKind::ALL.into_iter().map(FailureKind::as_str).collect();
+        assert_eq!(names.len(), FailureKind::ALL.len());
+        // As many as there are variants, which are numbered from 0 in this order.
+        assert!(
+            FailureKind::ALL
+                .into_iter()
+                .enumerate()
+                .all(|(at, kind)| kind as usize == at)
+        );
+        let errors: [fn() -> BoxError; 6] = [
+            || Failure::new(FailureKind::Dns, "no such name").into(),
+            || io::Error::other(Failure::new(FailureKind::Tls, "expired")).into(),
+            || io::Error::from(io::ErrorKind::TimedOut).into(),
+            || io::Error::from(io::ErrorKind::ConnectionRefused).into(),
+            || tower::timeout::error::Elapsed::new().into(),
+            || "who knows".into(),
+        ];
+        for error in errors {
+            assert_eq!(FailureKind::of(&*error()), Failure::of(error()).kind(), "{}", error());
+        }
     }
 }

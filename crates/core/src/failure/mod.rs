@@ -11,6 +11,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub use self::{
     disposition::Disposition,
     excerpt::Excerpt,
-    failure::{Close, Failure, FailureKind, RetryAfter, find},
+    failure::{Close, Failure, FailureKind, RetryAfter, chain, find},
     table::DispositionTable,
 };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    failure::{Disposition, Failure, FailureKind},
+    failure::{Failure, FailureKind},
     message::Up,
 };
 
@@ -110,7 +110,7 @@ impl Up {
     /// # Errors
     ///
     /// Names the first layer that stands where it cannot do its work, says why, and where it belongs. As a [`Failure`] it is
-    /// [`Local`](crate::FailureKind::Local) and [final](crate::Disposition::Final).
+    /// a matter of [`Usage`](crate::FailureKind::Usage), and [final](crate::Disposition::Final).
     pub fn check_order(&self) -> Result<(), WrongOrder> {
         check(&self.layers)
     }
@@ -169,18 +169,17 @@ impl fmt::Display for WrongOrder {
     }
 }
 
-/// Of this side, and final: the same stack fails in the same way.
+/// Final: the same stack fails in the same way.
 impl From<WrongOrder> for Failure {
     fn from(wrong: WrongOrder) -> Self {
-        Self::new(FailureKind::Local, "the layers of the stack cannot work in this order")
-            .with_source(wrong)
-            .with_disposition(Disposition::Final)
+        Self::new(FailureKind::Usage, "the layers of the stack cannot work in this order").with_source(wrong)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Disposition;
 
     /// Of the layers named outermost first.
     fn wrong(stack: &[&'static str]) -> Option<(&'static str, Position, &'static str)> {
@@ -265,7 +264,7 @@ mod tests {
         let failure = Failure::from(check(&["ack", "ack"]).unwrap_err());
         assert_eq!(
             (failure.kind(), failure.disposition()),
-            (FailureKind::Local, Disposition::Final)
+            (FailureKind::Usage, Disposition::Final)
         );
         let error: crate::BoxError = failure.into();
         let found = crate::find::<WrongOrder>(&*error).expect("it is the source");

@@ -1,13 +1,11 @@
 use std::{
-    future::Future,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use crate::progress::Progress;
+use crate::{progress::Progress, time::Alarm};
 
 /// How long a connection waits for its peer. A socket alone waits for ever in each of these places.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +75,7 @@ impl Default for Deadlines {
 pub(crate) struct Timers {
     deadlines: Deadlines,
     progress: Option<Progress>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     write: Option<(Instant, u64)>,
     close: Option<Instant>,
     idle: Option<(Instant, u64)>,
@@ -96,7 +94,7 @@ impl Timers {
         Self {
             deadlines,
             progress,
-            sleep: None,
+            alarm: Alarm::default(),
             write: None,
             close: None,
             idle: None,
@@ -143,33 +141,21 @@ impl Timers {
     /// Resolves when a deadline has passed. Call it only after a read that found nothing.
     pub(crate) fn poll_missed(&mut self, cx: &mut Context<'_>) -> Poll<Missed> {
         loop {
-            ready!(self.poll_sleep(cx));
-            if let Some(missed) = self.missed(Instant::now()) {
+            let now = Instant::now();
+            ready!(self.poll_alarm(now, cx));
+            if let Some(missed) = self.missed(now) {
                 return Poll::Ready(missed);
             }
         }
     }
 
-    /// Resolves when the nearest deadline may have passed.
-    pub(crate) fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let earliest = [self.write.map(|w| w.0), self.close, self.idle.map(|i| i.0)]
-            .into_iter()
-            .flatten()
-            .min();
-        let Some(earliest) = earliest else {
-            return Poll::Pending;
-        };
-        // A timer that fires too early costs a look; one that is moved with each write costs each write.
-        let sleep = match &mut self.sleep {
-            Some(sleep) => {
-                if sleep.deadline() > earliest || sleep.is_elapsed() {
-                    sleep.as_mut().reset(earliest);
-                }
-                sleep
-            }
-            none => none.insert(Box::pin(sleep_until(earliest))),
-        };
-        sleep.as_mut().poll(cx)
+    /// Ready once the nearest deadline has come. It may have been put off since it was set.
+    pub(crate) fn poll_alarm(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let deadlines = [self.write.map(|w| w.0), self.close, self.idle.map(|i| i.0)];
+        match deadlines.into_iter().flatten().min() {
+            Some(nearest) => self.alarm.poll(nearest, now, cx),
+            None => Poll::Pending,
+        }
     }
 
     fn missed(&mut self, now: Instant) -> Option<Missed> {

@@ -8,6 +8,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
+use tokio::time::Instant;
 
 use super::{
     deadline::{Deadlines, Missed, Timers},
@@ -274,7 +275,7 @@ where
                 Poll::Pending => {
                     *this.blocked = Some(until);
                     this.timers.write_blocked();
-                    if this.timers.poll_sleep(cx).is_ready() {
+                    if this.timers.poll_alarm(Instant::now(), cx).is_ready() {
                         this.halves.wake_reader();
                     }
                     return Poll::Pending;
@@ -459,8 +460,8 @@ where
             self.drop_message(item, DropReason::Refused("the sink was not ready for it"));
         } else {
             match claim_for_sending(&item) {
-                None => self.write(item.message),
-                Some(reason) => self.drop_message(item, reason),
+                Ok(()) => self.write(item.message),
+                Err(reason) => self.drop_message(item, reason),
             }
         }
         Ok(())

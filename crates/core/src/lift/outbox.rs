@@ -47,21 +47,24 @@ impl<M> Outbox<M> {
         // Callers ask only when there is something, and the rest was not it.
         let control = self.control.pop_front().expect("the outbox is not empty");
         match claim_for_sending(&control) {
-            None => Ok(control.message),
-            Some(reason) => Err((control, reason)),
+            Ok(()) => Ok(control.message),
+            Err(reason) => Err((control, reason)),
         }
     }
 }
 
-/// The last look at a message before the codec gets it: why it must not be written. Without a reason, the peer may see it
-/// from here on.
+/// The last step before the socket gets a message: from here on the peer may see it, and its ticket
+/// says so. Fails, with the reason, if it must not be written any more.
 #[inline]
-pub(crate) fn claim_for_sending<M>(item: &Outgoing<M>) -> Option<DropReason> {
-    if item.deadline.is_some() && item.is_expired(Instant::now()) {
-        return Some(DropReason::Expired);
+pub(crate) fn claim_for_sending<M>(item: &Outgoing<M>) -> Result<(), DropReason> {
+    // Most messages have no deadline, and need no look at the clock.
+    if item.deadline.is_some()
+        && let Some(reason) = item.drop_reason(Instant::now())
+    {
+        return Err(reason);
     }
     match &item.ticket {
-        Some(ticket) if !ticket.mark_sent() => Some(DropReason::Cancelled),
-        _ => None,
+        Some(ticket) if !ticket.mark_sent() => Err(DropReason::Cancelled),
+        _ => Ok(()),
     }
 }

@@ -184,6 +184,18 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// The names of all reasons.
+    pub const NAMES: [&'static str; 8] = [
+        "cancelled",
+        "expired",
+        "interrupted",
+        "overflow",
+        "disconnected",
+        "closed",
+        "too_large",
+        "refused",
+    ];
+
     /// The name used in logs and metric labels.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -220,5 +232,25 @@ impl fmt::Debug for ConnectionId {
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_among_the_names() {
+        let reasons = [
+            DropReason::Cancelled,
+            DropReason::Expired,
+            DropReason::Interrupted,
+            DropReason::Overflow,
+            DropReason::Disconnected,
+            DropReason::Closed,
+            DropReason::TooLarge { size: 2, limit: 1 },
+            DropReason::Refused("full"),
+        ];
+        assert_eq!(reasons.each_ref().map(DropReason::as_str), DropReason::NAMES);
     }
 }

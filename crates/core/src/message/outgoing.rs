@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU64};
 
 use tokio::time::Instant;
 
-use super::ticket::Ticket;
+use super::{event::DropReason, ticket::Ticket};
 
 /// A message on its way out, and what the layers may know about it.
 ///
@@ -94,9 +94,14 @@ impl<M> Outgoing<M> {
         }
     }
 
-    /// True once the deadline has passed.
-    pub fn is_expired(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
+    /// Why the message must not be sent any more: its caller has given up, or its deadline has passed.
+    /// The one question to ask before it is handed on; `None` if it may go.
+    pub fn drop_reason(&self, now: Instant) -> Option<DropReason> {
+        if self.ticket.as_ref().is_some_and(Ticket::is_abandoned) {
+            return Some(DropReason::Cancelled);
+        }
+        let expired = self.deadline.is_some_and(|deadline| deadline <= now);
+        expired.then_some(DropReason::Expired)
     }
 }
 

@@ -87,6 +87,13 @@ impl Ticket {
         self.0.state.load(Ordering::Acquire) & CANCELLED != 0
     }
 
+    /// True when nobody waits for an outcome: the caller has given up, or knows it. A layer that still
+    /// holds the message lets go of it.
+    pub fn is_abandoned(&self) -> bool {
+        let state = self.0.state.load(Ordering::Acquire);
+        state & CANCELLED != 0 || state & PHASE == SETTLED
+    }
+
     /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
     pub fn enter(&self, epoch: u64) {
         self.step(|state| {

@@ -100,7 +100,7 @@ impl<M, K: Codec<M>> Line<M, K> {
         let message = self
             .codec
             .encode(text)
-            .map_err(|error| Failure::new(FailureKind::Local, "a request could not be written").with_source(error))?;
+            .map_err(|error| Failure::new(FailureKind::Usage, "a request could not be written").with_source(error))?;
         self.talk.send(message).await
     }
 }

@@ -57,7 +57,7 @@ where
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         };
         let now = Instant::now();
-        let reason = if let Some(reason) = worthless(&item, now) {
+        let reason = if let Some(reason) = item.drop_reason(now) {
             reason
         } else if *this.closing {
             DropReason::Closed
@@ -129,7 +129,7 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
         while let Some(held) = this.held {
             let now = Instant::now();
             let deadline = held.item.deadline;
-            if let Some(reason) = worthless(&held.item, now) {
+            if let Some(reason) = held.item.drop_reason(now) {
                 this.lost.extend(this.held.take().map(|held| (held.item, reason)));
                 // One has to tell of it, the other may go on.
                 this.halves.both().wake_by_ref();
@@ -165,13 +165,4 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// Why a message need not be sent any more.
-fn worthless<M>(item: &Outgoing<M>, now: Instant) -> Option<DropReason> {
-    if item.is_expired(now) {
-        return Some(DropReason::Expired);
-    }
-    let cancelled = item.ticket.as_ref().is_some_and(tower_ws_core::Ticket::is_cancelled);
-    cancelled.then_some(DropReason::Cancelled)
 }

@@ -150,7 +150,7 @@ impl<M: Clone> Sink<Outgoing<M>> for BelowConnection<M> {
             panic!("`start_send` on the connection below without a `poll_ready` that returned `Ready`");
         } else if control && state.buffer.len() >= ROOM && state.over >= Lane::CONTROL_ROOM {
             state.refuse(item, DropReason::Overflow);
-        } else if item.is_expired(Instant::now()) {
+        } else if item.drop_reason(Instant::now()) == Some(DropReason::Expired) {
             state.refuse(item, DropReason::Expired);
         } else if item.ticket.as_ref().is_some_and(|ticket| !ticket.mark_sent()) {
             state.refuse(item, DropReason::Cancelled);

@@ -10,7 +10,7 @@ use http::{
 use http_body_util::Empty;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tower_ws_connector::WsUrl;
-use tower_ws_core::{Disposition, Failure, FailureKind};
+use tower_ws_core::{Failure, FailureKind};
 
 /// A handshake that is ready to be sent.
 #[derive(Debug)]
@@ -122,11 +122,13 @@ fn bad_subprotocol() -> Failure {
 
 /// A mistake on this side stays one.
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
-    Failure::new(FailureKind::Local, message).with_disposition(Disposition::Final)
+    Failure::new(FailureKind::Usage, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use tower_ws_core::Disposition;
+
     use super::*;
 
     fn request(url: &str) -> Request<()> {
