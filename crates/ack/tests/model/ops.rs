@@ -104,7 +104,7 @@ fn op(mode: Mode, cancels: bool) -> impl Strategy<Value = Op> {
     let which = prop_oneof![
         5 => any::<usize>().prop_map(Which::UnderWay),
         2 => any::<usize>().prop_map(Which::Earlier),
-        1 => any::<usize>().prop_map(Which::Late),
+        3 => any::<usize>().prop_map(Which::Late),
         1 => any::<usize>().prop_map(Which::Unsent),
         1 => Just(Which::Unknown),
     ];
