@@ -69,7 +69,8 @@ impl<S, Me> AckLayer<S, Me> {
     }
 
     /// How long a message may wait for its acknowledgement, outages included, from when it was first handed down.
-    /// Default [60 s](Self::TIMEOUT).
+    /// Default [60 s](Self::TIMEOUT). A message whose own
+    /// [`deadline`](tower_ws_core::Outgoing::deadline) is later, as that of a call may be, is kept until then.
     ///
     /// Then it comes back as `Dropped`: [`Expired`](tower_ws_core::DropReason::Expired) if it was never sent,
     /// [`Interrupted`](tower_ws_core::DropReason::Interrupted) if its outcome is unknown.

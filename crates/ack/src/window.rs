@@ -143,13 +143,14 @@ where
         self.next += 1;
         self.index.insert(key.clone(), serial);
         self.stats.bytes += bytes;
+        let own = outgoing.deadline.unwrap_or(now);
         let kept = Kept {
             ticket: outgoing.ticket.clone().unwrap_or_default(),
             outgoing,
             key,
             original: None,
             bytes,
-            until: later(now, self.limits.timeout),
+            until: later(now, self.limits.timeout).max(own),
             overdue: false,
             handed_down: now,
             repeated: false,

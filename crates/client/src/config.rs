@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_ws_core::BoxError;
 
-use crate::{mailbox::Lag, request::Request};
+use crate::{layer::ClientLayer, mailbox::Lag, request::Request};
 
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]
@@ -20,11 +20,11 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_calls: 1024,
-            timeout: Duration::from_secs(60),
-            inbound: 256,
+            max_calls: ClientLayer::MAX_CALLS,
+            timeout: ClientLayer::TIMEOUT,
+            inbound: ClientLayer::INBOUND,
             lag: Lag::DropOldest,
-            close_grace: Duration::from_secs(5),
+            close_grace: ClientLayer::CLOSE_GRACE,
             answer_pings: true,
             check: None,
             cancel: None,

@@ -399,6 +399,8 @@ where
         // Before anything is looked at: what another thread adds meanwhile wakes this task again.
         self.shared.lock().park_driver(cx);
         for _ in 0..ROUNDS {
+            // Before what comes in is looked at: of a call whose time is up, layers below may say so too.
+            self.shared.expire(Instant::now());
             let reading = self.as_mut().poll_read(cx);
             if let Poll::Ready(Reading::Ended) = reading {
                 self.as_mut().end();

@@ -22,6 +22,17 @@ pub struct ClientLayer<K> {
     config: Config,
 }
 
+impl ClientLayer<()> {
+    /// The default of [`max_calls`](ClientLayer::max_calls): 1,024.
+    pub const MAX_CALLS: usize = 1024;
+    /// The default of [`timeout`](ClientLayer::timeout): 60 s.
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
+    /// The default of [`inbound`](ClientLayer::inbound): 256 items.
+    pub const INBOUND: usize = 256;
+    /// The default of [`close_grace`](ClientLayer::close_grace): 5 s.
+    pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
+}
+
 impl<K> ClientLayer<K> {
     /// Clients that speak JSON-RPC as `codec` puts it into messages.
     pub fn new(codec: K) -> Self {

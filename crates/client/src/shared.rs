@@ -132,8 +132,7 @@ impl Shared {
         let entry = Entry {
             body: Body::Call(Some(id), request),
             ticket: Some(opened.ticket),
-            // Its ticket is cancelled when its time is up: layers need no clock to know.
-            deadline: None,
+            deadline: now.checked_add(limit),
             _permit: None,
         };
         let waker = state.push(entry, opened.earlier);

@@ -27,8 +27,13 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Why a message that is held must not go out any more.
     fn drop_reason<M>(&self, held: &Held<M>, now: Instant) -> Option<DropReason> {
-        let too_old = now.saturating_duration_since(held.since) >= self.age;
+        let too_old = held.item.deadline.is_none() && now.saturating_duration_since(held.since) >= self.age;
         held.item.drop_reason(now).or(too_old.then_some(DropReason::Expired))
+    }
+
+    /// Until when a message may be held; `None`: for ever.
+    fn until<M>(&self, held: &Held<M>) -> Option<Instant> {
+        held.item.deadline.or_else(|| held.since.checked_add(self.age))
     }
 }
 
@@ -39,7 +44,7 @@ pub(crate) struct Buffer<M, S> {
     bytes: usize,
     /// Under [`Overflow::Wait`], a message that was accepted before its size was known, and does not fit yet.
     door: Option<Held<M>>,
-    /// No deadline of a message held is before this.
+    /// No message that is held may be held less long than this. It may be out of date, never too late.
     soonest: Option<Instant>,
     lost: VecDeque<(Held<M>, DropReason)>,
     lost_bytes: usize,
@@ -62,7 +67,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
         let (bytes, soonest) = (&mut buffer.bytes, &mut buffer.soonest);
         buffer.store.take_if(&mut |held| {
             *bytes += held.bytes;
-            *soonest = sooner(*soonest, held.item.deadline);
+            *soonest = sooner(*soonest, bounds.until(held));
             false
         });
         // Before anything else is found wrong with them: a store knows what may have been sent.
@@ -154,7 +159,6 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// Gives up what has been held too long.
     pub(crate) fn expire(&mut self, now: Instant) {
-        // What came first is the oldest, so only deadlines are looked for further back.
         while let Some(front) = self.store.front()
             && let Some(reason) = self.bounds.drop_reason(front, now)
         {
@@ -201,8 +205,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// When to call [`expire`](Self::expire) next, at the latest.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        let oldest = self.store.front()?.since.checked_add(self.bounds.age);
-        sooner(oldest, self.soonest)
+        self.soonest
     }
 
     /// A message that is larger than the bound fits only where nothing else is.
@@ -212,11 +215,11 @@ impl<M, S: Store<M>> Buffer<M, S> {
     }
 
     fn enter(&mut self, held: Held<M>) {
-        let (bytes, deadline) = (held.bytes, held.item.deadline);
+        let (bytes, until) = (held.bytes, self.bounds.until(&held));
         match self.store.push_back(held) {
             Ok(()) => {
                 self.bytes += bytes;
-                self.soonest = sooner(self.soonest, deadline);
+                self.soonest = sooner(self.soonest, until);
             }
             Err((held, reason)) => self.lose(held, reason),
         }
@@ -248,7 +251,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
         let mut useless = |held: &Held<M>| {
             let useless = bounds.drop_reason(held, now).is_some();
             if !useless {
-                soonest = sooner(soonest, held.item.deadline);
+                soonest = sooner(soonest, bounds.until(held));
             }
             useless
         };

@@ -70,10 +70,10 @@ impl<Z, S> QueueLayer<Z, S> {
         self
     }
 
-    /// Sets how long a message may be held. Default 60 s: callers have given up by then, and a server that comes back
-    /// after an hour is not flooded with what nobody waits for. [`Duration::MAX`]: for ever.
-    ///
-    /// A message's own [`deadline`](tower_ws_core::Outgoing::deadline) holds besides; whichever is first.
+    /// Sets how long a message may be held that has no
+    /// [`deadline`](tower_ws_core::Outgoing::deadline) of its own; one that has, as each call, is held
+    /// until then. Default 60 s: a server that comes back after an hour is not flooded with what is
+    /// stale. [`Duration::MAX`]: for ever.
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.settings.bounds.age = age;

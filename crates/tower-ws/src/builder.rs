@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tower::{
     Layer, Service, ServiceExt,
@@ -80,6 +80,15 @@ impl<L, C> Builder<L, C> {
     /// Adds a header to each handshake.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    /// Sets how long a call may take from the moment it is made, waiting in queues, outages and being
+    /// sent again included. Default [60 s](ClientLayer::TIMEOUT); a
+    /// [request](tower_ws_client::Request::timeout) can say otherwise. Each layer of the stack keeps a
+    /// call for as long, and no longer.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.layers.client = self.layers.client.timeout(timeout);
         self
     }
 

@@ -57,7 +57,7 @@ impl<M> Outbox<M> {
 /// says so. Fails, with the reason, if it must not be written any more.
 #[inline]
 pub(crate) fn claim_for_sending<M>(item: &Outgoing<M>) -> Result<(), DropReason> {
-    // Most messages have no deadline, and need no look at the clock.
+    // A look at the clock costs more than the rest.
     if item.deadline.is_some()
         && let Some(reason) = item.drop_reason(Instant::now())
     {
