@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, later};
+use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, TicketSteps, later};
 
 use crate::{
     handle::Snapshot,

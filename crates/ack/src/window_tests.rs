@@ -6,6 +6,7 @@ use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
 use crate::strategy::Strategy;
+use tower_ws_core::TicketSteps;
 
 type Message = (u64, u8);
 

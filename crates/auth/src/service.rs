@@ -68,6 +68,7 @@ where
 }
 
 /// The future of [`Authenticate`]. Boxed, because the wait for a credential has no name; one allocation for each dial.
+#[must_use = "futures do nothing unless polled"]
 pub struct AuthFuture<C>(BoxFuture<'static, Result<AuthConnection<C>, BoxError>>);
 
 impl<C> Future for AuthFuture<C> {

@@ -75,6 +75,7 @@ where
 
 /// The future of [`MakeClient`]. Boxed, because the wait for the first event has no name; one allocation for each
 /// session.
+#[must_use = "futures do nothing unless polled"]
 pub struct MakeFuture(BoxFuture<'static, Result<(Client, Inbound), BoxError>>);
 
 impl Future for MakeFuture {

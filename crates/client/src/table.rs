@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tower_ws_core::{Phase, Ticket, jsonrpc::Ids};
+use tower_ws_core::{Phase, Ticket, TicketSteps, jsonrpc::Ids};
 
 use crate::error::CallError;
 

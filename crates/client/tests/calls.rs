@@ -18,7 +18,7 @@ use support::{Puppet, Text, settle};
 use tokio::task::JoinHandle;
 use tower::{Service, ServiceExt};
 use tower_ws_client::*;
-use tower_ws_core::{BoxError, DropReason, Event, Lane, Replay, jsonrpc::Malformed};
+use tower_ws_core::{BoxError, DropReason, Event, Lane, Replay, TicketSteps, jsonrpc::Malformed};
 
 type Answer = JoinHandle<Result<Reply, CallError>>;
 

@@ -142,7 +142,7 @@ pub use self::{
     lift::{Deadlines, Lift, Plain, Wire},
     message::{
         Carry, ConnectionId, Down, DropReason, EndCause, Event, Lane, Length, Measure, Outgoing, Pack, Phase, Probe,
-        Replay, Ticket, Unmeasured, Up, Verbatim,
+        Replay, Ticket, TicketSteps, Unmeasured, Up, Verbatim,
     },
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_ws_core::{
-    Phase, Ticket,
+    Phase, Ticket, TicketSteps,
     jsonrpc::{Call, write_call},
 };
 

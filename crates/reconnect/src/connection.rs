@@ -11,7 +11,8 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Up,
+    BoxError, Closed, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps,
+    Up,
 };
 use tracing::instrument::Instrumented;
 

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{Sink, Stream};
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Close, Down, DropReason, Event, Failure, FailureKind, Outgoing, Up};
+use tower_ws_core::{BoxError, Close, Down, DropReason, Event, Failure, FailureKind, Outgoing, TicketSteps, Up};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Puppet(Arc<Mutex<State>>);

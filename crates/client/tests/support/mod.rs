@@ -14,7 +14,7 @@ use futures_util::{Sink, Stream};
 use serde_json::{Value, json};
 use tower_ws_client::{Client, ClientLayer, Inbound};
 use tower_ws_core::{
-    BoxError, Closed, Down, Event, Failure, FailureKind, Lane, Outgoing, Up,
+    BoxError, Closed, Down, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up,
     jsonrpc::{Codec, Decoded, Malformed},
 };
 

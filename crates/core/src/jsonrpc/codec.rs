@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::Malformed;
@@ -20,8 +22,8 @@ pub trait Codec<M> {
     fn decode(&self, message: M) -> Decoded;
 }
 
-/// What a message of a transport carries.
-#[derive(Clone, Debug)]
+/// What a message of a transport carries. Its `Debug` shows how large it is, never what it says.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Decoded {
     /// JSON text.
@@ -30,4 +32,32 @@ pub enum Decoded {
     Control,
     /// Data that is no JSON text, and why.
     Refused(&'static str),
+}
+
+impl fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(text) => f.debug_struct("Json").field("bytes", &text.len()).finish(),
+            Self::Control => f.write_str("Control"),
+            Self::Refused(why) => f.debug_tuple("Refused").field(why).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jsonrpc::Call;
+
+    #[test]
+    fn nothing_shows_what_a_message_says() {
+        let text = br#"{"jsonrpc":"2.0","id":1,"method":"login","params":{"token":"hunter2"}}"#;
+        let call = format!("{:?}", Call::parse(text).unwrap());
+        assert_eq!(
+            call,
+            r#"Call { id: Some("1"), method: "login", params_bytes: Some(19) }"#
+        );
+        let decoded = format!("{:?}", Decoded::Json(Bytes::from_static(text)));
+        assert_eq!(decoded, format!("Json {{ bytes: {} }}", text.len()));
+    }
 }

@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 use super::{Malformed, RpcError, scan::present};
 
 /// A request or a notification of the peer's, borrowed from its text.
-#[derive(Clone, Debug, Deserialize)]
+///
+/// Its `Debug` shows the method and the size of the parameters, never the parameters.
+#[derive(Clone, Deserialize)]
+#[non_exhaustive]
 pub struct Call<'a> {
     /// The id to answer under: raw, because a peer may use a string or a number. `None`: a notification.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -27,6 +30,16 @@ impl<'a> Call<'a> {
     /// [`Malformed`] if it is none.
     pub fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
         Ok(serde_json::from_slice(text)?)
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("id", &self.id.map(|id| id.get()))
+            .field("method", &self.method)
+            .field("params_bytes", &self.params.map(|params| params.get().len()))
+            .finish()
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::wire::Wire;
-use crate::message::{DropReason, Outgoing};
+use crate::message::{DropReason, Outgoing, TicketSteps};
 
 /// What has been accepted and the socket has not taken.
 #[derive(Debug)]

@@ -15,5 +15,5 @@ pub use self::{
     outgoing::{Lane, Outgoing, Replay},
     pack::{Pack, Verbatim},
     probe::Probe,
-    ticket::{Phase, Ticket},
+    ticket::{Phase, Ticket, TicketSteps},
 };

@@ -8,15 +8,8 @@ use std::{
 
 /// Where one message is: a small state shared by whoever waits for the message and the layers it passes.
 ///
-/// A ticket moves only forward, by epoch and then by [phase](Phase). Each step has one owner:
-///
-/// | step | who takes it |
-/// |---|---|
-/// | [`enter`](Ticket::enter) | reconnect, when it passes the message to the connection of an epoch |
-/// | [`mark_sent`](Ticket::mark_sent) | the lift, right before the codec gets the message |
-/// | [`mark_held`](Ticket::mark_held) | a layer that keeps a sent message to send it again |
-/// | [`settle`](Ticket::settle) | the one who waits, when the outcome is known |
-/// | [`cancel`](Ticket::cancel) | the one who waits, when the outcome no longer matters |
+/// A ticket moves only forward, by epoch and then by [phase](Phase). Each [step](TicketSteps) has one
+/// owner; the side that waits may [`cancel`](Ticket::cancel) at any time.
 ///
 /// So a caller who gives up takes the message out of whatever queue it stands in, and a failed call can say
 /// truthfully whether the peer may have seen it ([`may_have_been_seen`](Ticket::may_have_been_seen)).
@@ -59,19 +52,6 @@ impl Ticket {
         self.0.tag
     }
 
-    /// Makes this ticket as good as [a new one](Self::tagged), without an allocation if nobody else holds a clone of it.
-    pub fn renew(&mut self, tag: u64) {
-        match Arc::get_mut(&mut self.0) {
-            Some(state) => {
-                *state = State {
-                    state: AtomicU64::new(WAITING),
-                    tag,
-                }
-            }
-            None => *self = Self::tagged(tag),
-        }
-    }
-
     /// Where the message is now.
     pub fn phase(&self) -> Phase {
         Phase::of(self.0.state.load(Ordering::Acquire))
@@ -94,40 +74,6 @@ impl Ticket {
         state & CANCELLED != 0 || state & PHASE == SETTLED
     }
 
-    /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
-    pub fn enter(&self, epoch: u64) {
-        self.step(|state| {
-            let forward = state >> EPOCH_SHIFT < epoch && state & PHASE != SETTLED;
-            forward.then_some(epoch << EPOCH_SHIFT | state & (CANCELLED | SEEN) | WAITING)
-        });
-    }
-
-    /// The codec is about to get the message. False if it was cancelled or settled: then it must not be written.
-    #[must_use]
-    pub fn mark_sent(&self) -> bool {
-        self.step(|state| {
-            let open = state & CANCELLED == 0 && state & PHASE == WAITING;
-            // Without a reconnect layer nobody numbers the epochs: there is one, the first.
-            let epoch = (state >> EPOCH_SHIFT).max(1);
-            open.then_some(epoch << EPOCH_SHIFT | SEEN | SENT)
-        })
-    }
-
-    /// The connection is gone and a layer keeps the message to send it again. False if it was never sent, was
-    /// cancelled or is settled: then it must not be sent again.
-    #[must_use]
-    pub fn mark_held(&self) -> bool {
-        self.step(|state| {
-            let open = state & CANCELLED == 0 && state & PHASE == SENT;
-            open.then_some(state & !PHASE | HELD)
-        })
-    }
-
-    /// The outcome is known. Final.
-    pub fn settle(&self) {
-        self.step(|state| Some(state | SETTLED));
-    }
-
     /// Nobody waits any more. Returns where the message was at that moment: if [`Phase::Waiting`], it will not be
     /// written in this epoch or any other.
     pub fn cancel(&self) -> Phase {
@@ -139,6 +85,79 @@ impl Ticket {
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
             .is_ok()
+    }
+}
+
+/// The steps of a [`Ticket`], for those who write layers: an application that took one would lie to the
+/// layers below.
+///
+/// | step | who takes it |
+/// |---|---|
+/// | [`renew`](Self::renew) | the caller's side, for its next message |
+/// | [`enter`](Self::enter) | reconnect, when it passes the message to the connection of an epoch |
+/// | [`mark_sent`](Self::mark_sent) | the lift, right before the codec gets the message |
+/// | [`mark_held`](Self::mark_held) | a layer that keeps a sent message to send it again |
+/// | [`settle`](Self::settle) | the caller's side, when the outcome is known |
+pub trait TicketSteps {
+    /// Makes this ticket as good as [a new one](Ticket::tagged), without an allocation if it has no
+    /// other clone.
+    fn renew(&mut self, tag: u64);
+
+    /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
+    fn enter(&self, epoch: u64);
+
+    /// The codec is about to get the message. False if it was cancelled or settled: then it must not be
+    /// written.
+    #[must_use]
+    fn mark_sent(&self) -> bool;
+
+    /// The connection is gone and a layer keeps the message to send it again. False if it was never
+    /// sent, was cancelled or is settled: then it must not be sent again.
+    #[must_use]
+    fn mark_held(&self) -> bool;
+
+    /// The outcome is known. Final.
+    fn settle(&self);
+}
+
+impl TicketSteps for Ticket {
+    fn renew(&mut self, tag: u64) {
+        match Arc::get_mut(&mut self.0) {
+            Some(state) => {
+                *state = State {
+                    state: AtomicU64::new(WAITING),
+                    tag,
+                }
+            }
+            None => *self = Self::tagged(tag),
+        }
+    }
+
+    fn enter(&self, epoch: u64) {
+        self.step(|state| {
+            let forward = state >> EPOCH_SHIFT < epoch && state & PHASE != SETTLED;
+            forward.then_some(epoch << EPOCH_SHIFT | state & (CANCELLED | SEEN) | WAITING)
+        });
+    }
+
+    fn mark_sent(&self) -> bool {
+        self.step(|state| {
+            let open = state & CANCELLED == 0 && state & PHASE == WAITING;
+            // Without a reconnect layer nobody numbers the epochs: there is one, the first.
+            let epoch = (state >> EPOCH_SHIFT).max(1);
+            open.then_some(epoch << EPOCH_SHIFT | SEEN | SENT)
+        })
+    }
+
+    fn mark_held(&self) -> bool {
+        self.step(|state| {
+            let open = state & CANCELLED == 0 && state & PHASE == SENT;
+            open.then_some(state & !PHASE | HELD)
+        })
+    }
+
+    fn settle(&self) {
+        self.step(|state| Some(state | SETTLED));
     }
 }
 

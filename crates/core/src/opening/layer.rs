@@ -206,6 +206,7 @@ where
 
 /// The future of [`Opening`]. Boxed: a dialogue with its deadline is an async block, whose type nobody can name; one
 /// allocation for each dial.
+#[must_use = "futures do nothing unless polled"]
 pub struct OpeningFuture<M>(BoxFuture<'static, Result<OpeningConnection<M>, BoxError>>);
 
 impl<M> Future for OpeningFuture<M> {

@@ -13,7 +13,7 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, Up};
+use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up};
 
 use super::harness::{Peer, Unsupported};
 
