@@ -13,8 +13,9 @@ use support::{bounded, builder, eager};
 use tower::ServiceExt;
 use tower_ws::{
     Incoming, Message,
+    auth::{AuthLayer, Credential, Credentials},
     connector::tcp_connector,
-    core::{FailureKind, WrongOrder, find},
+    core::{Disposition, DispositionTable, FailureKind, WrongOrder, find},
     reconnect::EndpointIndex,
     transport::memory,
 };
@@ -47,6 +48,27 @@ async fn a_fallback_that_is_no_address_is_told_at_once() {
     let ended = bounded(builder(server.url()).fallback("no address").connect()).await;
     assert_eq!(ended.map(drop).unwrap_err().failure().kind(), FailureKind::Usage);
     assert_eq!(server.dials(), 0);
+}
+
+#[tokio::test]
+async fn one_table_reaches_all_who_judge() {
+    // By the documented table a close with 4490 is final; by this one it means that the token is old.
+    let table = DispositionTable::default().on_close(4490..=4490, Disposition::RefreshCredentials);
+    let server = Server::start(Script::close(4490, "expired")).await.unwrap();
+    let fetched = Arc::<AtomicUsize>::default();
+    let count = fetched.clone();
+    let credentials = Credentials::new(move || {
+        let nth = count.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok(Credential::new(format!("token-{nth}"))))
+    });
+    let builder = builder(server.url())
+        .fallback(server.url())
+        .auth(AuthLayer::bearer(credentials))
+        .dispositions(table);
+    let (_client, mut inbound) = bounded(builder.connect()).await.unwrap();
+    while fetched.load(Ordering::Relaxed) < 2 {
+        bounded(inbound.next()).await.expect("the session goes on");
+    }
 }
 
 #[tokio::test]

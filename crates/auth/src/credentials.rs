@@ -109,7 +109,8 @@ impl Credentials {
     }
 
     /// Sets which failures mean that a credential was refused: those for which the table says
-    /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect has. Default: the documented one.
+    /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect has, or let the
+    /// builder of `tower-ws` do it. Default: the documented one.
     /// Holds for all clones.
     #[must_use]
     pub fn dispositions(self, table: DispositionTable) -> Self {

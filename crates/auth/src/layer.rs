@@ -61,6 +61,11 @@ impl AuthLayer {
         Self::new(credentials, Scheme::Subprotocol { prefix })
     }
 
+    /// The credentials that it shows.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// Shows the credential over `ws` to other machines, too: everybody on the way can read it. Default: only over `wss`,
     /// and to this machine.
     #[must_use]

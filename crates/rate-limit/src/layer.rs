@@ -119,7 +119,7 @@ impl<Z, G> RateLimitLayer<Z, G> {
     }
 
     /// Sets how the server says in band that it gets too much: a closure that sees each message that comes in, and says for
-    /// how long nothing but control messages may go out, at most [5 minutes](Limiter::MAX_PAUSE). The message goes up in any
+    /// how long nothing but control messages may go out, at most [5 minutes](tower_ws_core::RetryAfter::CAP). The message goes up in any
     /// case. Default: it does not say so in band.
     ///
     /// ```

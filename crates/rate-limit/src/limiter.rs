@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use tower_ws_core::RetryAfter;
+
 use crate::{
     quota::Quota,
     slots::{Slots, TooLarge, Turn},
@@ -80,9 +82,6 @@ pub(crate) struct Booking {
 }
 
 impl Limiter {
-    /// The longest pause that a server can ask for: 5 minutes. A wrong number in a header must not silence a client for a day;
-    /// a server that means it says so again.
-    pub const MAX_PAUSE: Duration = Duration::from_secs(300);
     /// How long dials pause when the server says *too much* and not for how long: 30 s, the least of what
     /// [the table](tower_ws_core::Disposition) waits after such an answer.
     pub const PAUSE: Duration = Duration::from_secs(30);
@@ -103,9 +102,9 @@ impl Limiter {
     }
 
     /// Lets nobody pass for so long: the server has said, by a way that this crate does not know, that it is too much. At most
-    /// [5 minutes](Self::MAX_PAUSE). Pauses do not add up: the one that ends last counts.
+    /// [5 minutes](tower_ws_core::RetryAfter::CAP). Pauses do not add up: the one that ends last counts.
     pub fn pause(&self, length: Duration) {
-        let length = length.min(Self::MAX_PAUSE);
+        let length = length.min(RetryAfter::CAP);
         let begins = self.lock().pause(Instant::now(), length);
         let (limit, pause_ms) = (self.0.what, length.as_millis() as u64);
         if begins {

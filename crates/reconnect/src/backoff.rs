@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tower_ws_core::{Disposition, Failure};
+use tower_ws_core::{Disposition, Failure, RetryAfter};
 
 use crate::policy::{Decision, History, Policy};
 
@@ -58,7 +58,7 @@ impl Backoff {
     /// The default of [`first_within`](Self::first_within): 1 s.
     pub const FIRST_WITHIN: Duration = Duration::from_secs(1);
     /// The default of [`retry_after_cap`](Self::retry_after_cap): 5 min.
-    pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
+    pub const RETRY_AFTER_CAP: Duration = RetryAfter::CAP;
 
     /// Sets the longest delay after the first failed attempt. Default 1 s.
     #[must_use]

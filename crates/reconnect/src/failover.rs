@@ -1,6 +1,6 @@
 //! Several endpoints under one session.
 
-mod board;
+mod attempt;
 mod connection;
 mod targets;
 
@@ -17,9 +17,9 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Clock, Connection, Failure, SystemClock};
+use tower_ws_core::{BoxError, Clock, Connection, DispositionTable, Failure, SystemClock};
 
-use self::board::{Course, Rules, Shared, Trail};
+use self::attempt::{Attempt, OutageRecord, Rules, SharedCoolDowns};
 pub use self::{
     connection::FailoverConnection,
     targets::{Endpoint, EndpointIndex, EndpointState, Targets},
@@ -44,16 +44,16 @@ pub use self::{
 ///
 /// # When an endpoint cools down
 ///
-/// For [30 s](Self::cool_down), or for as long as it asked with `Retry-After` (at most 5 min) or with close 1013, if
+/// For [30 s](Self::cool_down), or for as long as it wished with `Retry-After` (at most 5 min) or with close 1013, if
 /// that is longer:
 ///
 /// - its dial failed;
 /// - its connection went down within [5 s](Self::healthy_after);
-/// - its connection went down later, and the peer refused it for good, or asked to be left alone for a while.
+/// - its connection went down later, and the peer refused it for good, or wished to be left alone for a while.
 ///
 /// A connection that comes up ends the cool-down. It is nobody's fault when this side closes, or when a dial is
-/// cancelled; nor is the first answer in an outage that asks for new credentials, so the same endpoint is asked once
-/// more. While all are cooling down, the one is dialled that is ready soonest, those last that asked to be left alone.
+/// cancelled; nor is the first answer in an outage that asks for new credentials, so the same endpoint is wished once
+/// more. While all are cooling down, the one is dialled that is ready soonest, those last that wished to be left alone.
 ///
 /// Cool-downs belong to the [`Targets`]: the sessions that share them learn from each other. A session that finds
 /// itself on an endpoint of less preference stays there while the connection lives; the next redial after the
@@ -70,10 +70,10 @@ pub use self::{
 /// | a first failed dial, and another endpoint is untried in this outage and not cooling down | `Immediately` |
 /// | a first lost connection, the same | `Backoff`: whoever was dropped together must not come together |
 /// | any other, while an endpoint is left that has not failed for good | `Backoff` (`Immediately` stays) |
-/// | all have asked to be left alone, this one too | as it is |
+/// | all have wished to be left alone, this one too | as it is |
 /// | all have failed for good in this outage | `Final` |
 /// | credentials are to be refreshed, the first time for this endpoint in this outage | as it is |
-/// | another connection of the same session took over (close 4409, or 1000 that says so) | as it is: `Final` |
+/// | another connection of the same session took over ([close 4409, or 1000, 1001 or 1008 that says so](Failure::is_displaced)) | as it is: `Final` |
 ///
 /// To fail *for good* is to fail with `Final`, or to refuse refreshed credentials. A `Retry-After` of one endpoint does
 /// not hold up the others: then the failure is a new one of the same kind and status, with the original as its source.
@@ -94,7 +94,7 @@ pub struct Failover<S> {
     inner: S,
     layer: FailoverLayer,
     /// What this session went through with the targets that it was called with last.
-    trail: Option<(Arc<Shared>, Trail)>,
+    outage: Option<(Arc<SharedCoolDowns>, OutageRecord)>,
 }
 
 /// The future of [`Failover`]: one dial. Dropping it cancels the dial; the endpoint is not blamed.
@@ -103,7 +103,7 @@ pub struct Failover<S> {
 pub struct FailoverFuture<F> {
     #[pin]
     dial: F,
-    course: Option<Course>,
+    attempt: Option<Attempt>,
 }
 
 // === impl FailoverLayer ===
@@ -134,6 +134,14 @@ impl FailoverLayer {
         self
     }
 
+    /// Judges failures by this table: the one that reconnect has. Default: [the documented
+    /// one](tower_ws_core::Disposition).
+    #[must_use]
+    pub fn dispositions(mut self, table: DispositionTable) -> Self {
+        self.rules.dispositions = table;
+        self
+    }
+
     /// Sets the wall clock that `Retry-After` dates are compared with. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -148,6 +156,7 @@ impl Default for FailoverLayer {
             rules: Rules {
                 cool_down: Self::COOL_DOWN,
                 healthy_after: Self::HEALTHY_AFTER,
+                dispositions: DispositionTable::default(),
             },
             clock: Arc::new(SystemClock),
         }
@@ -169,7 +178,7 @@ impl<S> Layer<S> for FailoverLayer {
         Failover {
             inner,
             layer: self.clone(),
-            trail: None,
+            outage: None,
         }
     }
 }
@@ -177,18 +186,18 @@ impl<S> Layer<S> for FailoverLayer {
 // === impl Failover ===
 
 impl<S> Failover<S> {
-    fn course<T>(&mut self, targets: &Targets<T>) -> Course {
+    fn attempt<T>(&mut self, targets: &Targets<T>) -> Attempt {
         let shared = targets.shared();
-        let trail = match &self.trail {
-            Some((same, trail)) if Arc::ptr_eq(same, shared) => trail.clone(),
+        let outage = match &self.outage {
+            Some((same, outage)) if Arc::ptr_eq(same, shared) => outage.clone(),
             _ => {
-                let trail = Trail::default();
-                self.trail = Some((shared.clone(), trail.clone()));
-                trail
+                let outage = OutageRecord::default();
+                self.outage = Some((shared.clone(), outage.clone()));
+                outage
             }
         };
         let FailoverLayer { rules, clock } = &self.layer;
-        Course::choose(Instant::now(), shared.clone(), trail, *rules, clock.clone())
+        Attempt::choose(Instant::now(), shared.clone(), outage, rules.clone(), clock.clone())
     }
 }
 
@@ -206,11 +215,11 @@ where
     }
 
     fn call(&mut self, targets: Targets<T>) -> Self::Future {
-        let course = self.course(&targets);
-        tracing::debug!(endpoint = course.endpoint(), "dialling this endpoint");
+        let attempt = self.attempt(&targets);
+        tracing::debug!(endpoint = attempt.endpoint(), "dialling this endpoint");
         FailoverFuture {
-            dial: self.inner.call(targets.get(course.endpoint())),
-            course: Some(course),
+            dial: self.inner.call(targets.get(attempt.endpoint())),
+            attempt: Some(attempt),
         }
     }
 }
@@ -221,7 +230,7 @@ impl<S: Clone> Clone for Failover<S> {
         Self {
             inner: self.inner.clone(),
             layer: self.layer.clone(),
-            trail: None,
+            outage: None,
         }
     }
 }
@@ -247,13 +256,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let dialled = ready!(this.dial.poll(cx));
-        let course = this
-            .course
+        let attempt = this
+            .attempt
             .take()
             .expect("polled after it was ready, which futures forbid");
         Poll::Ready(match dialled {
-            Ok(connection) => Ok(FailoverConnection::new(connection, course)),
-            Err(error) => Err(course.failed(Instant::now(), &Failure::of(error))),
+            Ok(connection) => Ok(FailoverConnection::new(connection, attempt)),
+            Err(error) => Err(attempt.failed(Instant::now(), &Failure::of(error))),
         })
     }
 }

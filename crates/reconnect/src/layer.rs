@@ -96,8 +96,9 @@ impl<P> ReconnectLayer<P> {
 
     /// Judges failures by this table. Default: [the documented one](tower_ws_core::Disposition).
     ///
-    /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Layers below (failover, auth)
-    /// have seen it before, and judge by the default table; auth takes one of its own, for its `Credentials`.
+    /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Failover
+    /// and auth, below, see it before: give them [the same table](crate::FailoverLayer::dispositions).
+    /// The builder of `tower-ws` gives it to all three.
     #[must_use]
     pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.settings.dispositions = table;

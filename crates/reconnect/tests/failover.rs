@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use support::{Act, Dial, Link, Net, closed, down, is_pending, refused, status, up};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_ws_core::{BoxError, Connection, Disposition, Failure, FailureKind, RetryAfter, Up};
+use tower_ws_core::{BoxError, Close, Connection, Disposition, DispositionTable, Failure, FailureKind, RetryAfter, Up};
 use tower_ws_reconnect::{
     EndpointIndex, EndpointState, FailoverConnection, FailoverLayer, ReconnectError, ReconnectLayer, Targets,
 };
@@ -246,12 +246,49 @@ async fn credentials_are_refreshed_before_the_endpoint_is_blamed() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_displaced_does_not_fight_elsewhere() {
-    let first = Net::new(|_| Act::Drop(SECOND, Some(closed(4409))));
-    let (nets, targets) = Nets::new([first, Net::accepting()]);
-    let mut session = nets.session(&targets).await.unwrap();
-    up(&mut session).await;
-    assert!(!down(&mut session).await.will_retry);
-    assert_eq!(nets.dials(), [1, 0]);
+    for (table, code, reason) in [
+        (DispositionTable::default(), 4409, ""),
+        (DispositionTable::default(), 1000, "replaced by another connection"),
+        (DispositionTable::default(), 1001, "replaced by another connection"),
+        (DispositionTable::mcp(), 1001, "replaced by another connection"),
+        (
+            DispositionTable::mcp(),
+            1008,
+            "this token was taken over by another connection",
+        ),
+    ] {
+        let cause = Failure::closed(Close {
+            code,
+            reason: reason.to_owned(),
+        });
+        let first = Net::new(move |_| Act::Drop(SECOND, Some(cause.clone())));
+        let (nets, targets) = Nets::new([first, Net::accepting()]);
+        let mut service = ServiceBuilder::new()
+            .layer(ReconnectLayer::new().seed(1).dispositions(table.clone()))
+            .layer(FailoverLayer::new().dispositions(table))
+            .service(nets.clone());
+        let mut session = service.ready().await.unwrap().call(targets).await.unwrap();
+        up(&mut session).await;
+        assert!(!down(&mut session).await.will_retry, "{code} {reason}");
+        assert_eq!(nets.dials(), [1, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_judges_by_the_table_that_reconnect_has() {
+    // Final by the documented table: the endpoint would be given up.
+    let table = DispositionTable::default().on_close(4404..=4404, Disposition::Backoff);
+    let net = || Net::new(|_| Act::Drop(SECOND, Some(closed(4404))));
+    let (nets, targets) = Nets::new([net(), net()]);
+    let mut service = ServiceBuilder::new()
+        .layer(ReconnectLayer::new().seed(1).dispositions(table.clone()))
+        .layer(FailoverLayer::new().dispositions(table))
+        .service(nets.clone());
+    let mut session = service.ready().await.unwrap().call(targets).await.unwrap();
+    for _ in 0..6 {
+        up(&mut session).await;
+        assert!(down(&mut session).await.will_retry);
+    }
 }
 
 #[tokio::test(start_paused = true)]

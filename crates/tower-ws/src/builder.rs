@@ -5,9 +5,10 @@ use tower::{
     layer::util::{Identity, Stack},
 };
 use tower_ws_ack::{AckLayer, JsonRpc};
+use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{Client, ClientLayer, Inbound};
 use tower_ws_connector::{Connector, WsUrl, connector};
-use tower_ws_core::{BoxError, Connection, Failure, FailureKind, find};
+use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
@@ -53,6 +54,8 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
         below: Identity::new(),
         transport: TransportLayer::new(),
         connector: connector(),
+        dispositions: None,
+        credentials: Vec::new(),
     }
 }
 
@@ -66,6 +69,8 @@ pub struct Builder<L = Identity, C = Connector> {
     below: L,
     transport: TransportLayer,
     connector: C,
+    dispositions: Option<DispositionTable>,
+    credentials: Vec<Credentials>,
 }
 
 impl<L, C> Builder<L, C> {
@@ -129,6 +134,21 @@ impl<L, C> Builder<L, C> {
         self
     }
 
+    /// Judges each failure by this table, wherever one is judged: by reconnect, by failover between
+    /// [fallbacks](Self::fallback), and by [auth](Self::auth), which throws refused credentials away.
+    /// Default: [the documented one](tower_ws_core::Disposition).
+    pub fn dispositions(mut self, table: DispositionTable) -> Self {
+        self.dispositions = Some(table);
+        self
+    }
+
+    /// Shows credentials in each handshake. The [table](Self::dispositions) of this builder becomes
+    /// that of the layer's [`Credentials`], and so of all their clones.
+    pub fn auth(mut self, auth: AuthLayer) -> Builder<Stack<AuthLayer, L>, C> {
+        self.credentials.push(auth.credentials().clone());
+        self.layer(auth)
+    }
+
     /// Replaces the layer that notices dead peers.
     pub fn health(mut self, health: HealthLayer<Frames>) -> Self {
         self.layers.health = health;
@@ -154,6 +174,8 @@ impl<L, C> Builder<L, C> {
             below: Stack::new(layer, self.below),
             transport: self.transport,
             connector: self.connector,
+            dispositions: self.dispositions,
+            credentials: self.credentials,
         }
     }
 
@@ -168,6 +190,8 @@ impl<L, C> Builder<L, C> {
             below: self.below,
             transport: self.transport,
             connector,
+            dispositions: self.dispositions,
+            credentials: self.credentials,
         }
     }
 
@@ -176,12 +200,20 @@ impl<L, C> Builder<L, C> {
     /// # Errors
     ///
     /// [`ConnectError`].
-    pub async fn connect(self) -> Result<(Client, Inbound), ConnectError>
+    pub async fn connect(mut self) -> Result<(Client, Inbound), ConnectError>
     where
         L: Layer<Transport<C>>,
         L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
         <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
     {
+        let mut failover = FailoverLayer::new();
+        if let Some(table) = self.dispositions {
+            self.layers.reconnect = self.layers.reconnect.dispositions(table.clone());
+            failover = failover.dispositions(table.clone());
+            for credentials in self.credentials {
+                let _ = credentials.dispositions(table.clone());
+            }
+        }
         let blank = self.request.body(()).map_err(|error| ConnectError(error.into()))?;
         let to = |url: &String| {
             let mut request = blank.clone();
@@ -196,7 +228,7 @@ impl<L, C> Builder<L, C> {
             true => self.layers.over(Identity::new(), transport).oneshot(request).await,
             false => {
                 let targets = Targets::new(request, fallbacks);
-                self.layers.over(FailoverLayer::new(), transport).oneshot(targets).await
+                self.layers.over(failover, transport).oneshot(targets).await
             }
         };
         connected.map_err(ConnectError)

@@ -67,6 +67,7 @@ pub(crate) fn default_for(failure: &Failure) -> Disposition {
     match (failure.kind(), failure.status(), failure.close()) {
         (FailureKind::Proxy, Some(401), _) => Disposition::Final,
         (_, Some(status), _) => of_status(status),
+        (_, _, Some(_)) if failure.is_displaced() => Disposition::Final,
         (_, _, Some(close)) => of_close(close),
         (FailureKind::Tls | FailureKind::Policy | FailureKind::Usage, ..) => Disposition::Final,
         (FailureKind::Auth, ..) => Disposition::RefreshCredentials,
@@ -85,7 +86,6 @@ fn of_status(status: u16) -> Disposition {
 
 fn of_close(close: &Close) -> Disposition {
     match close.code {
-        1000 | 1001 if displaced(&close.reason) => Disposition::Final,
         1012 => RESTART,
         1013 => LATER,
         3000 | 4401 => Disposition::RefreshCredentials,
@@ -93,14 +93,6 @@ fn of_close(close: &Close) -> Disposition {
         1002 | 1003 | 1007..=1010 | 1015 | 3003 | 4400..=4499 => Disposition::Final,
         _ => Disposition::Backoff,
     }
-}
-
-/// The words by which servers say that a newer connection took this one's place.
-pub(crate) fn displaced(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    ["another connection", "replaced", "displaced", "taken over"]
-        .iter()
-        .any(|words| reason.contains(words))
 }
 
 #[cfg(test)]

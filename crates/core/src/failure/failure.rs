@@ -140,6 +140,26 @@ impl Failure {
         self.0.disposition
     }
 
+    /// True if the peer closed because another connection took the place of this one: close 4409, or
+    /// close 1000, 1001 or 1008 whose reason says so. Two clients that came back after it would evict
+    /// each other for ever, wherever they dial.
+    pub fn is_displaced(&self) -> bool {
+        let Some(close) = self.close() else {
+            return false;
+        };
+        let says_so = || {
+            let reason = close.reason.to_ascii_lowercase();
+            ["another connection", "replaced", "displaced", "taken over"]
+                .iter()
+                .any(|words| reason.contains(words))
+        };
+        match close.code {
+            4409 => true,
+            1000 | 1001 | 1008 => says_so(),
+            _ => false,
+        }
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -286,6 +306,10 @@ pub enum RetryAfter {
 }
 
 impl RetryAfter {
+    /// How much of it is honoured at most, unless a layer is told otherwise: 5 minutes. A server that
+    /// names next year, by mistake or on purpose, takes nobody out for good.
+    pub const CAP: Duration = Duration::from_secs(300);
+
     /// How long to wait, seen from `now`. A date in the past is no wait.
     pub fn delay(self, now: SystemTime) -> Duration {
         match self {

@@ -15,7 +15,7 @@ use super::{
 ///
 /// | table | failure | disposition | why |
 /// |---|---|---|---|
-/// | [`mcp`](Self::mcp) | close 1000, 1008 or 4409 whose reason speaks of another connection | [`Final`](Disposition::Final) | the session went on elsewhere: two clients would evict each other for ever |
+/// | [`mcp`](Self::mcp) | close 1008 whose reason speaks of another connection, also if it speaks of a token | [`Final`](Disposition::Final) | the session went on elsewhere: two clients would evict each other for ever |
 /// | | close 1008 whose reason speaks of a token or of authorization | [`RefreshCredentials`](Disposition::RefreshCredentials) | servers that know no code for it say so |
 /// | [`graphql_ws`](Self::graphql_ws) | close 4401 | `RefreshCredentials` | unauthorized: the token may have expired |
 /// | | close 4004, 4005, 4400, 4406, 4409, 4429, 4500 | `Final` | one side speaks nonsense, and will again |
@@ -44,8 +44,9 @@ use super::{
 ///
 /// # What it does not do
 ///
-/// It does not reach below whoever it is given to. Auth has to know as well which failures are of credentials: give its
-/// `Credentials` the same table.
+/// It does not reach below the layer that it is given to. Failover and auth judge failures before
+/// reconnect sees them: give the same table to `FailoverLayer` and `Credentials`, or once to the
+/// builder of `tower-ws`, which hands it to each.
 ///
 /// It does not overrule [`Failure::with_disposition`]: whoever made the failure knew more than a table does.
 #[derive(Clone, Debug, Default)]
@@ -129,7 +130,7 @@ impl DispositionTable {
         if let Some((_, disposition)) = own {
             return *disposition;
         }
-        let by_profile = failure.close().and_then(|close| self.profile.of_close(close));
+        let by_profile = failure.close().and_then(|close| self.profile.of_close(failure, close));
         by_profile.unwrap_or_else(|| disposition::default_for(failure))
     }
 
@@ -143,13 +144,13 @@ impl DispositionTable {
 }
 
 impl Profile {
-    fn of_close(self, close: &Close) -> Option<Disposition> {
+    fn of_close(self, failure: &Failure, close: &Close) -> Option<Disposition> {
         let says = |words: &[&str]| {
             let reason = close.reason.to_ascii_lowercase();
             words.iter().any(|words| reason.contains(words))
         };
         Some(match (self, close.code) {
-            (Self::Mcp, 1000 | 1008 | 4409) if disposition::displaced(&close.reason) => Disposition::Final,
+            (Self::Mcp, _) if failure.is_displaced() => Disposition::Final,
             (Self::Mcp, 1008) if says(&["token", "unauthorized", "authorization"]) => Disposition::RefreshCredentials,
             (Self::GraphqlWs, 4401) => Disposition::RefreshCredentials,
             (Self::GraphqlWs, 4004 | 4005 | 4400 | 4406 | 4409 | 4429 | 4500) => Disposition::Final,

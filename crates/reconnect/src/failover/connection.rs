@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{BoxError, Connection, Event, Failure, FailureKind, Outgoing, forward_sink};
 
-use super::{board::Course, targets::EndpointIndex};
+use super::{attempt::Attempt, targets::EndpointIndex};
 
 /// A connection to one of several endpoints: notes how the endpoint fared. See [`FailoverLayer`](super::FailoverLayer).
 ///
@@ -20,7 +20,7 @@ pub struct FailoverConnection<C> {
     #[pin]
     inner: C,
     /// Until it is down.
-    course: Option<Course>,
+    attempt: Option<Attempt>,
     endpoint: EndpointIndex,
     since: Option<Instant>,
     /// By this side: what follows is not the endpoint's fault.
@@ -28,11 +28,11 @@ pub struct FailoverConnection<C> {
 }
 
 impl<C> FailoverConnection<C> {
-    pub(super) fn new(inner: C, course: Course) -> Self {
+    pub(super) fn new(inner: C, attempt: Attempt) -> Self {
         Self {
             inner,
-            endpoint: EndpointIndex(course.endpoint()),
-            course: Some(course),
+            endpoint: EndpointIndex(attempt.endpoint()),
+            attempt: Some(attempt),
             since: None,
             closed: false,
         }
@@ -47,26 +47,26 @@ impl<C: Connection> Stream for FailoverConnection<C> {
         let event = ready!(this.inner.poll_next(cx));
         Poll::Ready(match event {
             Some(Event::Up(mut up)) => {
-                if let Some(course) = this.course {
-                    course.came_up();
+                if let Some(attempt) = this.attempt {
+                    attempt.came_up();
                 }
                 *this.since = Some(Instant::now());
                 up.extensions.insert(*this.endpoint);
                 Some(Event::Up(up.through("failover")))
             }
             Some(Event::Down(mut down)) => {
-                if let Some(course) = this.course.take_if(|_| !*this.closed) {
+                if let Some(attempt) = this.attempt.take_if(|_| !*this.closed) {
                     let uptime = this.since.map(|since| since.elapsed());
-                    down.cause = course.lost(Instant::now(), uptime, &down.cause);
+                    down.cause = attempt.lost(Instant::now(), uptime, &down.cause);
                 }
                 Some(Event::Down(down))
             }
             None => {
                 // Without a word; reconnect takes it for a failure of the network, too.
-                if let Some(course) = this.course.take_if(|_| !*this.closed) {
+                if let Some(attempt) = this.attempt.take_if(|_| !*this.closed) {
                     let cause = Failure::new(FailureKind::Network, "the connection ended without a word");
                     let uptime = this.since.map(|since| since.elapsed());
-                    course.lost(Instant::now(), uptime, &cause);
+                    attempt.lost(Instant::now(), uptime, &cause);
                 }
                 None
             }

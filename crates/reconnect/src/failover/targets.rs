@@ -6,26 +6,26 @@ use std::{
 use tokio::time::Instant;
 use tower_ws_core::Failure;
 
-use super::board::{Board, Shared, lock};
+use super::attempt::{CoolDowns, SharedCoolDowns, lock};
 
 /// The endpoints of a service, the preferred ones first, and how each fared. See [`FailoverLayer`](super::FailoverLayer).
 ///
 /// Cheap to clone; clones share what is known of the endpoints.
 pub struct Targets<T> {
     endpoints: Arc<[T]>,
-    board: Arc<Shared>,
+    cool_downs: Arc<SharedCoolDowns>,
 }
 
 impl<T> Targets<T> {
     /// The endpoint that is preferred, and the others in the order of preference.
     pub fn new(first: T, others: impl IntoIterator<Item = T>) -> Self {
         let endpoints: Arc<[T]> = iter::once(first).chain(others).collect();
-        let board = Arc::new(Mutex::new(Board::new(endpoints.len())));
-        Self { endpoints, board }
+        let cool_downs = Arc::new(Mutex::new(CoolDowns::new(endpoints.len())));
+        Self { endpoints, cool_downs }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.board
+    pub(super) fn shared(&self) -> &Arc<SharedCoolDowns> {
+        &self.cool_downs
     }
 }
 
@@ -33,15 +33,15 @@ impl<T: Clone> Targets<T> {
     /// How the endpoints stand now, in the order of preference.
     pub fn endpoints(&self) -> Vec<Endpoint<T>> {
         let now = Instant::now();
-        let board = lock(&self.board);
+        let cool_downs = lock(&self.cool_downs);
         let endpoint = |(index, target): (usize, &T)| Endpoint {
             index,
             target: target.clone(),
-            state: match board.cooling(index, now) {
+            state: match cool_downs.cooling(index, now) {
                 Some(until) => EndpointState::CoolingDown { until },
                 None => EndpointState::Ready,
             },
-            last_failure: board.last_failure(index).cloned(),
+            last_failure: cool_downs.last_failure(index).cloned(),
         };
         self.endpoints.iter().enumerate().map(endpoint).collect()
     }
@@ -55,7 +55,7 @@ impl<T> Clone for Targets<T> {
     fn clone(&self) -> Self {
         Self {
             endpoints: self.endpoints.clone(),
-            board: self.board.clone(),
+            cool_downs: self.cool_downs.clone(),
         }
     }
 }
