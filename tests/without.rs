@@ -15,7 +15,7 @@ use tower_ws::{
     connector::connector,
     core::{BoxError, DropReason, Event, FailureKind, Replay, WrongOrder, boxed, find},
     health::HealthLayer,
-    queue::QueueLayer,
+    queue::{Overflow, QueueLayer},
     reconnect::ReconnectLayer,
     transport::{Frames, JsonText},
 };
@@ -25,9 +25,9 @@ fn client() -> ClientLayer<JsonText> {
     ClientLayer::new(JsonText).timeout(20 * SECOND).close_grace(SECOND)
 }
 
-/// Gives up what has waited for so long.
+/// Holds one message, and refuses another.
 fn queue() -> QueueLayer<Frames> {
-    QueueLayer::new().measure(Frames).age(millis(50))
+    QueueLayer::new().measure(Frames).messages(1).overflow(Overflow::Refuse)
 }
 
 fn ack() -> AckLayer<JsonRpc<JsonText>, Frames> {
@@ -91,20 +91,22 @@ async fn comes_back(server: &Server, client: &Client, inbound: &mut Inbound) {
     is_usable(server, client, inbound).await;
 }
 
-/// Calls while nobody listens. Returns the call, which may be waiting.
+/// Makes two calls while nobody listens. Returns the second.
 async fn call_in_an_outage(server: &Server, client: &Client, inbound: &mut Inbound) -> Result<u8, CallError> {
     server.refuse();
     server.cut(Cut::Rst);
     assert!(down(inbound).await.will_retry);
-    let (client, call) = (client.clone(), Request::new("echo").params(&7).unwrap());
-    let mut call = tokio::spawn(async move { client.send(call).await });
-    // Longer than the queue keeps anything.
+    let call = |client: Client| async move { client.send(Request::new("echo").params(&7).unwrap()).await };
+    let first = tokio::spawn(call(client.clone()));
+    let mut call = tokio::spawn(call(client.clone()));
+    // Long enough for a queue to say that it is full.
     let early = tokio::time::timeout(millis(300), &mut call).await;
     server.listen().unwrap();
     let ended = match early {
         Ok(ended) => ended,
         Err(_) => bounded(call).await,
     };
+    assert!(bounded(first).await.unwrap().is_ok(), "there was room for the first");
     ended.unwrap().map(|reply| reply.result().unwrap())
 }
 
@@ -115,7 +117,7 @@ async fn with_all_of_them() {
     comes_back(&server, &client, &mut inbound).await;
     let ended = call_in_an_outage(&server, &client, &mut inbound).await;
     assert!(
-        matches!(ended, Err(CallError::NotSent(DropReason::Expired))),
+        matches!(ended, Err(CallError::NotSent(DropReason::Overflow))),
         "the bounds of the queue hold: {ended:?}"
     );
 }

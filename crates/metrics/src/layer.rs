@@ -59,7 +59,7 @@ impl<M> MetricsLayer<M> {
     ///
     /// Each value multiplies the number of series, so take it from the configuration: a role, never an address or an
     /// id. A key that is a label of the layer's own (`kind`, `lane`, `reason`, `cause`, `next`, `code`, `outcome`, `why`,
-    /// `quality`, `state`) is left out and logged, since exporters refuse what has a label twice.
+    /// `quality`, `state`, `limit`) is left out and logged, since exporters refuse what has a label twice.
     #[must_use]
     pub fn label(mut self, key: &'static str, value: impl Into<SharedString>) -> Self {
         if LABELS.contains(&key) {

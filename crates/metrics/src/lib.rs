@@ -143,6 +143,11 @@
 //! | `tower_ws_health_probes_sent_total` | counter | count | | probes sent | |
 //! | `tower_ws_health_probes_total` | counter | count | `outcome` | probes settled: `answered`, `lost` | `rate(…{outcome="lost"}[5m]) > 0`: links lose packets, or peers hang |
 //! | `tower_ws_reconnect_sessions` | gauge | count | `state` | sessions that have been up and have not ended: `connecting`, `connected`, `backing_off`, `offline` | `…{state="offline"} > 0`: somebody switched it off |
+//! | `tower_ws_rate_limit_waited_total` | counter | count | `limit` | dials and messages that had to wait for a turn: `dials`, `messages` | |
+//! | `tower_ws_rate_limit_refused_total` | counter | count | `limit` | dials and messages for which there was no room | |
+//! | `tower_ws_rate_limit_pauses_total` | counter | count | `limit` | pauses because the server said that it is too much | a rate above 0: ask for less |
+//! | `tower_ws_rate_limit_floods_total` | counter | count | | times that so much came in that this side stopped reading | |
+//! | `tower_ws_rate_limit_flooded_total` | counter | count | | connections ended because too much came in for too long | any |
 //! | `tower_ws_reconnect_discarded_total` | counter | count | | control messages discarded without an event: no connection, and nobody who reads | |
 //!
 //! # Labels

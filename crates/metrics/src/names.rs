@@ -18,8 +18,8 @@ pub(crate) enum Type {
 }
 
 /// The labels' keys.
-pub(crate) const LABELS: [&str; 10] = [
-    "kind", "lane", "reason", "cause", "next", "code", "outcome", "why", "quality", "state",
+pub(crate) const LABELS: [&str; 11] = [
+    "kind", "lane", "reason", "cause", "next", "code", "outcome", "why", "quality", "state", "limit",
 ];
 
 /// At both heights.

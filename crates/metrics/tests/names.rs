@@ -22,6 +22,7 @@ use tower_ws_core::{BoxError, Close, DropReason, Event, Failure, FailureKind};
 use tower_ws_health::{HealthLayer, probe_fn};
 use tower_ws_metrics::MetricsLayer;
 use tower_ws_queue::QueueLayer;
+use tower_ws_rate_limit::RateLimitLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::memory;
 
@@ -45,6 +46,7 @@ async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>
         .layer(AckLayer::new(acks))
         .layer(ReconnectLayer::new().seed(1))
         .layer(MetricsLayer::connection().label("server", "orders"))
+        .layer(RateLimitLayer::new())
         .layer(HealthLayer::new(pings))
         .service(memory);
     let (connection, peer) = tokio::join!(service.oneshot(()), listener.accept());

@@ -77,10 +77,11 @@
 //!
 //! # How much it holds
 //!
-//! 1,024 [messages](QueueLayer::messages), 8 MiB of [payload](QueueLayer::bytes), each for 60 s at
-//! [most](QueueLayer::age): whichever comes first. What happens to a message for which there is no room, [`Overflow`]
-//! says. A message whose [deadline](tower_ws_core::Outgoing::deadline) passes comes back when it does, in an outage too;
-//! one whose [ticket](tower_ws_core::Ticket) is cancelled, when its turn comes or its room is needed.
+//! 1,024 [messages](QueueLayer::messages) and 8 MiB of [payload](QueueLayer::bytes), whichever comes
+//! first. What happens to a message for which there is no room, [`Overflow`] says. A message is held
+//! until its [deadline](tower_ws_core::Outgoing::deadline), in an outage too; one that has none, for
+//! [60 s](QueueLayer::age). A call's deadline is its time limit. A message whose
+//! [ticket](tower_ws_core::Ticket) is cancelled comes back when its turn comes or its room is needed.
 //!
 //! ## Why not hold everything?
 //!

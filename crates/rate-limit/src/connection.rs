@@ -12,12 +12,12 @@ use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Connection, ConnectionId, Disposition, Down, DropReason, Event, Failure, FailureKind, Halves, Length, Measure,
-    Outgoing, Up,
+    Alarm, Connection, ConnectionId, Disposition, Down, DropReason, Event, Failure, FailureKind, Halves, Length,
+    Measure, Outgoing, Severable, Up,
 };
 
 use crate::{
-    alarm::Alarm,
+    handle::Handle,
     intake::{Intake, Verdict},
     layer::Settings,
     limiter::Booking,
@@ -47,12 +47,12 @@ use crate::{
 #[pin_project]
 pub struct RateLimitConnection<C: Connection, Z = Length, G = NoSignal> {
     #[pin]
-    inner: Option<C>,
+    inner: Severable<C>,
     measure: Z,
     signal: G,
     settings: Settings,
-    /// While the connection is up, and its name.
-    up: Option<(u64, ConnectionId)>,
+    /// The name of the connection, once it is up.
+    up: Option<ConnectionId>,
     held: Option<Held<C::Message>>,
     /// What came back, until it is read.
     lost: VecDeque<(Outgoing<C::Message>, DropReason)>,
@@ -85,7 +85,7 @@ const STAY_AWAY: Disposition = Disposition::Wait {
 impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
     pub(crate) fn new(inner: C, measure: Z, signal: G, settings: Settings) -> Self {
         Self {
-            inner: Some(inner),
+            inner: Severable::new(inner),
             measure,
             signal,
             intake: settings.inbound.map(|inbound| Intake::new(&inbound, Instant::now())),
@@ -102,8 +102,12 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
         }
     }
 
-    fn came_up(self: Pin<&mut Self>, up: Up) -> Up {
-        *self.project().up = Some((up.epoch, up.connection));
+    fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
+        let this = self.project();
+        *this.up = Some(up.connection);
+        let handle = Handle(this.settings.hub.clone());
+        up.show(handle.0.source());
+        up.extensions.insert(handle);
         up.through("rate-limit")
     }
 
@@ -114,9 +118,9 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
         Some(Event::Dropped(item, reason))
     }
 
-    /// Nothing more will come: what is held comes back, then this is told.
+    /// Nothing more will come: what is held comes back, then the reader gets `down`.
     fn end(mut self: Pin<&mut Self>, down: Option<Down>) {
-        self.as_mut().project().inner.set(None);
+        self.as_mut().project().inner.release();
         self.as_mut().give_up(DropReason::Disconnected);
         *self.project().down = down;
     }
@@ -134,12 +138,9 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
     /// Resolves when something may be read.
     fn poll_stop(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        match this
-            .intake
-            .as_mut()
-            .and_then(|intake| intake.stopped_until(Instant::now()))
-        {
-            Some(until) if !*this.closing => this.stop.poll(until, cx),
+        let now = Instant::now();
+        match this.intake.as_mut().and_then(|intake| intake.stopped_until(now)) {
+            Some(until) if !*this.closing => this.stop.poll(until, now, cx),
             _ => Poll::Ready(()),
         }
     }
@@ -147,7 +148,7 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
     /// There was nothing to read.
     fn found_nothing(self: Pin<&mut Self>) {
         let this = self.project();
-        if let (Some(intake), Some((_, connection))) = (this.intake, this.up)
+        if let (Some(intake), Some(connection)) = (this.intake, this.up)
             && intake.found_nothing(Instant::now())
         {
             tracing::debug!(%connection, "the peer keeps to the limit again");
@@ -169,7 +170,7 @@ where
         {
             outbound.pause(pause);
         }
-        let (Some(intake), Some((epoch, connection)), false) = (this.intake, &*this.up, *this.closing) else {
+        let (Some(intake), Some(connection), false) = (this.intake, &*this.up, *this.closing) else {
             return;
         };
         let bytes = this.measure.bytes(message) as u64;
@@ -183,21 +184,19 @@ where
                 this.settings.hub.flood_ends_connection();
                 let over_ms = over.as_millis() as u64;
                 tracing::warn!(%connection, over_ms, "the peer floods us; dropping the connection");
-                let down = flooded(*epoch, over);
+                let down = this.inner.sever(flooded(over));
                 self.end(Some(down));
             }
         }
     }
 }
 
-fn flooded(epoch: u64, over: Duration) -> Down {
+fn flooded(over: Duration) -> Failure {
     let text = format!(
         "more came in than the inbound limit allows, for {over:.1?} without a break: the connection was dropped; raise the \
          limit if the server is right"
     );
-    let mut down = Down::new(Failure::new(FailureKind::Policy, text).with_disposition(STAY_AWAY));
-    down.epoch = epoch;
-    down
+    Failure::new(FailureKind::Policy, text).with_disposition(STAY_AWAY)
 }
 
 impl<C, Z, G> Stream for RateLimitConnection<C, Z, G>
@@ -214,7 +213,7 @@ where
             // What becomes of it shows in the fields.
             let _ = self.as_mut().poll_push();
         }
-        if self.up.is_some() || self.inner.is_none() {
+        if self.up.is_some() || self.inner.is_severed() {
             if let Some(event) = self.as_mut().next_lost() {
                 return Poll::Ready(Some(event));
             }
@@ -224,13 +223,10 @@ where
         }
         // Whoever sends, or closes, wakes it when there is something to do.
         self.halves.park_reader(cx);
-        if self.inner.is_some() && self.as_mut().poll_stop(cx).is_pending() {
+        if !self.inner.is_severed() && self.as_mut().poll_stop(cx).is_pending() {
             return Poll::Pending;
         }
-        let Some(inner) = self.as_mut().project().inner.as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(event) = inner.poll_next(cx) else {
+        let Poll::Ready(event) = self.as_mut().project().inner.poll_next(cx) else {
             self.found_nothing();
             return Poll::Pending;
         };

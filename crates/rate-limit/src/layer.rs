@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, Length, SystemClock};
+use tower_ws_core::{Clock, Length, Shared, SystemClock};
 
 use crate::{
     handle::{Handle, Hub, Limits},
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) excess: Excess,
     pub(crate) inbound: Option<Inbound>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) hub: Shared<Hub>,
 }
 
 /// What happens to a message that is too much for now. This list is complete.
@@ -55,7 +55,7 @@ impl RateLimitLayer {
 
     /// The same, with a [`Handle`] to look at the limits.
     pub fn pair() -> (Self, Handle) {
-        let hub = Arc::<Hub>::default();
+        let hub = Shared::new(Hub::default());
         let layer = Self {
             measure: Length,
             signal: NoSignal,

@@ -93,7 +93,7 @@
 //! let session = connect.oneshot(Request::get(url).body(())?).await?;
 //!
 //! // From any thread.
-//! assert_eq!(handle.stats().dials.map(|dials| dials.waited), Some(0));
+//! assert_eq!(handle.snapshot().dials.map(|dials| dials.waited), Some(0));
 //! # drop(session);
 //! # Ok(()) }
 //! ```
@@ -168,7 +168,6 @@
 //! `WARN` when a pause begins (`limit`, `pause_ms`), and when a flood ends a connection (`connection`, `over_ms`). `DEBUG` when
 //! the server asks again during a pause, and when a flood begins and is over (`connection`).
 
-mod alarm;
 mod connection;
 mod future;
 mod gcra;
@@ -188,7 +187,7 @@ mod window;
 pub use self::{
     connection::RateLimitConnection,
     future::RateLimitFuture,
-    handle::{Handle, Stats},
+    handle::{Handle, Snapshot},
     inbound::Inbound,
     keyed::{KeyedLimitError, KeyedRateLimit, KeyedRateLimitFuture, KeyedRateLimitLayer},
     layer::{Excess, RateLimitLayer},

@@ -5,11 +5,11 @@ use std::{
 
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Connection, Length};
+use tower_ws_core::{Alarm, BoxError, Connection, Length};
 
 use crate::{
-    alarm::Alarm, connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking,
-    slots::Turn, throttle::NoSignal,
+    connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking, slots::Turn,
+    throttle::NoSignal,
 };
 
 /// The service of [`RateLimitLayer`](crate::RateLimitLayer). See the [crate docs](crate).
@@ -54,8 +54,9 @@ impl<S, Z, G> RateLimit<S, Z, G> {
                 self.turn = Some(turn);
                 continue;
             };
-            match turn.turn(Instant::now()) {
-                Turn::At(at) => ready!(self.alarm.poll(at, cx)),
+            let now = Instant::now();
+            match turn.turn(now) {
+                Turn::At(at) => ready!(self.alarm.poll(at, now, cx)),
                 Turn::Missed => turn.book_again(),
                 Turn::Now => return Poll::Ready(()),
             }

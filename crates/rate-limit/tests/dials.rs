@@ -238,7 +238,7 @@ async fn what_the_server_tells_one_holds_for_all() {
         // The failure passes as it is.
         let found = find::<Failure>(&*error).unwrap();
         assert_eq!((found.status(), found.to_string()), (failure.status(), text.clone()));
-        let stats = handle.stats().dials.unwrap();
+        let stats = handle.snapshot().dials.unwrap();
         assert_eq!(stats.paused_until.is_some(), pause > SECOND, "{text}");
         // A client with a layer of its own, that shares the limit.
         let other = RateLimitLayer::new().dials(limiter).layer(service).oneshot(());
@@ -300,7 +300,7 @@ async fn without_a_limit_nothing_waits_and_nothing_pauses() {
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(dials.lock().unwrap().len(), 100);
-    assert_eq!(handle.stats(), tower_ws_rate_limit::Stats::default());
+    assert_eq!(handle.snapshot(), tower_ws_rate_limit::Snapshot::default());
 }
 
 #[tokio::test(start_paused = true)]

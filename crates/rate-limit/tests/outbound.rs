@@ -184,7 +184,7 @@ async fn refusing_gives_back_at_once() {
         assert_eq!(message, n);
         assert!(matches!(reason, DropReason::Refused(_)), "{reason}");
     }
-    let stats = handle.stats().outbound.unwrap();
+    let stats = handle.snapshot().outbound.unwrap();
     assert_eq!((stats.refused, stats.waited), (2, 0));
     sleep(SECOND).await;
     connection.send("again".to_owned().into()).await.unwrap();
@@ -237,7 +237,7 @@ async fn what_is_in_hand_comes_back_when_it_is_worth_nothing() {
     connection.send("second".to_owned().into()).await.unwrap();
     assert!(start.elapsed() <= SECOND * 2, "{:?}", start.elapsed());
     assert_eq!(arrived(&mut far), ["first", "second"]);
-    assert_eq!(handle.stats().outbound.unwrap().refused, 0);
+    assert_eq!(handle.snapshot().outbound.unwrap().refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +293,10 @@ async fn the_servers_word_in_band_pauses_all_who_share_the_limit() {
     // It goes up all the same.
     assert!(matches!(told.next().await, Some(Event::Message(said)) if said == "slow down 60"));
     let start = Instant::now();
-    assert_eq!(handle.stats().outbound.unwrap().paused_until, Some(start + SECOND * 60));
+    assert_eq!(
+        handle.snapshot().outbound.unwrap().paused_until,
+        Some(start + SECOND * 60)
+    );
     told.start_send_unpin(Outgoing::new("pong".to_owned()).control())
         .unwrap();
     for (connection, far) in [(&mut told, &mut far), (&mut other, &mut other_far)] {

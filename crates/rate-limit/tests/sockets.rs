@@ -53,7 +53,7 @@ async fn a_flood_of_pings_is_held_back_then_ended() -> Result<(), BoxError> {
     let most = 200.0 + 200.0 * took.as_secs_f64() + 2.0;
     assert!(f64::from(read) <= most && read >= 200, "{read} in {took:?}");
     assert!(connection.next().await.is_none());
-    assert_eq!(handle.stats().flooded, 1);
+    assert_eq!(handle.snapshot().flooded, 1);
     // The connection is gone, for the server too.
     timeout(PATIENCE, server.wait_live(0)).await?;
     Ok(())

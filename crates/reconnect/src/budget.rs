@@ -6,8 +6,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-
-use crate::outage::later;
+use tower_ws_core::later;
 
 /// How many attempts the sessions of a process may begin in a time, all together. Clones share.
 ///

@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind};
+use tower_ws_core::{Alarm, BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind, later};
 use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
     budget::{Booking, Budget},
     error::ReconnectError,
     layer::Settings,
-    outage::{Outage, later},
+    outage::Outage,
     policy::{Decision, Policy},
     report::{Follows, Incident, Reporter},
     session::Session,
@@ -41,7 +41,7 @@ pub(crate) struct Dialer<S, T, P> {
     /// As last seen at the hub.
     offline: bool,
     step: Step,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 enum Step {
@@ -75,7 +75,7 @@ impl<S, T, P> Dialer<S, T, P> {
             fail_fast: settings.fail_fast,
             offline: false,
             step: Step::Readied,
-            sleep: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -165,17 +165,6 @@ impl<S, T, P> Dialer<S, T, P> {
         self.back_off(Duration::ZERO, &cause.with_disposition(Disposition::Backoff));
         true
     }
-
-    fn poll_sleep(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if until <= Instant::now() {
-            return Poll::Ready(());
-        }
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        sleep.as_mut().poll(cx)
-    }
 }
 
 impl<S, T, P: Policy> Dialer<S, T, P> {
@@ -259,7 +248,7 @@ where
                     }
                     Step::BackingOff { until, ref cause, .. } => {
                         let cause = cause.clone();
-                        ready!(self.poll_sleep(until, cx));
+                        ready!(self.alarm.poll(until, Instant::now(), cx));
                         match &self.booking {
                             // Nobody read for so long that others' turns have come.
                             Some(booking) if booking.is_missed(Instant::now()) => {

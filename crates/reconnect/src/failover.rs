@@ -44,16 +44,16 @@ pub use self::{
 ///
 /// # When an endpoint cools down
 ///
-/// For [30 s](Self::cool_down), or for as long as it wished with `Retry-After` (at most 5 min) or with close 1013, if
+/// For [30 s](Self::cool_down), or for as long as it asked with `Retry-After` (at most 5 min) or with close 1013, if
 /// that is longer:
 ///
 /// - its dial failed;
 /// - its connection went down within [5 s](Self::healthy_after);
-/// - its connection went down later, and the peer refused it for good, or wished to be left alone for a while.
+/// - its connection went down later, and the peer refused it for good, or asked to be left alone for a while.
 ///
 /// A connection that comes up ends the cool-down. It is nobody's fault when this side closes, or when a dial is
-/// cancelled; nor is the first answer in an outage that asks for new credentials, so the same endpoint is wished once
-/// more. While all are cooling down, the one is dialled that is ready soonest, those last that wished to be left alone.
+/// cancelled; nor is the first answer in an outage that asks for new credentials, so the same endpoint is asked once
+/// more. While all are cooling down, the one is dialled that is ready soonest, those last that asked to be left alone.
 ///
 /// Cool-downs belong to the [`Targets`]: the sessions that share them learn from each other. A session that finds
 /// itself on an endpoint of less preference stays there while the connection lives; the next redial after the
@@ -70,7 +70,7 @@ pub use self::{
 /// | a first failed dial, and another endpoint is untried in this outage and not cooling down | `Immediately` |
 /// | a first lost connection, the same | `Backoff`: whoever was dropped together must not come together |
 /// | any other, while an endpoint is left that has not failed for good | `Backoff` (`Immediately` stays) |
-/// | all have wished to be left alone, this one too | as it is |
+/// | all have asked to be left alone, this one too | as it is |
 /// | all have failed for good in this outage | `Final` |
 /// | credentials are to be refreshed, the first time for this endpoint in this outage | as it is |
 /// | another connection of the same session took over ([close 4409, or 1000, 1001 or 1008 that says so](Failure::is_displaced)) | as it is: `Final` |

@@ -19,7 +19,25 @@ use crate::session::Hub;
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
+/// A session at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Where the session stands.
+    pub state: State,
+    /// How many control messages were [discarded](Handle::discarded) without an event.
+    pub discarded: u64,
+}
+
 impl Handle {
+    /// The session now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.0.now(),
+            discarded: self.discarded(),
+        }
+    }
+
     /// The present state, and each one that follows: those in between may be skipped. After the session has ended the
     /// state stays at [`Closed`](State::Closed) or [`Failed`](State::Failed), unless the same
     /// [`pair`](crate::ReconnectLayer::pair) begins another session.

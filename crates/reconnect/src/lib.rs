@@ -203,7 +203,7 @@ pub use self::{
         Endpoint, EndpointIndex, EndpointState, Failover, FailoverConnection, FailoverFuture, FailoverLayer, Targets,
     },
     future::ReconnectFuture,
-    handle::{Handle, State, Transition},
+    handle::{Handle, Snapshot, State, Transition},
     layer::ReconnectLayer,
     policy::{Decision, History, Policy},
     report::{Follows, Incident, LogReporter, Reporter},

@@ -2,6 +2,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 use tower_ws_core::Failure;
+use tower_ws_core::later;
 
 use crate::policy::History;
 
@@ -138,12 +139,6 @@ impl Spacing {
             _ => Some(next),
         }
     }
-}
-
-/// `from + delay`; where that cannot be told, a year from then.
-pub(crate) fn later(from: Instant, delay: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    from + delay.min(YEAR)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::failure::{Close, Failure, FailureKind};
+use super::{Close, Failure, FailureKind};
 
 /// What is to be done about a [`Failure`].
 ///

@@ -4,8 +4,8 @@ use std::{
 };
 
 use super::{
+    Close, Failure, FailureKind,
     disposition::{self, Disposition},
-    failure::{Close, Failure, FailureKind},
 };
 
 /// What is to be done about each failure: a named table, and rows of your own ahead of it.

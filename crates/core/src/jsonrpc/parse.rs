@@ -36,7 +36,7 @@ impl<'a> Call<'a> {
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("id", &self.id.map(|id| id.get()))
+            .field("id", &self.id.map(RawValue::get))
             .field("method", &self.method)
             .field("params_bytes", &self.params.map(|params| params.get().len()))
             .finish()

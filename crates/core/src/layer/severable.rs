@@ -53,12 +53,17 @@ impl<C> Severable<C> {
     }
 
     /// Cuts the connection off, and gives the [`Down`] that the layer has to pass up for it.
-    pub fn sever(mut self: Pin<&mut Self>, cause: Failure) -> Down {
+    pub fn sever(self: Pin<&mut Self>, cause: Failure) -> Down {
         let mut down = Down::new(cause);
         down.epoch = self.epoch;
+        self.release();
+        down
+    }
+
+    /// Lets go of the connection below once it has ended by itself, and has said why.
+    pub fn release(mut self: Pin<&mut Self>) {
         self.as_mut().project().inner.set(None);
         self.wake_writer();
-        down
     }
 
     /// Wakes the writer, if one waits: after the reader has used the sink below, which wakes the one
@@ -108,8 +113,7 @@ impl<C: Connection> Sink<Outgoing<C::Message>> for Severable<C> {
     type Error = BoxError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_sink(cx, |inner, cx| inner.poll_ready(cx))
-            .unwrap_or_else(closed)
+        self.poll_sink(cx, C::poll_ready).unwrap_or_else(closed)
     }
 
     fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
@@ -120,14 +124,12 @@ impl<C: Connection> Sink<Outgoing<C::Message>> for Severable<C> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_sink(cx, |inner, cx| inner.poll_flush(cx))
-            .unwrap_or_else(closed)
+        self.poll_sink(cx, C::poll_flush).unwrap_or_else(closed)
     }
 
     /// What has been cut off is closed.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_sink(cx, |inner, cx| inner.poll_close(cx))
-            .unwrap_or(Poll::Ready(Ok(())))
+        self.poll_sink(cx, C::poll_close).unwrap_or(Poll::Ready(Ok(())))
     }
 }
 

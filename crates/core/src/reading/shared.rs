@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    reading::{Reading, Readings},
+    Reading, Readings,
     source::{Export, Exported, Source},
 };
 

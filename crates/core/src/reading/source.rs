@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::reading::{Reading, Readings};
+use super::{Reading, Readings};
 
 /// A [`Shared`](crate::Shared) state whose numbers are shown in [`Up`](crate::Up), as an exporter sees
 /// it.

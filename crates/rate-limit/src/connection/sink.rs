@@ -37,17 +37,15 @@ where
         }
         ready!(self.as_mut().poll_release())?;
         let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll_ready(&mut Context::from_waker(this.halves.both())),
-            None => Poll::Ready(Err(Closed.into())),
-        }
+        this.inner.poll_ready(&mut Context::from_waker(this.halves.both()))
     }
 
     fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
         let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else {
+        let inner = this.inner;
+        if inner.is_severed() {
             return Err(Closed.into());
-        };
+        }
         let (Some(limit), Lane::Normal) = (&this.settings.outbound, item.lane) else {
             return inner.start_send(item);
         };
@@ -102,10 +100,7 @@ where
             self.halves.wake_reader();
         }
         let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll_close(&mut Context::from_waker(this.halves.both())),
-            None => Poll::Ready(Ok(())),
-        }
+        this.inner.poll_close(&mut Context::from_waker(this.halves.both()))
     }
 }
 
@@ -114,10 +109,7 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
     pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
         let released = self.as_mut().poll_release()?;
         let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else {
-            return Poll::Ready(Err(Closed.into()));
-        };
-        ready!(inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
+        ready!(this.inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
         *this.unflushed = false;
         released.map(Ok)
     }
@@ -139,25 +131,22 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
                 Turn::Missed => held.booking.book_again(),
                 Turn::At(at) => ready!(
                     this.turn
-                        .poll(deadline.map_or(at, |deadline| deadline.min(at)), &mut cx)
+                        .poll(deadline.map_or(at, |deadline| deadline.min(at)), now, &mut cx)
                 ),
                 Turn::Now => {
-                    let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
-                        return Poll::Ready(Err(Closed.into()));
-                    };
-                    if inner.as_mut().poll_ready(&mut cx)?.is_ready() {
+                    if this.inner.as_mut().poll_ready(&mut cx)?.is_ready() {
                         if let Some(held) = this.held.take() {
                             held.booking.spend();
                             *this.unflushed = true;
                             // One has to flush it, the other may go on.
                             this.halves.both().wake_by_ref();
-                            inner.start_send(held.item)?;
+                            this.inner.as_mut().start_send(held.item)?;
                         }
                         break;
                     }
                     // It may never take it. The deadline holds all the same.
                     match deadline {
-                        Some(deadline) => ready!(this.turn.poll(deadline, &mut cx)),
+                        Some(deadline) => ready!(this.turn.poll(deadline, now, &mut cx)),
                         None => return Poll::Pending,
                     }
                 }

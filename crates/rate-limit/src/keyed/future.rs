@@ -7,11 +7,11 @@ use std::{
 };
 
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::BoxError;
+use tower_ws_core::{Alarm, BoxError};
 
 use super::{KeyedLimitError, keys::Place};
-use crate::alarm::Alarm;
 
 /// The future of [`KeyedRateLimit`](crate::KeyedRateLimit). Dropping it while it waits gives its turn back.
 #[pin_project]
@@ -80,7 +80,7 @@ where
                 } => {
                     loop {
                         while let Some(until) = place.wait() {
-                            ready!(alarm.poll(until, cx));
+                            ready!(alarm.poll(until, Instant::now(), cx));
                         }
                         ready!(service.poll_ready(cx)).map_err(Into::into)?;
                         // That may have taken so long that others' turns have come.

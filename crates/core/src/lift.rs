@@ -1,3 +1,9 @@
+//! A connection of any `Sink + Stream` of messages.
+
+mod deadline;
+mod outbox;
+mod wire;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -10,10 +16,13 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 
-use super::{
-    deadline::{Deadlines, Missed, Timers},
-    outbox::{Outbox, claim_for_sending},
+pub use self::{
+    deadline::Deadlines,
     wire::{Plain, Wire},
+};
+use self::{
+    deadline::{Missed, Timers},
+    outbox::{Outbox, claim_for_sending},
 };
 use crate::{
     failure::{BoxError, Failure, FailureKind},

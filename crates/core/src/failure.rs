@@ -1,3 +1,9 @@
+//! Why things fail, and what to do about it.
+
+mod disposition;
+mod excerpt;
+mod table;
+
 use std::{
     borrow::Cow,
     error::Error,
@@ -6,11 +12,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    BoxError,
-    disposition::{self, Disposition},
-    excerpt::Excerpt,
-};
+pub use self::{disposition::Disposition, excerpt::Excerpt, table::DispositionTable};
+
+/// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in a chain.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a connection ended or could not be had, classified where it was understood.
 ///

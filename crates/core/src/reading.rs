@@ -1,4 +1,15 @@
+//! The numbers of a layer: where they stand, who writes them, how they are exported.
+
+mod shared;
+mod source;
+
 use std::time::Duration;
+
+pub(crate) use self::source::Sources;
+pub use self::{
+    shared::{Lease, Shared},
+    source::Source,
+};
 
 /// A layer's numbers for an exporter: how deep a queue is, how long a round trip takes.
 ///
