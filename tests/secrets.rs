@@ -45,9 +45,9 @@ fn secret(place: &str) -> String {
 
 /// What was shown.
 #[derive(Clone, Default)]
-struct Shown(Arc<Mutex<Vec<u8>>>);
+struct IssuedCredential(Arc<Mutex<Vec<u8>>>);
 
-impl Shown {
+impl IssuedCredential {
     /// From now on our crates' traces go here, those of this thread.
     fn trace(&self) -> DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
@@ -103,7 +103,7 @@ fn is_well_put(error: &(dyn Error + 'static)) {
 }
 
 /// Writes what comes from our crates.
-struct Ours(Shown);
+struct Ours(IssuedCredential);
 
 impl<'a> MakeWriter<'a> for Ours {
     type Writer = Box<dyn io::Write>;
@@ -119,7 +119,7 @@ impl<'a> MakeWriter<'a> for Ours {
     }
 }
 
-impl io::Write for Shown {
+impl io::Write for IssuedCredential {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
@@ -142,7 +142,7 @@ fn loaded(url: &str) -> tower_ws::Builder {
         .transport(TransportLayer::new().subprotocols([secret("subprotocol")]))
 }
 
-async fn up(inbound: &mut Inbound, shown: &Shown) -> Option<Handle> {
+async fn up(inbound: &mut Inbound, shown: &IssuedCredential) -> Option<Handle> {
     loop {
         let item = bounded(inbound.next()).await?;
         shown.debug(&item);
@@ -152,7 +152,7 @@ async fn up(inbound: &mut Inbound, shown: &Shown) -> Option<Handle> {
     }
 }
 
-fn show_end(ended: Result<impl Debug, CallError>, shown: &Shown) {
+fn show_end(ended: Result<impl Debug, CallError>, shown: &IssuedCredential) {
     match ended {
         Ok(reply) => shown.debug(reply),
         Err(error) => shown.error(&error),
@@ -162,7 +162,10 @@ fn show_end(ended: Result<impl Debug, CallError>, shown: &Shown) {
 /// Says everything that a session can say, through an outage.
 #[tokio::test]
 async fn a_session_with_all_that_happens_in_one() {
-    let (shown, server) = (Shown::default(), Server::start(Script::json_rpc()).await.unwrap());
+    let (shown, server) = (
+        IssuedCredential::default(),
+        Server::start(Script::json_rpc()).await.unwrap(),
+    );
     let _guard = shown.trace();
     let recorder = PrometheusBuilder::new().build_recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
@@ -288,7 +291,7 @@ async fn a_session_with_all_that_happens_in_one() {
 /// Handshakes that fail, each in its way.
 #[tokio::test]
 async fn every_way_of_failing_to_connect() {
-    let (shown, server) = (Shown::default(), Server::start(Script::Echo).await.unwrap());
+    let (shown, server) = (IssuedCredential::default(), Server::start(Script::Echo).await.unwrap());
     let _guard = shown.trace();
     let recorder = PrometheusBuilder::new().build_recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
@@ -358,7 +361,7 @@ async fn every_way_of_failing_to_connect() {
     shown.check();
 }
 
-fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &Shown) {
+fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &IssuedCredential) {
     let error = connected.expect_err("no session can be had there");
     shown.error(&error);
     shown.error(&error.failure());
@@ -367,7 +370,7 @@ fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &Sh
 /// What stands below the transport.
 #[tokio::test]
 async fn proxies_and_certificates() {
-    let (shown, server) = (Shown::default(), Server::start(Script::Echo).await.unwrap());
+    let (shown, server) = (IssuedCredential::default(), Server::start(Script::Echo).await.unwrap());
     let _guard = shown.trace();
     let at = server.addr();
     for scheme in ["http", "https", "socks5", "socks5h"] {
@@ -408,7 +411,10 @@ async fn proxies_and_certificates() {
 /// The layers below the client, by themselves.
 #[tokio::test]
 async fn services_and_connections() {
-    let (shown, server) = (Shown::default(), Server::start(Script::Silent).await.unwrap());
+    let (shown, server) = (
+        IssuedCredential::default(),
+        Server::start(Script::Silent).await.unwrap(),
+    );
     let _guard = shown.trace();
     let target = http::Request::get(address(&server)).header("authorization", secret("authorization"));
     let target = target.body(()).unwrap();
@@ -460,7 +466,7 @@ async fn credentials_are_not_shown() {
         |credentials| AuthLayer::signed(credentials, |uri, secret| Ok(format!("{uri}?s={secret}").parse()?)),
         |credentials| AuthLayer::subprotocol("bearer.", credentials),
     ];
-    let shown = Shown::default();
+    let shown = IssuedCredential::default();
     let _traced = shown.trace();
     for scheme in schemes {
         let credentials = Credentials::fixed(secret("credential"));
@@ -495,7 +501,7 @@ async fn credentials_are_not_shown() {
     shown.error(&error.unwrap_err());
     let login = LoginLayer::new(
         Credentials::fixed(secret("in-band")),
-        |mut talk: OpeningContext<Message>, credential: auth::Shown| async move {
+        |mut talk: OpeningContext<Message>, credential: auth::IssuedCredential| async move {
             talk.send(Message::text(credential.secret())).await?;
             Err::<OpeningContext<Message>, _>(Failure::new(FailureKind::Auth, "the server did not take it"))
         },

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::strategy::{Ack, Keys, Strategy};
+use crate::strategy::{Acknowledgement, Keys, Strategy};
 
 /// Acknowledgements that name one message by its key and carry nothing else.
 ///
@@ -79,8 +79,8 @@ where
         (self.awaits)(message)
     }
 
-    fn acknowledges(&self, message: &M) -> Option<Ack<K>> {
-        (self.acknowledges)(message).map(|key| Ack::bare(Keys::One(key)))
+    fn acknowledges(&self, message: &M) -> Option<Acknowledgement<K>> {
+        (self.acknowledges)(message).map(|key| Acknowledgement::bare(Keys::One(key)))
     }
 
     fn is_safe(&self, _: &M) -> bool {
@@ -137,10 +137,10 @@ where
         (self.number)(message)
     }
 
-    fn acknowledges(&self, message: &M) -> Option<Ack<u64>> {
+    fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
         let keys = Keys::UpTo((self.acknowledges)(message)?);
         let passes = self.passes;
-        Some(Ack { keys, passes })
+        Some(Acknowledgement { keys, passes })
     }
 
     fn is_safe(&self, _: &M) -> bool {

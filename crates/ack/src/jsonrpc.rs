@@ -5,7 +5,7 @@ use tower_ws_core::{
     jsonrpc::{Call, Codec, Ids, Kind, scan, with_id},
 };
 
-use crate::strategy::{Ack, Keys, Strategy};
+use crate::strategy::{Acknowledgement, Keys, Strategy};
 
 /// JSON-RPC: the reply is the acknowledgement, and goes up as a message.
 ///
@@ -94,9 +94,9 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
         (!self.left_alone.contains(&method)).then_some(id)
     }
 
-    fn acknowledges(&self, message: &M) -> Option<Ack<u64>> {
+    fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
         match scan(self.codec.text(message)?) {
-            Ok(Kind::Result(id) | Kind::Error(id)) => Some(Ack::passing(Keys::One(id))),
+            Ok(Kind::Result(id) | Kind::Error(id)) => Some(Acknowledgement::passing(Keys::One(id))),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use tower_ws_core::{Length, Shared};
 
 use crate::{
     handle::{Handle, Hub},
-    service::Acknowledge,
+    service::Ack,
     window::Limits,
 };
 
@@ -97,9 +97,9 @@ impl<S, Me> AckLayer<S, Me> {
 }
 
 impl<S: Clone, Me: Clone, In> Layer<In> for AckLayer<S, Me> {
-    type Service = Acknowledge<In, S, Me>;
+    type Service = Ack<In, S, Me>;
 
     fn layer(&self, inner: In) -> Self::Service {
-        Acknowledge::new(inner, self.clone())
+        Ack::new(inner, self.clone())
     }
 }

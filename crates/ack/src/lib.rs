@@ -139,6 +139,6 @@ pub use self::{
     handle::{Handle, Snapshot},
     jsonrpc::JsonRpc,
     layer::AckLayer,
-    service::Acknowledge,
-    strategy::{Ack, Keys, Strategy},
+    service::Ack,
+    strategy::{Acknowledgement, Keys, Strategy},
 };

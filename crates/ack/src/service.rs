@@ -9,18 +9,18 @@ use crate::{connection::AckConnection, layer::AckLayer, strategy::Strategy};
 ///
 /// It is ready when the service below is.
 #[derive(Clone, Debug)]
-pub struct Acknowledge<In, S, Me> {
+pub struct Ack<In, S, Me> {
     inner: In,
     layer: AckLayer<S, Me>,
 }
 
-impl<In, S, Me> Acknowledge<In, S, Me> {
+impl<In, S, Me> Ack<In, S, Me> {
     pub(crate) fn new(inner: In, layer: AckLayer<S, Me>) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<In, T, S, Me> Service<T> for Acknowledge<In, S, Me>
+impl<In, T, S, Me> Service<T> for Ack<In, S, Me>
 where
     In: Service<T>,
     In::Response: Connection<Message: Clone>,

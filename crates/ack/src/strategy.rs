@@ -13,7 +13,7 @@ pub trait Strategy<M> {
     fn awaits(&self, message: &M) -> Option<Self::Key>;
 
     /// What this incoming message acknowledges; `None` if nothing.
-    fn acknowledges(&self, message: &M) -> Option<Ack<Self::Key>>;
+    fn acknowledges(&self, message: &M) -> Option<Acknowledgement<Self::Key>>;
 
     /// May the peer see this message twice? Asked when neither the caller nor the message's
     /// [`Replay`](tower_ws_core::Replay) said. Default: no.
@@ -47,7 +47,7 @@ pub trait Strategy<M> {
 /// What an incoming message acknowledges.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Ack<K> {
+pub struct Acknowledgement<K> {
     /// Which messages.
     pub keys: Keys<K>,
     /// Whether it also goes up as a message. If so it speaks for itself; if not it is swallowed, and each message
@@ -55,7 +55,7 @@ pub struct Ack<K> {
     pub passes: bool,
 }
 
-impl<K> Ack<K> {
+impl<K> Acknowledgement<K> {
     /// A bare acknowledgement: nothing in it is for the application.
     pub fn bare(keys: Keys<K>) -> Self {
         Self { keys, passes: false }

@@ -22,7 +22,7 @@ impl Strategy<Message> for Plain {
         Some(message.1)
     }
 
-    fn acknowledges(&self, _: &Message) -> Option<crate::Ack<u8>> {
+    fn acknowledges(&self, _: &Message) -> Option<crate::Acknowledgement<u8>> {
         None
     }
 }
@@ -48,7 +48,7 @@ enum Op {
         deadline: Option<u32>,
     },
     Drain(Vec<Fate>),
-    Ack {
+    Acknowledgement {
         keys: Keys<u8>,
         deliver: bool,
     },
@@ -75,7 +75,7 @@ fn op() -> impl proptest::strategy::Strategy<Value = Op> {
             |(key, bytes, replay, ticket, deadline)| Op::Send { key, bytes, replay, ticket, deadline }
         ),
         6 => prop::collection::vec(fate, 0..8).prop_map(Op::Drain),
-        3 => (keys, any::<bool>()).prop_map(|(keys, deliver)| Op::Ack { keys, deliver }),
+        3 => (keys, any::<bool>()).prop_map(|(keys, deliver)| Op::Acknowledgement { keys, deliver }),
         2 => prop::bool::weighted(0.9).prop_map(|replay| Op::Down { replay }),
         1 => (0..60usize).prop_map(Op::Cancel),
         1 => (0..60usize).prop_map(Op::Settle),
@@ -198,7 +198,7 @@ impl World {
                 }
             }
             Op::Drain(fates) => self.drain(fates),
-            Op::Ack { keys, deliver } => self.acknowledge(keys, deliver),
+            Op::Acknowledgement { keys, deliver } => self.acknowledge(keys, deliver),
             Op::Down { replay } => {
                 self.window.down(replay, &Plain);
                 let kept = self.kept();

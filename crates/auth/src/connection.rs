@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{BoxError, Connection, Event, Outgoing, forward_sink};
 
-use crate::credentials::{Credentials, Shown};
+use crate::credentials::{Credentials, IssuedCredential};
 
 /// A connection that was opened with a credential. Everything passes; should it end because the credential is not good any
 /// more (close code 4401, say), the next one is opened with another.
@@ -19,11 +19,11 @@ pub struct AuthConnection<C> {
     inner: C,
     credentials: Credentials,
     /// `None` before `Up`, if a dialogue below leaves it there.
-    shown: Option<Shown>,
+    shown: Option<IssuedCredential>,
 }
 
 impl<C> AuthConnection<C> {
-    pub(crate) fn new(inner: C, credentials: Credentials, shown: Option<Shown>) -> Self {
+    pub(crate) fn new(inner: C, credentials: Credentials, shown: Option<IssuedCredential>) -> Self {
         Self {
             inner,
             credentials,
@@ -41,7 +41,7 @@ impl<C: Connection> Stream for AuthConnection<C> {
         if let Poll::Ready(Some(event)) = &mut polled {
             match event {
                 Event::Up(up) => {
-                    match up.extensions.remove::<Shown>() {
+                    match up.extensions.remove::<IssuedCredential>() {
                         // The dialogue has named itself.
                         Some(from_below) => *this.shown = Some(from_below),
                         None => up.layers.push("auth"),
@@ -49,7 +49,7 @@ impl<C: Connection> Stream for AuthConnection<C> {
                 }
                 Event::Down(down) => {
                     if let Some(shown) = this.shown {
-                        this.credentials.heed(&down.cause, shown);
+                        this.credentials.discard_if_refused(&down.cause, shown);
                     }
                 }
                 _ => {}

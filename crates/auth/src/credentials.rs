@@ -57,7 +57,7 @@ struct Settings {
 
 /// A credential that is shown to a server, and which it is: to be given back if the server refuses it.
 #[derive(Clone, Debug)]
-pub struct Shown(Held);
+pub struct IssuedCredential(Held);
 
 impl Credentials {
     /// The default of [`ahead`](Self::ahead): 1 minute.
@@ -124,17 +124,17 @@ impl Credentials {
     ///
     /// A [`Failure`] of the kind [`Auth`](FailureKind::Auth), unless the provider returned one of its own: to be tried again
     /// later, but for one of the provider's that is final.
-    pub async fn get(&self) -> Result<Shown, Failure> {
+    pub async fn get(&self) -> Result<IssuedCredential, Failure> {
         loop {
             let mut fetched = std::pin::pin!(self.0.fetched.notified());
             // Before the look, or what happens in between is missed.
             fetched.as_mut().enable();
             let wall = self.settings().clock.now();
             match self.cache().ask(Instant::now(), wall) {
-                Asked::Here(held) => return Ok(Shown(held)),
+                Asked::Here(held) => return Ok(IssuedCredential(held)),
                 Asked::HereAndFetch(held) => {
                     self.fetch();
-                    return Ok(Shown(held));
+                    return Ok(IssuedCredential(held));
                 }
                 Asked::Failed(failure, wait) => return Err(failure.with_retry_after(RetryAfter::Delay(wait))),
                 Asked::Fetch => self.fetch(),
@@ -145,7 +145,7 @@ impl Credentials {
     }
 
     /// Throws the credential away if that is what a failure is about.
-    pub(crate) fn heed(&self, failure: &Failure, shown: &Shown) {
+    pub(crate) fn discard_if_refused(&self, failure: &Failure, shown: &IssuedCredential) {
         let disposition = self.settings().dispositions.lookup(failure);
         if disposition == Disposition::RefreshCredentials {
             self.refused(shown);
@@ -153,7 +153,7 @@ impl Credentials {
     }
 
     /// A server has refused this credential: the next who asks gets another. Returns whether it was the present one.
-    pub fn refused(&self, shown: &Shown) -> bool {
+    pub fn refused(&self, shown: &IssuedCredential) -> bool {
         let is_present = self.cache().refused(shown.0.generation);
         if is_present {
             tracing::info!(
@@ -207,7 +207,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-impl Shown {
+impl IssuedCredential {
     /// The secret itself. Whatever it is put into must not be shown.
     pub fn secret(&self) -> &str {
         self.0.credential.secret()

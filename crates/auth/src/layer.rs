@@ -4,7 +4,7 @@ use http::{HeaderName, Uri};
 use tower_layer::Layer;
 use tower_ws_core::BoxError;
 
-use crate::{credentials::Credentials, scheme::Scheme, service::Authenticate};
+use crate::{credentials::Credentials, scheme::Scheme, service::Auth};
 
 /// Shows a credential in each handshake. See the [crate docs](crate).
 #[derive(Clone)]
@@ -84,9 +84,9 @@ impl fmt::Debug for AuthLayer {
 }
 
 impl<S> Layer<S> for AuthLayer {
-    type Service = Authenticate<S>;
+    type Service = Auth<S>;
 
-    fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate::new(inner, self.clone())
+    fn layer(&self, inner: S) -> Auth<S> {
+        Auth::new(inner, self.clone())
     }
 }

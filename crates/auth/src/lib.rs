@@ -39,7 +39,7 @@
 //! ```
 //! use std::time::{Duration, SystemTime};
 //!
-//! use tower_ws_auth::{AuthLayer, Credential, Credentials, LoginLayer, Shown};
+//! use tower_ws_auth::{AuthLayer, Credential, Credentials, LoginLayer, IssuedCredential};
 //! use tower_ws_core::{Failure, FailureKind, OpeningContext};
 //!
 //! # async fn ask_the_token_endpoint() -> Result<String, tower_ws_core::BoxError> { Ok(String::new()) }
@@ -51,7 +51,7 @@
 //! .deadline(Duration::from_secs(5));
 //!
 //! let in_the_handshake = AuthLayer::query("access_token", credentials.clone());
-//! let in_band = LoginLayer::new(credentials, |mut talk: OpeningContext<String>, shown: Shown| async move {
+//! let in_band = LoginLayer::new(credentials, |mut talk: OpeningContext<String>, shown: IssuedCredential| async move {
 //!     talk.send(format!("login {}", shown.secret())).await?;
 //!     match talk.recv().await?.as_str() {
 //!         "welcome" => Ok(talk),
@@ -122,9 +122,9 @@ mod service;
 pub use self::{
     connection::AuthConnection,
     credential::{Credential, Provider},
-    credentials::{Credentials, Shown},
+    credentials::{Credentials, IssuedCredential},
     error::SchemeError,
     layer::AuthLayer,
-    login::{LoggedIn, Login, LoginLayer, Watch},
-    service::{AuthFuture, Authenticate},
+    login::{Login, LoginDialogue, LoginLayer},
+    service::{Auth, AuthFuture},
 };

@@ -18,7 +18,7 @@ use tower_ws_core::{
 
 use crate::{
     connection::AuthConnection,
-    credentials::{Credentials, Shown},
+    credentials::{Credentials, IssuedCredential},
 };
 
 /// Shows a credential in a dialogue that opens each connection, before anything that waits above may go. See the [crate
@@ -30,23 +30,19 @@ pub struct LoginLayer<D> {
 }
 
 /// The dialogue, with the credential that it gets.
-pub struct Login<D> {
+pub struct LoginDialogue<D> {
     credentials: Credentials,
     dialogue: Arc<D>,
 }
 
 /// The service of [`LoginLayer`].
-pub struct LoggedIn<S, D> {
-    inner: Opening<S, Login<D>>,
-    credentials: Credentials,
+pub struct Login<S, D> {
+    inner: Opening<S, LoginDialogue<D>>,
+    layer: LoginLayer<D>,
 }
 
-/// How a connection that has been opened becomes an [`AuthConnection`].
-#[derive(Clone, Debug)]
-pub struct Watch(Credentials);
-
 impl<D> LoginLayer<D> {
-    /// Opens each connection by `dialogue`, a function that takes a [`OpeningContext`] and the credential ([`Shown`]), and gives the
+    /// Opens each connection by `dialogue`, a function that takes an [`OpeningContext`] and the credential ([`IssuedCredential`]), and gives the
     /// talk back.
     ///
     /// A [`Failure`] of the kind [`Auth`](tower_ws_core::FailureKind::Auth) says that the server has refused the credential:
@@ -68,10 +64,10 @@ impl<D> LoginLayer<D> {
     }
 }
 
-impl<M, D, Fut> Dialogue<M> for Login<D>
+impl<M, D, Fut> Dialogue<M> for LoginDialogue<D>
 where
     M: Send + 'static,
-    D: Fn(OpeningContext<M>, Shown) -> Fut + Send + Sync + 'static,
+    D: Fn(OpeningContext<M>, IssuedCredential) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<OpeningContext<M>, Failure>> + Send,
 {
     type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
@@ -86,7 +82,7 @@ where
                     Ok(talk)
                 }
                 Err(failure) => {
-                    credentials.heed(&failure, &shown);
+                    credentials.discard_if_refused(&failure, &shown);
                     Err(failure)
                 }
             }
@@ -95,44 +91,44 @@ where
 }
 
 impl<S, D> Layer<S> for LoginLayer<D> {
-    type Service = LoggedIn<S, D>;
+    type Service = Login<S, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let login = Login {
+        let dialogue = LoginDialogue {
             credentials: self.credentials.clone(),
             dialogue: self.dialogue.clone(),
         };
-        LoggedIn {
-            inner: OpeningLayer::new("auth", login).timeout(self.timeout).layer(inner),
-            credentials: self.credentials.clone(),
+        Login {
+            inner: OpeningLayer::new("auth", dialogue).timeout(self.timeout).layer(inner),
+            layer: self.clone(),
         }
     }
 }
 
-impl<S, D, T, C> Service<T> for LoggedIn<S, D>
+impl<S, D, T, C> Service<T> for Login<S, D>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
-    Login<D>: Dialogue<C::Message> + 'static,
+    LoginDialogue<D>: Dialogue<C::Message> + 'static,
 {
     type Response = AuthConnection<OpeningConnection<C::Message>>;
     type Error = BoxError;
-    type Future = MapConnection<OpeningFuture<C::Message>, Watch>;
+    type Future = MapConnection<OpeningFuture<C::Message>, LoginLayer<D>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        MapConnection::new(self.inner.call(target), Watch(self.credentials.clone()))
+        MapConnection::new(self.inner.call(target), self.layer.clone())
     }
 }
 
-impl<C> Wrap<C> for Watch {
+impl<C, D> Wrap<C> for LoginLayer<D> {
     type Connection = AuthConnection<C>;
 
     fn wrap(self, inner: C) -> AuthConnection<C> {
-        AuthConnection::new(inner, self.0, None)
+        AuthConnection::new(inner, self.credentials, None)
     }
 }
 
@@ -148,7 +144,7 @@ impl<D> Clone for LoginLayer<D> {
     }
 }
 
-impl<D> Clone for Login<D> {
+impl<D> Clone for LoginDialogue<D> {
     fn clone(&self) -> Self {
         Self {
             credentials: self.credentials.clone(),
@@ -157,12 +153,12 @@ impl<D> Clone for Login<D> {
     }
 }
 
-impl<S: Clone, D> Clone for LoggedIn<S, D> {
+impl<S: Clone, D> Clone for Login<S, D> {
     fn clone(&self) -> Self {
         Self {
             // A clone of it is not ready, by the contract of `Service`.
             inner: self.inner.clone(),
-            credentials: self.credentials.clone(),
+            layer: self.layer.clone(),
         }
     }
 }
@@ -175,14 +171,14 @@ impl<D> fmt::Debug for LoginLayer<D> {
     }
 }
 
-impl<D> fmt::Debug for Login<D> {
+impl<D> fmt::Debug for LoginDialogue<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login")
+        f.write_str("LoginDialogue")
     }
 }
 
-impl<S, D> fmt::Debug for LoggedIn<S, D> {
+impl<S, D> fmt::Debug for Login<S, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LoggedIn")
+        f.write_str("Login")
     }
 }

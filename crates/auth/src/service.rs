@@ -15,19 +15,19 @@ use crate::{connection::AuthConnection, error::SchemeError, layer::AuthLayer, sc
 
 /// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
 #[derive(Clone, Debug)]
-pub struct Authenticate<S> {
+pub struct Auth<S> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
     inner: S,
     layer: AuthLayer,
 }
 
-impl<S> Authenticate<S> {
+impl<S> Auth<S> {
     pub(crate) fn new(inner: S, layer: AuthLayer) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<S, C> Service<Request<()>> for Authenticate<S>
+impl<S, C> Service<Request<()>> for Auth<S>
 where
     S: Service<Request<()>, Response = C, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
     C: Connection + Send + 'static,
@@ -59,7 +59,7 @@ where
                 Ok(connection) => Ok(AuthConnection::new(connection, credentials, Some(shown))),
                 Err(error) => {
                     let failure = Failure::of(error);
-                    credentials.heed(&failure, &shown);
+                    credentials.discard_if_refused(&failure, &shown);
                     Err(failure.into())
                 }
             }
@@ -67,7 +67,7 @@ where
     }
 }
 
-/// The future of [`Authenticate`]. Boxed, because the wait for a credential has no name; one allocation for each dial.
+/// The future of [`Auth`]. Boxed, because the wait for a credential has no name; one allocation for each dial.
 #[must_use = "futures do nothing unless polled"]
 pub struct AuthFuture<C>(BoxFuture<'static, Result<AuthConnection<C>, BoxError>>);
 

@@ -1,6 +1,6 @@
 //! The laws of a connection.
 
-use tower_ws_auth::{AuthLayer, Credentials, LoginLayer, Shown};
+use tower_ws_auth::{AuthLayer, Credentials, IssuedCredential, LoginLayer};
 use tower_ws_core::OpeningContext;
 use tower_ws_test_kit::conformance;
 
@@ -13,7 +13,7 @@ async fn a_handshake_with_a_credential_keeps_the_laws() {
 async fn a_login_keeps_the_laws() {
     let login = LoginLayer::new(
         Credentials::fixed("s"),
-        |talk: OpeningContext<String>, _: Shown| async { Ok(talk) },
+        |talk: OpeningContext<String>, _: IssuedCredential| async { Ok(talk) },
     );
     conformance::layer(login).await;
 }

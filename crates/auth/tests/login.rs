@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{counted, within};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws_ack::{AckLayer, JsonRpc};
-use tower_ws_auth::{Credentials, LoginLayer, Shown};
+use tower_ws_auth::{Credentials, IssuedCredential, LoginLayer};
 use tower_ws_client::ClientLayer;
 use tower_ws_core::{Failure, FailureKind, OpeningContext, Replay, find};
 use tower_ws_queue::QueueLayer;
@@ -21,7 +21,7 @@ use tower_ws_transport::{
     memory::{self, Listener, Socket},
 };
 
-async fn login(mut talk: OpeningContext<String>, shown: Shown) -> Result<OpeningContext<String>, Failure> {
+async fn login(mut talk: OpeningContext<String>, shown: IssuedCredential) -> Result<OpeningContext<String>, Failure> {
     talk.send(format!("login {}", shown.secret())).await?;
     match talk.recv().await?.as_str() {
         "welcome" => Ok(talk),

@@ -55,7 +55,7 @@ pub struct Driver<C, K> {
     /// Why this side ends the session, if nobody asked it to.
     own_cause: Option<Failure>,
     /// How many messages of the peer's made no sense.
-    senseless: u64,
+    malformed_messages: u64,
     alarm: Alarm,
 }
 
@@ -98,7 +98,7 @@ where
             down: false,
             closing: false,
             own_cause: None,
-            senseless: 0,
+            malformed_messages: 0,
             alarm: Alarm::default(),
         }
     }
@@ -122,7 +122,7 @@ where
                 *this.down = false;
                 *this.cause = None;
                 *this.end_cause = up.extensions.get::<EndCause>().cloned().unwrap_or_default();
-                self.put(Incoming::Up(up));
+                self.push_inbound(Incoming::Up(up));
             }
             Event::Down(mut down) => {
                 let this = self.as_mut().project();
@@ -140,7 +140,7 @@ where
                         lost.then(|| CallError::Interrupted(Some(down.cause.clone())))
                     });
                 }
-                self.put(Incoming::Down(down));
+                self.push_inbound(Incoming::Down(down));
             }
             Event::Dropped(outgoing, reason) => self.dropped(outgoing, reason),
             // With JSON-RPC the answer is the acknowledgement; a bare one says nothing new.
@@ -172,7 +172,7 @@ where
         };
         let said = Notification::new(text.clone(), &call);
         match call.id {
-            None => self.put(Incoming::Notification(said)),
+            None => self.push_inbound(Incoming::Notification(said)),
             Some(id) if call.method == "ping" && self.shared.config.answer_pings => {
                 let mut answer = BytesMut::new();
                 write_answer(&mut answer, id, Ok("{}"));
@@ -182,7 +182,7 @@ where
             Some(id) => {
                 let shared = Arc::downgrade(&self.shared);
                 let request = ServerRequest::new(said, id, self.epoch, shared);
-                self.put(Incoming::Request(request));
+                self.push_inbound(Incoming::Request(request));
             }
         }
     }
@@ -190,13 +190,13 @@ where
     /// A message that makes no sense. The 1st, 2nd, 4th, 8th … is logged: a peer cannot fill the log with them.
     fn ignored(self: Pin<&mut Self>, why: &dyn fmt::Display) {
         let this = self.project();
-        *this.senseless += 1;
-        if this.senseless.is_power_of_two() {
-            tracing::warn!(%why, so_far = *this.senseless, "a message of the peer's was ignored");
+        *this.malformed_messages += 1;
+        if this.malformed_messages.is_power_of_two() {
+            tracing::warn!(%why, so_far = *this.malformed_messages, "a message of the peer's was ignored");
         }
     }
 
-    fn put(self: Pin<&mut Self>, item: Incoming) {
+    fn push_inbound(self: Pin<&mut Self>, item: Incoming) {
         match self.mailbox.put(item) {
             Put::Kept => {}
             Put::Unread(Incoming::Request(request)) => {
@@ -260,7 +260,7 @@ where
         if ends && !seen {
             self.shared.lock().keep_leftover(request.filter(|_| !given_up && !kept));
         } else if !waited_for {
-            self.put(Incoming::Undelivered { request, reason });
+            self.push_inbound(Incoming::Undelivered { request, reason });
         }
     }
 
@@ -287,7 +287,7 @@ where
                 && let Some(entry) = self.as_mut().project().urgent.pop_front()
             {
                 *self.as_mut().project().control_given += 1;
-                self.as_mut().give(entry, Lane::Control);
+                self.as_mut().send_entry(entry, Lane::Control);
             }
             if self.batch.is_empty() {
                 return;
@@ -297,12 +297,12 @@ where
                     self.as_mut().project().batch.push_front(entry);
                     return;
                 }
-                self.as_mut().give(entry, Lane::Normal);
+                self.as_mut().send_entry(entry, Lane::Normal);
             }
         }
     }
 
-    fn give(self: Pin<&mut Self>, entry: Entry, lane: Lane) {
+    fn send_entry(self: Pin<&mut Self>, entry: Entry, lane: Lane) {
         let this = self.project();
         if entry.ticket.as_ref().is_some_and(Ticket::is_cancelled) {
             return;
@@ -380,7 +380,7 @@ where
         if let (true, Some(cause)) = (self.down, &cause) {
             let mut down = Down::new(cause.clone());
             down.epoch = self.epoch;
-            self.as_mut().put(Incoming::Down(down));
+            self.as_mut().push_inbound(Incoming::Down(down));
         }
         let this = self.project();
         this.shared.end(cause, this.batch.drain(..));

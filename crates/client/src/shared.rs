@@ -40,7 +40,7 @@ pub(crate) struct State {
     /// Accepted, and not yet with the connection.
     out: VecDeque<Entry>,
     /// How many entries of `out` nobody waits for any more.
-    dead: usize,
+    cancelled_in_out: usize,
     /// How many entries of `out` are answers to the peer.
     answers: usize,
     /// Ahead of `out`: what is worth sending only now.
@@ -101,7 +101,7 @@ impl Shared {
                 table: Table::new(ids),
                 stage: Stage::Open,
                 out: VecDeque::new(),
-                dead: 0,
+                cancelled_in_out: 0,
                 answers: 0,
                 control: VecDeque::new(),
                 driver: None,
@@ -342,7 +342,7 @@ impl State {
             batch.push_back(entry);
         }
         if self.out.is_empty() {
-            self.dead = 0;
+            self.cancelled_in_out = 0;
         }
     }
 
@@ -390,12 +390,12 @@ impl State {
 
     /// Nobody waits for a call any more whose message was not sent: takes it out of the queue.
     fn given_up(&mut self) {
-        self.dead += 1;
+        self.cancelled_in_out += 1;
         // Most of the queue may be gone during an outage, and all of it is memory.
-        if self.dead > 32 && self.dead * 2 > self.out.len() {
+        if self.cancelled_in_out > 32 && self.cancelled_in_out * 2 > self.out.len() {
             self.out
                 .retain(|entry| !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled));
-            self.dead = 0;
+            self.cancelled_in_out = 0;
         }
     }
 }

@@ -64,7 +64,7 @@ pub struct Lift<S, M, W = Plain> {
     /// What was refused, until it is read.
     events: VecDeque<Event<M>>,
     ending: Ending,
-    heard: bool,
+    received: bool,
     /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads asks again.
     blocked: Option<Until>,
     /// The socket has said that it is ready, and has been handed nothing since.
@@ -119,7 +119,7 @@ impl<S, M, W> Lift<S, M, W> {
             outbox: Outbox::new(),
             events: VecDeque::new(),
             ending: Ending::Not,
-            heard: false,
+            received: false,
             blocked: None,
             socket_ready: false,
             timers: Timers::new(Deadlines::default(), None),
@@ -193,7 +193,7 @@ where
             };
             match socket.poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => {
-                    *this.heard = true;
+                    *this.received = true;
                     let Some(close) = this.wire.close(&message) else {
                         return Poll::Ready(Some(Event::Message(message)));
                     };
@@ -219,7 +219,7 @@ where
     fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
         let this = self.as_mut().project();
         this.halves.park_reader(cx);
-        this.timers.read_dry(std::mem::take(this.heard));
+        this.timers.on_read_pending(std::mem::take(this.received));
         let both = this.halves.both().clone();
         let mut both = Context::from_waker(&both);
         if !this.outbox.is_empty() || this.blocked.is_some() {

@@ -8,20 +8,20 @@ use crate::{
     error::CryptoError,
     hello::{Hello, Role},
     keys::KeyRing,
-    service::Encrypt,
+    service::Crypto,
 };
 
-/// Encrypts the messages of each connection. See the [crate docs](crate).
+/// Cryptos the messages of each connection. See the [crate docs](crate).
 #[derive(Clone)]
 pub struct CryptoLayer<Z> {
-    codec: Z,
-    ring: KeyRing,
+    pub(crate) codec: Z,
+    pub(crate) ring: KeyRing,
     role: Role,
     timeout: Duration,
 }
 
 impl<Z> CryptoLayer<Z> {
-    /// Encrypts with the keys of a ring, for the side that dials. `codec` says how messages become bytes and how sealed bytes
+    /// Cryptos with the keys of a ring, for the side that dials. `codec` says how messages become bytes and how sealed bytes
     /// travel as messages: `Frames` for WebSocket, [`Verbatim`](tower_ws_core::Verbatim) for byte strings.
     pub fn new(codec: Z, ring: KeyRing) -> Self {
         Self {
@@ -57,26 +57,26 @@ impl<Z> fmt::Debug for CryptoLayer<Z> {
 }
 
 impl<S, Z: Clone> Layer<S> for CryptoLayer<Z> {
-    type Service = Encrypt<S, Z>;
+    type Service = Crypto<S, Z>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let greet = Greet {
+        let dialogue = HelloDialogue {
             codec: self.codec.clone(),
             role: self.role,
         };
-        let opening = OpeningLayer::new("crypto", greet).timeout(self.timeout);
-        Encrypt::new(opening.layer(inner), self.codec.clone(), self.ring.clone())
+        let opening = OpeningLayer::new("crypto", dialogue).timeout(self.timeout);
+        Crypto::new(opening.layer(inner), self.clone())
     }
 }
 
 /// The dialogue: both sides say hello.
 #[derive(Clone, Debug)]
-pub struct Greet<Z> {
+pub struct HelloDialogue<Z> {
     codec: Z,
     role: Role,
 }
 
-impl<M, Z> Dialogue<M> for Greet<Z>
+impl<M, Z> Dialogue<M> for HelloDialogue<Z>
 where
     M: Send + 'static,
     Z: Pack<M> + Carry<M> + Clone + Send + Sync + 'static,

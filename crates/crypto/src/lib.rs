@@ -77,7 +77,7 @@
 //!
 //! The key of a connection and direction is HKDF-SHA256 of the ring's key and both sides' random bytes. Nonces are the
 //! messages' numbers, from zero. So no two messages share a key and a nonce, whatever is redialled or restarted: that would
-//! take two connections with the same 64 random bytes. Sealing ends after [2^48](MOST) messages of a connection.
+//! take two connections with the same 64 random bytes. Sealing ends after [2^48](MAX_MESSAGES) messages of a connection.
 //!
 //! # What is refused
 //!
@@ -111,7 +111,7 @@ pub use self::{
     error::{CryptoError, KeyError},
     hello::{Hello, Nonces, Role},
     keys::{Key, KeyRing},
-    layer::{CryptoLayer, Greet},
-    seal::{MOST, OVERHEAD, Opener, Sealer},
-    service::{Encrypt, Secure},
+    layer::{CryptoLayer, HelloDialogue},
+    seal::{MAX_MESSAGES, OVERHEAD, Opener, Sealer},
+    service::Crypto,
 };

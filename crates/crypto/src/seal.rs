@@ -32,7 +32,7 @@ pub const OVERHEAD: usize = HEADER + TAG;
 
 /// How many messages one connection may seal: 2^48, far below what the cipher bears. At a million a second it takes nine
 /// years.
-pub const MOST: u64 = 1 << 48;
+pub const MAX_MESSAGES: u64 = 1 << 48;
 
 /// Seals what goes out.
 pub struct Sealer {
@@ -71,7 +71,7 @@ impl Sealer {
     ///
     /// [`CryptoError::Exhausted`].
     pub fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if self.next >= MOST {
+        if self.next >= MAX_MESSAGES {
             return Err(CryptoError::Exhausted);
         }
         let (_, number) = self.keys.ring.state();
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn numbers_end_before_they_repeat() {
         let (mut sealer, mut opener) = pair();
-        sealer.skip_to(MOST - 1);
+        sealer.skip_to(MAX_MESSAGES - 1);
         opener.open(sealer.seal(b"the last").unwrap()).unwrap();
         assert_eq!(sealer.seal(b"one more"), Err(CryptoError::Exhausted));
     }

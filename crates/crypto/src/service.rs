@@ -8,56 +8,48 @@ use tower_ws_core::{
     BoxError, Carry, Connection, Dialogue, MapConnection, Opening, OpeningConnection, OpeningFuture, Pack, Wrap,
 };
 
-use crate::{connection::CryptoConnection, hello::Nonces, keys::KeyRing, layer::Greet};
+use crate::{
+    connection::CryptoConnection,
+    hello::Nonces,
+    layer::{CryptoLayer, HelloDialogue},
+};
 
 /// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are encrypted. See the [crate
 /// docs](crate).
 #[derive(Clone)]
-pub struct Encrypt<S, Z> {
+pub struct Crypto<S, Z> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
-    inner: Opening<S, Greet<Z>>,
-    codec: Z,
-    ring: KeyRing,
+    inner: Opening<S, HelloDialogue<Z>>,
+    layer: CryptoLayer<Z>,
 }
 
-/// How a connection on which both sides have said hello becomes a [`CryptoConnection`].
-#[derive(Debug)]
-pub struct Secure<Z> {
-    codec: Z,
-    ring: KeyRing,
-}
-
-impl<S, Z> Encrypt<S, Z> {
-    pub(crate) fn new(inner: Opening<S, Greet<Z>>, codec: Z, ring: KeyRing) -> Self {
-        Self { inner, codec, ring }
+impl<S, Z> Crypto<S, Z> {
+    pub(crate) fn new(inner: Opening<S, HelloDialogue<Z>>, layer: CryptoLayer<Z>) -> Self {
+        Self { inner, layer }
     }
 }
 
-impl<S, Z, T, C> Service<T> for Encrypt<S, Z>
+impl<S, Z, T, C> Service<T> for Crypto<S, Z>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
     Z: Pack<C::Message> + Carry<C::Message> + Clone,
-    Greet<Z>: Dialogue<C::Message> + 'static,
+    HelloDialogue<Z>: Dialogue<C::Message> + 'static,
 {
     type Response = CryptoConnection<OpeningConnection<C::Message>, Z>;
     type Error = BoxError;
-    type Future = MapConnection<OpeningFuture<C::Message>, Secure<Z>>;
+    type Future = MapConnection<OpeningFuture<C::Message>, CryptoLayer<Z>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        let secure = Secure {
-            codec: self.codec.clone(),
-            ring: self.ring.clone(),
-        };
-        MapConnection::new(self.inner.call(target), secure)
+        MapConnection::new(self.inner.call(target), self.layer.clone())
     }
 }
 
-impl<M, Z> Wrap<OpeningConnection<M>> for Secure<Z>
+impl<M, Z> Wrap<OpeningConnection<M>> for CryptoLayer<Z>
 where
     Z: Pack<M> + Carry<M>,
 {
@@ -70,10 +62,10 @@ where
     }
 }
 
-impl<S, Z> fmt::Debug for Encrypt<S, Z> {
+impl<S, Z> fmt::Debug for Crypto<S, Z> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encrypt")
-            .field("ring", &self.ring)
+        f.debug_struct("Crypto")
+            .field("layer", &self.layer)
             .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 /// drives it: the probes, the clock, the verdict. A writer who waits is woken by the verdict, also on another task.
 ///
 /// After the verdict the stream has [`Down`], with a [`Failure`] of the kind [`Timeout`](tower_ws_core::FailureKind::Timeout),
-/// then `None`; the sink fails with [`Closed`]. The connection below is dropped at that moment. Control messages that its
+/// then `None`; the sink fails with [`Closed`](tower_ws_core::Closed). The connection below is dropped at that moment. Control messages that its
 /// socket had not taken go with it, without an event.
 ///
 /// From the first poll of `poll_close` on nobody is probed or judged: closing has a deadline of its own.

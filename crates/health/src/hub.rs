@@ -148,9 +148,9 @@ pub(crate) struct ConnectionStats {
 }
 
 impl ConnectionStats {
-    pub(crate) fn begin(shared: &Shared<Hub>) -> Self {
+    pub(crate) fn begin(shared: Option<&Shared<Hub>>) -> Self {
         Self {
-            hub: Lease::of(Some(shared), Hub::new),
+            hub: Lease::of(shared, Hub::new),
             up: false,
         }
     }

@@ -1,9 +1,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, Shared, SystemClock};
+use tower_ws_core::{Clock, Shared, SystemClock, Wrap};
 
-use crate::{handle::Handle, hub::Hub, pulse::Rhythm, service::Health};
+use crate::{
+    connection::HealthConnection,
+    handle::Handle,
+    hub::{ConnectionStats, Hub},
+    pulse::Rhythm,
+    service::Health,
+};
 
 /// Notices dead peers, and leaves them. See the [crate docs](crate).
 #[derive(Clone, Debug)]
@@ -34,9 +40,9 @@ impl HealthLayer<()> {
     /// drifted apart after a few probes.
     pub const JITTER: f64 = 0.1;
     /// The least interval and timeout: 10 ms. Without any, each answer would be the moment for the next probe.
-    pub const LEAST: Duration = Duration::from_millis(10);
+    pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
     /// The most: a year. What is longer counts as this, and fits the clock.
-    pub const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+    pub const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 }
 
 impl<P> HealthLayer<P> {
@@ -65,7 +71,7 @@ impl<P> HealthLayer<P> {
     /// Sets how long nothing may come in before the peer is asked. Default 20 s, from 10 ms to a year.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.settings.interval = interval.clamp(HealthLayer::LEAST, HealthLayer::MOST);
+        self.settings.interval = interval.clamp(HealthLayer::MIN_INTERVAL, HealthLayer::MAX_INTERVAL);
         self
     }
 
@@ -73,7 +79,7 @@ impl<P> HealthLayer<P> {
     /// year. Also how long an answer may take before its probe counts as lost.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout.clamp(HealthLayer::LEAST, HealthLayer::MOST);
+        self.settings.timeout = timeout.clamp(HealthLayer::MIN_INTERVAL, HealthLayer::MAX_INTERVAL);
         self
     }
 
@@ -105,8 +111,19 @@ impl<S, P: Clone> Layer<S> for HealthLayer<P> {
     type Service = Health<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let hub = self.hub.clone().unwrap_or_else(|| Shared::new(Hub::new()));
-        Health::new(inner, self.probe.clone(), self.settings.clone(), hub)
+        let mut layer = self.clone();
+        // Without a pair the connections of one service share their statistics all the same.
+        layer.hub.get_or_insert_with(|| Shared::new(Hub::new()));
+        Health::new(inner, layer)
+    }
+}
+
+impl<C, P> Wrap<C> for HealthLayer<P> {
+    type Connection = HealthConnection<C, P>;
+
+    fn wrap(self, inner: C) -> Self::Connection {
+        let stats = ConnectionStats::begin(self.hub.as_ref());
+        HealthConnection::new(inner, self.probe, self.settings, stats)
     }
 }
 

@@ -145,6 +145,6 @@ pub use self::{
     json_rpc::JsonRpcPing,
     layer::HealthLayer,
     probe::{ProbeFn, probe_fn},
-    service::{Attach, Health},
+    service::Health,
     snapshot::{Quality, Rtt, Snapshot},
 };

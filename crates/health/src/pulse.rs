@@ -15,14 +15,14 @@ pub(crate) struct Pulse {
     rhythm: Rhythm,
     /// When something last came in, as far as we know.
     life: Instant,
-    /// How long a silence lasts until the next question; drawn anew for each.
+    /// How long a silence lasts until the next probe; drawn anew for each.
     wait: Duration,
-    /// When the question that hangs in the air was due.
-    asked: Option<Instant>,
+    /// When the outstanding probe was due; `None`: none is outstanding.
+    probe_due: Option<Instant>,
     /// A late look has been forgiven in this silence.
     forgiven: bool,
-    /// The machine slept: ask now.
-    pressing: bool,
+    /// The machine was suspended: a probe is due now, whatever the interval says.
+    probe_now: bool,
     looked: (Instant, SystemTime),
 }
 
@@ -53,9 +53,9 @@ impl Pulse {
             wait: rhythm.wait(),
             rhythm,
             life: now,
-            asked: None,
+            probe_due: None,
             forgiven: false,
-            pressing: false,
+            probe_now: false,
             looked: (now, wall),
         }
     }
@@ -64,28 +64,28 @@ impl Pulse {
     pub(crate) fn look(&mut self, now: Instant, wall: SystemTime, heard: bool) {
         if heard {
             self.life = now;
-            self.asked = None;
+            self.probe_due = None;
             self.forgiven = false;
         }
         let (then, wall_then) = std::mem::replace(&mut self.looked, (now, wall));
         // A clock that was set back is no suspend.
         let passed = wall.duration_since(wall_then).unwrap_or_default();
-        self.pressing |= passed > now.saturating_duration_since(then) + SLACK;
+        self.probe_now |= passed > now.saturating_duration_since(then) + SLACK;
     }
 
     /// What is to be done now. [`Act::Probe`] is said once for each question.
     pub(crate) fn act(&mut self, now: Instant) -> Act {
-        if self.pressing {
+        if self.probe_now {
             return self.ask(now);
         }
-        match self.asked {
+        match self.probe_due {
             None => match self.life + self.wait {
                 due if now < due => Act::Wait(due),
                 // Nobody looked when it was due: it is asked now, and has its full time.
                 due if now > due + SLACK => self.ask(now),
                 due => self.ask(due),
             },
-            Some(asked) => match asked + self.rhythm.timeout {
+            Some(due) => match due + self.rhythm.timeout {
                 deadline if now < deadline => Act::Wait(deadline),
                 // Once: a reader who is always late would otherwise never judge.
                 deadline if now > deadline + SLACK && !self.forgiven => {
@@ -99,21 +99,21 @@ impl Pulse {
 
     /// A question that was due at this moment begins.
     fn ask(&mut self, due: Instant) -> Act {
-        self.pressing = false;
-        self.asked = Some(due);
+        self.probe_now = false;
+        self.probe_due = Some(due);
         self.wait = self.rhythm.wait();
         Act::Probe
     }
 
     /// Somebody asks out of turn. The peer's time runs from the first question of a silence.
     pub(crate) fn asked_out_of_turn(&mut self, now: Instant) {
-        self.asked.get_or_insert(now);
+        self.probe_due.get_or_insert(now);
     }
 
     /// How long nothing has come in, and how long ago the question was due.
     pub(crate) fn silence(&self, now: Instant) -> (Duration, Duration) {
         let since = |then| now.saturating_duration_since(then);
-        (since(self.life), self.asked.map_or(Duration::ZERO, since))
+        (since(self.life), self.probe_due.map_or(Duration::ZERO, since))
     }
 }
 

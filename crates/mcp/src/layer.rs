@@ -7,18 +7,18 @@ use crate::{
     era::Era,
     opening::McpDialogue,
     server::{Capabilities, Implementation},
-    service::Speak,
+    service::McpService,
     session::Session,
 };
 
-/// Speaks MCP on each connection. See the [crate docs](crate).
+/// McpServices MCP on each connection. See the [crate docs](crate).
 ///
 /// One layer serves one session: what it has learnt (the era, what is subscribed to) is repeated on each of the session's
 /// connections.
 #[derive(Clone)]
 pub struct McpLayer<K> {
-    codec: K,
-    session: Session,
+    pub(crate) codec: K,
+    pub(crate) session: Session,
     only: Option<Era>,
     timeout: Duration,
 }
@@ -40,7 +40,7 @@ impl<K> McpLayer<K> {
         (layer, session)
     }
 
-    /// Speaks this era only, and asks for no other. Default: whatever the server speaks, the modern one first.
+    /// McpServices this era only, and asks for no other. Default: whatever the server speaks, the modern one first.
     #[must_use]
     pub fn only(mut self, era: Era) -> Self {
         self.only = Some(era);
@@ -66,11 +66,11 @@ impl<K> fmt::Debug for McpLayer<K> {
 }
 
 impl<S, K: Clone> Layer<S> for McpLayer<K> {
-    type Service = Speak<S, K>;
+    type Service = McpService<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let dialogue = McpDialogue::new(self.codec.clone(), self.session.clone(), self.only);
         let opening = OpeningLayer::new("mcp", dialogue).timeout(self.timeout);
-        Speak::new(opening.layer(inner), self.codec.clone(), self.session.clone())
+        McpService::new(opening.layer(inner), self.clone())
     }
 }

@@ -164,7 +164,7 @@ pub use self::{
     pages::Pages,
     progress::Progress,
     server::{Capabilities, Implementation, ServerInfo},
-    service::{Speak, Stamp},
+    service::McpService,
     session::Session,
     stack::{ack_layer, ack_strategy, client_layer},
     types::{

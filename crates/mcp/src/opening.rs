@@ -84,10 +84,10 @@ async fn introduce<M, K: Codec<M>>(
             // It was replaced by a newer one.
             Initialized::Modern(_) if only.is_none() => match discover(line, session).await? {
                 Discovered::Modern(said) => Ok(said),
-                Discovered::Legacy(versions) => Err(in_common(&versions)),
+                Discovered::Legacy(versions) => Err(no_common_version(&versions)),
                 Discovered::Unknown => Err(refused("neither `initialize` nor `server/discover`")),
             },
-            Initialized::Modern(versions) => Err(in_common(&versions)),
+            Initialized::Modern(versions) => Err(no_common_version(&versions)),
         },
         _ => match discover(line, session).await? {
             Discovered::Modern(said) => Ok(said),
@@ -95,14 +95,14 @@ async fn introduce<M, K: Codec<M>>(
                 let mut common = LEGACY_VERSIONS.to_vec();
                 common.retain(|version| versions.iter().any(|one| one == version));
                 if common.is_empty() {
-                    return Err(in_common(&versions));
+                    return Err(no_common_version(&versions));
                 }
                 match initialize(line, session, &common).await? {
                     Initialized::Yes(said) => Ok(said),
-                    Initialized::Modern(versions) => Err(in_common(&versions)),
+                    Initialized::Modern(versions) => Err(no_common_version(&versions)),
                 }
             }
-            Discovered::Legacy(versions) => Err(in_common(&versions)),
+            Discovered::Legacy(versions) => Err(no_common_version(&versions)),
             Discovered::Unknown if only.is_none() => match initialize(line, session, &LEGACY_VERSIONS).await? {
                 Initialized::Yes(said) => Ok(said),
                 // It knew `server/discover`, and was too slow to say so.
@@ -223,7 +223,7 @@ async fn initialize<M, K: Codec<M>>(
         Failure::new(FailureKind::Protocol, "the answer to `initialize` is none").with_source(error)
     })?;
     if !versions.contains(&&*found.protocol_version) {
-        return Err(in_common(&[found.protocol_version]));
+        return Err(no_common_version(&[found.protocol_version]));
     }
     line.tell("notifications/initialized", None).await?;
     Ok(Initialized::Yes(Said {
@@ -303,7 +303,7 @@ fn supported(error: &RpcError) -> Vec<String> {
     serde_json::from_str::<Supported>(data).map_or_else(|_| Vec::new(), |data| data.supported)
 }
 
-fn in_common(theirs: &[String]) -> Failure {
+fn no_common_version(theirs: &[String]) -> Failure {
     let theirs = theirs.join(", ");
     let text = format!(
         "no version of mcp in common: the server speaks {}, this side {MODERN_VERSION}, {}",

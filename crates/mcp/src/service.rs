@@ -8,32 +8,24 @@ use tower_ws_core::{
     BoxError, Connection, MapConnection, Opening, OpeningConnection, OpeningFuture, Wrap, jsonrpc::Codec,
 };
 
-use crate::{connection::McpConnection, opening::McpDialogue, session::Session};
+use crate::{connection::McpConnection, layer::McpLayer, opening::McpDialogue};
 
 /// The service of [`McpLayer`](crate::McpLayer): each connection of the one below is opened as MCP wants it. See the [crate
 /// docs](crate).
 #[derive(Clone)]
-pub struct Speak<S, K> {
+pub struct McpService<S, K> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
     inner: Opening<S, McpDialogue<K>>,
-    codec: K,
-    session: Session,
+    layer: McpLayer<K>,
 }
 
-/// How an opened connection becomes an [`McpConnection`].
-#[derive(Debug)]
-pub struct Stamp<K> {
-    codec: K,
-    session: Session,
-}
-
-impl<S, K> Speak<S, K> {
-    pub(crate) fn new(inner: Opening<S, McpDialogue<K>>, codec: K, session: Session) -> Self {
-        Self { inner, codec, session }
+impl<S, K> McpService<S, K> {
+    pub(crate) fn new(inner: Opening<S, McpDialogue<K>>, layer: McpLayer<K>) -> Self {
+        Self { inner, layer }
     }
 }
 
-impl<S, K, T, C> Service<T> for Speak<S, K>
+impl<S, K, T, C> Service<T> for McpService<S, K>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
@@ -41,22 +33,18 @@ where
 {
     type Response = McpConnection<OpeningConnection<C::Message>, K>;
     type Error = BoxError;
-    type Future = MapConnection<OpeningFuture<C::Message>, Stamp<K>>;
+    type Future = MapConnection<OpeningFuture<C::Message>, McpLayer<K>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        let stamp = Stamp {
-            codec: self.codec.clone(),
-            session: self.session.clone(),
-        };
-        MapConnection::new(self.inner.call(target), stamp)
+        MapConnection::new(self.inner.call(target), self.layer.clone())
     }
 }
 
-impl<C, K> Wrap<C> for Stamp<K> {
+impl<C, K> Wrap<C> for McpLayer<K> {
     type Connection = McpConnection<C, K>;
 
     fn wrap(self, inner: C) -> Self::Connection {
@@ -64,10 +52,10 @@ impl<C, K> Wrap<C> for Stamp<K> {
     }
 }
 
-impl<S, K> fmt::Debug for Speak<S, K> {
+impl<S, K> fmt::Debug for McpService<S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Speak")
-            .field("session", &self.session)
+        f.debug_struct("McpService")
+            .field("layer", &self.layer)
             .finish_non_exhaustive()
     }
 }

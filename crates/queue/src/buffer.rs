@@ -43,11 +43,11 @@ pub(crate) struct Buffer<M, S> {
     store: S,
     bytes: usize,
     /// Under [`Overflow::Wait`], a message that was accepted before its size was known, and does not fit yet.
-    door: Option<Held<M>>,
+    waiting_for_room: Option<Held<M>>,
     /// No message that is held may be held less long than this. It may be out of date, never too late.
-    soonest: Option<Instant>,
-    lost: VecDeque<(Held<M>, DropReason)>,
-    lost_bytes: usize,
+    earliest_deadline: Option<Instant>,
+    given_back: VecDeque<(Held<M>, DropReason)>,
+    given_back_bytes: usize,
     hub: Lease<Hub>,
 }
 
@@ -57,21 +57,21 @@ impl<M, S: Store<M>> Buffer<M, S> {
             bounds,
             store,
             bytes: 0,
-            door: None,
-            soonest: None,
-            lost: VecDeque::new(),
-            lost_bytes: 0,
+            waiting_for_room: None,
+            earliest_deadline: None,
+            given_back: VecDeque::new(),
+            given_back_bytes: 0,
             hub,
         };
         // A store may bring messages along.
-        let (bytes, soonest) = (&mut buffer.bytes, &mut buffer.soonest);
+        let (bytes, earliest_deadline) = (&mut buffer.bytes, &mut buffer.earliest_deadline);
         buffer.store.take_if(&mut |held| {
             *bytes += held.bytes;
-            *soonest = sooner(*soonest, bounds.until(held));
+            *earliest_deadline = earlier(*earliest_deadline, bounds.until(held));
             false
         });
         // Before anything else is found wrong with them: a store knows what may have been sent.
-        buffer.lose_given_up();
+        buffer.give_back_what_the_store_gave_up();
         buffer.report();
         buffer
     }
@@ -81,7 +81,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
         &mut self.store
     }
 
-    /// True if nothing is held. What waits at the door never waits alone.
+    /// True if nothing is held. A message waits for room only while others are held.
     pub(crate) fn is_empty(&self) -> bool {
         self.store.is_empty()
     }
@@ -89,9 +89,11 @@ impl<M, S: Store<M>> Buffer<M, S> {
     /// May one more message be accepted? Its size is not known yet.
     pub(crate) fn has_room(&self) -> bool {
         // Whoever never reads what came back must not make it grow without bound.
-        let unread = self.lost.len() >= self.bounds.messages || self.lost_bytes >= self.bounds.bytes;
+        let unread = self.given_back.len() >= self.bounds.messages || self.given_back_bytes >= self.bounds.bytes;
         let full = self.bounds.overflow == Overflow::Wait
-            && (self.door.is_some() || self.store.len() >= self.bounds.messages || self.bytes >= self.bounds.bytes);
+            && (self.waiting_for_room.is_some()
+                || self.store.len() >= self.bounds.messages
+                || self.bytes >= self.bounds.bytes);
         !unread && !full
     }
 
@@ -101,22 +103,22 @@ impl<M, S: Store<M>> Buffer<M, S> {
         if !self.fits(bytes) {
             self.make_room(now);
         }
-        // Nothing overtakes what waits at the door.
-        if self.door.is_none() && self.fits(bytes) {
+        // Nothing overtakes a message that waits for room.
+        if self.waiting_for_room.is_none() && self.fits(bytes) {
             self.enter(held);
         } else {
             match self.bounds.overflow {
-                Overflow::Wait if self.door.is_none() => {
-                    self.soonest = sooner(self.soonest, held.item.deadline);
-                    self.door = Some(held);
+                Overflow::Wait if self.waiting_for_room.is_none() => {
+                    self.earliest_deadline = earlier(self.earliest_deadline, self.bounds.until(&held));
+                    self.waiting_for_room = Some(held);
                 }
                 Overflow::DropOldest if bytes <= self.bounds.bytes => {
                     while !self.fits(bytes) {
-                        self.lose_front(DropReason::Overflow);
+                        self.give_back_front(DropReason::Overflow);
                     }
                     self.enter(held);
                 }
-                _ => self.lose(held, DropReason::Overflow),
+                _ => self.give_back(held, DropReason::Overflow),
             }
         }
         self.report();
@@ -128,7 +130,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
             let Some(reason) = self.bounds.drop_reason(front, now) else {
                 return true;
             };
-            self.lose_front(reason);
+            self.give_back_front(reason);
             self.report();
         }
         false
@@ -137,17 +139,17 @@ impl<M, S: Store<M>> Buffer<M, S> {
     /// Tells what the store gives up, and asks whether the rest is kept as well as it will be.
     pub(crate) fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let kept = self.store.poll_kept(cx);
-        self.lose_given_up();
-        // What waits at the door is accepted, but the store has never seen it.
-        match self.store.writes_ahead() && self.door.is_some() {
+        self.give_back_what_the_store_gave_up();
+        // A message that waits for room is accepted, but the store has never seen it.
+        match self.store.writes_ahead() && self.waiting_for_room.is_some() {
             true => Poll::Pending,
             false => kept,
         }
     }
 
-    /// True if a message waits at the door.
-    pub(crate) fn has_door(&self) -> bool {
-        self.door.is_some()
+    /// True if a message waits for room.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting_for_room.is_some()
     }
 
     /// Takes out the message that has been held longest.
@@ -162,9 +164,12 @@ impl<M, S: Store<M>> Buffer<M, S> {
         while let Some(front) = self.store.front()
             && let Some(reason) = self.bounds.drop_reason(front, now)
         {
-            self.lose_front(reason);
+            self.give_back_front(reason);
         }
-        if self.soonest.is_some_and(|soonest| soonest <= now) {
+        if self
+            .earliest_deadline
+            .is_some_and(|earliest_deadline| earliest_deadline <= now)
+        {
             self.sweep(now);
         }
         self.report();
@@ -179,33 +184,33 @@ impl<M, S: Store<M>> Buffer<M, S> {
     /// Gives up everything.
     pub(crate) fn give_up(&mut self, reason: &DropReason) {
         while !self.store.is_empty() {
-            self.lose_front(reason.clone());
+            self.give_back_front(reason.clone());
         }
         self.report();
     }
 
     /// Gives up a message that was never held.
     pub(crate) fn reject(&mut self, item: Outgoing<M>, bytes: usize, reason: DropReason, now: Instant) {
-        self.lose(Held::new(item, bytes, now), reason);
+        self.give_back(Held::new(item, bytes, now), reason);
     }
 
     /// The next message given up, and why.
-    pub(crate) fn next_lost(&mut self) -> Option<(Outgoing<M>, DropReason)> {
-        let (mut held, reason) = self.lost.pop_front()?;
-        self.lost_bytes -= held.bytes;
+    pub(crate) fn next_given_back(&mut self) -> Option<(Outgoing<M>, DropReason)> {
+        let (mut held, reason) = self.given_back.pop_front()?;
+        self.given_back_bytes -= held.bytes;
         // Not before it is told: nothing may vanish in between.
         self.store.settled(&mut held.item, Some(&reason));
         Some((held.item, reason))
     }
 
     /// True if some of what was given up has not been told.
-    pub(crate) fn has_lost(&self) -> bool {
-        !self.lost.is_empty()
+    pub(crate) fn has_given_back(&self) -> bool {
+        !self.given_back.is_empty()
     }
 
     /// When to call [`expire`](Self::expire) next, at the latest.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.soonest
+        self.earliest_deadline
     }
 
     /// A message that is larger than the bound fits only where nothing else is.
@@ -219,27 +224,27 @@ impl<M, S: Store<M>> Buffer<M, S> {
         match self.store.push_back(held) {
             Ok(()) => {
                 self.bytes += bytes;
-                self.soonest = sooner(self.soonest, until);
+                self.earliest_deadline = earlier(self.earliest_deadline, until);
             }
-            Err((held, reason)) => self.lose(held, reason),
+            Err((held, reason)) => self.give_back(held, reason),
         }
     }
 
     fn take_front(&mut self) -> Option<Held<M>> {
         let held = self.store.pop_front()?;
         self.bytes -= held.bytes;
-        self.open_door();
+        self.admit_waiting();
         if self.store.is_empty() {
-            self.soonest = None;
+            self.earliest_deadline = None;
         }
         Some(held)
     }
 
-    fn open_door(&mut self) {
-        if let Some(held) = self.door.take() {
+    fn admit_waiting(&mut self) {
+        if let Some(held) = self.waiting_for_room.take() {
             match self.fits(held.bytes) {
                 true => self.enter(held),
-                false => self.door = Some(held),
+                false => self.waiting_for_room = Some(held),
             }
         }
     }
@@ -247,11 +252,11 @@ impl<M, S: Store<M>> Buffer<M, S> {
     /// Looks at each message.
     fn sweep(&mut self, now: Instant) {
         let bounds = self.bounds;
-        let mut soonest = None;
+        let mut earliest_deadline = None;
         let mut useless = |held: &Held<M>| {
             let useless = bounds.drop_reason(held, now).is_some();
             if !useless {
-                soonest = sooner(soonest, bounds.until(held));
+                earliest_deadline = earlier(earliest_deadline, bounds.until(held));
             }
             useless
         };
@@ -259,39 +264,39 @@ impl<M, S: Store<M>> Buffer<M, S> {
         for held in &taken {
             self.bytes -= held.bytes;
         }
-        taken.extend(self.door.take_if(|held| useless(held)));
-        self.soonest = soonest;
+        taken.extend(self.waiting_for_room.take_if(|held| useless(held)));
+        self.earliest_deadline = earliest_deadline;
         for held in taken {
             // A ticket that is void stays so, and no time runs back.
             let reason = bounds.drop_reason(&held, now).unwrap_or(DropReason::Expired);
-            self.lose(held, reason);
+            self.give_back(held, reason);
         }
-        self.open_door();
+        self.admit_waiting();
     }
 
-    fn lose_front(&mut self, reason: DropReason) {
+    fn give_back_front(&mut self, reason: DropReason) {
         if let Some(held) = self.take_front() {
-            self.lose(held, reason);
+            self.give_back(held, reason);
         }
     }
 
-    fn lose_given_up(&mut self) {
+    fn give_back_what_the_store_gave_up(&mut self) {
         while let Some((held, reason)) = self.store.given_up() {
             self.bytes -= held.bytes;
-            self.lose(held, reason);
-            self.open_door();
+            self.give_back(held, reason);
+            self.admit_waiting();
             self.report();
         }
     }
 
-    fn lose(&mut self, held: Held<M>, reason: DropReason) {
+    fn give_back(&mut self, held: Held<M>, reason: DropReason) {
         self.hub.count(&reason);
-        self.lost_bytes += held.bytes;
-        self.lost.push_back((held, reason));
+        self.given_back_bytes += held.bytes;
+        self.given_back.push_back((held, reason));
     }
 
     fn report(&self) {
-        let (waiting, bytes) = self.door.as_ref().map_or((0, 0), |held| (1, held.bytes));
+        let (waiting, bytes) = self.waiting_for_room.as_ref().map_or((0, 0), |held| (1, held.bytes));
         let oldest = self.store.front().map(|front| front.since);
         self.hub.hold(self.store.len() + waiting, self.bytes + bytes, oldest);
     }
@@ -311,7 +316,7 @@ impl<M, S> Drop for Buffer<M, S> {
 }
 
 /// The earlier of two moments, where `None` is never.
-fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, none) => one.or(none),
@@ -388,7 +393,7 @@ mod tests {
                         popped.push(item.message);
                     }
                     Op::Pop => prop_assert!(buffer.is_empty()),
-                    Op::Tell => told += u64::from(buffer.next_lost().is_some()),
+                    Op::Tell => told += u64::from(buffer.next_given_back().is_some()),
                     Op::Expire => {
                         buffer.expire(now);
                         prop_assert!(buffer.next_expiry().is_none_or(|next| next > now));
@@ -398,12 +403,12 @@ mod tests {
                 }
                 prop_assert!(buffer.store.len() <= 5);
                 prop_assert!(buffer.bytes <= 100 || buffer.store.len() == 1);
-                prop_assert!(!buffer.is_empty() || buffer.door.is_none());
+                prop_assert!(!buffer.is_empty() || buffer.waiting_for_room.is_none());
                 prop_assert_eq!(buffer.bytes, buffer.store.iter().map(|held| held.bytes).sum::<usize>());
-                prop_assert_eq!(buffer.lost_bytes, buffer.lost.iter().map(|(held, _)| held.bytes).sum::<usize>());
-                let held = (buffer.store.len() + usize::from(buffer.door.is_some())) as u64;
+                prop_assert_eq!(buffer.given_back_bytes, buffer.given_back.iter().map(|(held, _)| held.bytes).sum::<usize>());
+                let held = (buffer.store.len() + usize::from(buffer.waiting_for_room.is_some())) as u64;
                 prop_assert_eq!(Handle(hub.clone()).snapshot().depth, held);
-                prop_assert_eq!(pushed, popped.len() as u64 + told + buffer.lost.len() as u64 + held);
+                prop_assert_eq!(pushed, popped.len() as u64 + told + buffer.given_back.len() as u64 + held);
             }
             prop_assert!(popped.is_sorted_by(|a, b| a < b));
         }
@@ -427,6 +432,6 @@ mod tests {
         buffer.expire(now);
         assert_eq!(buffer.pop().map(|item| item.message), Some("older"));
         assert_eq!(buffer.pop().map(|item| item.message), Some("new"));
-        assert!(matches!(buffer.next_lost(), Some((_, DropReason::Expired))));
+        assert!(matches!(buffer.next_given_back(), Some((_, DropReason::Expired))));
     }
 }

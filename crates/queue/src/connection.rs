@@ -126,20 +126,20 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
         this.halves.wake_writer();
     }
 
-    fn next_lost(self: Pin<&mut Self>) -> Option<Event<C::Message>> {
+    fn next_given_back(self: Pin<&mut Self>) -> Option<Event<C::Message>> {
         let this = self.project();
         if let (Link::Fresh, Stage::Open) = (&this.link, &this.stage) {
             return None; // The first event is `Up`.
         }
         let had_room = this.buffer.has_room();
-        let (item, reason) = this.buffer.next_lost()?;
+        let (item, reason) = this.buffer.next_given_back()?;
         if !had_room && this.buffer.has_room() {
             this.halves.wake_writer();
         }
         Some(Event::Dropped(item, reason))
     }
 
-    /// Does what whoever reads does besides reading: moves what is held, gives up what is too old, goes on closing.
+    /// The reader's other duties: moves what is held, gives up what is too old, goes on closing.
     fn poll_work(mut self: Pin<&mut Self>) {
         let before = self.progress();
         self.as_mut().poll_alarm();
@@ -157,7 +157,7 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     /// What a writer may wait for.
     fn progress(&self) -> impl PartialEq + use<C, Z, S> {
         let flushed = self.buffer.is_empty() && !self.unflushed;
-        let inside = !self.buffer.has_door();
+        let inside = !self.buffer.has_waiting();
         (self.buffer.has_room(), inside, flushed, self.below_closed, self.closing)
     }
 
@@ -267,7 +267,7 @@ impl<C: Connection, Z, S: Store<C::Message>> Stream for QueueConnection<C, Z, S>
             self.as_mut().poll_work();
         }
         loop {
-            if let Some(event) = self.as_mut().next_lost() {
+            if let Some(event) = self.as_mut().next_given_back() {
                 return Poll::Ready(Some(event));
             }
             let this = self.as_mut().project();

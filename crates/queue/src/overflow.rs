@@ -2,7 +2,7 @@
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Overflow {
     /// The sink is not ready until there is room: whoever sends waits. One message is accepted before its size is known;
-    /// if it does not fit, it waits at the door, and nothing more is accepted before it is in.
+    /// if it does not fit, it waits for room, and nothing more is accepted before it is in.
     #[default]
     Wait,
     /// The new one comes back at once. For whoever would rather know than wait.

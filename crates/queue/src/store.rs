@@ -66,7 +66,7 @@ pub trait Store<M> {
     fn take_if(&mut self, wanted: &mut dyn FnMut(&Held<M>) -> bool) -> Vec<Held<M>>;
 
     /// True if each message must enter, also one that could go straight to the connection; and if a flush is to wait
-    /// for those that wait at the door. By default false.
+    /// for a message that waits for room. By default false.
     fn writes_ahead(&self) -> bool {
         false
     }

@@ -156,7 +156,7 @@ where
         loop {
             let polled = self.as_mut().poll_event(cx);
             // A command that comes in between the two is not lost.
-            if polled.is_ready() || self.dialer.park(cx) {
+            if polled.is_ready() || self.dialer.register_for_commands(cx) {
                 return polled;
             }
         }

@@ -92,9 +92,9 @@ impl<S, T, P> Dialer<S, T, P> {
         &mut self.session
     }
 
-    /// Leaves word for commands. False if there is one to be looked at first.
-    pub(crate) fn park(&self, cx: &Context<'_>) -> bool {
-        self.session.park(cx, self.offline)
+    /// Has commands wake this task. False: one came in meanwhile, look again.
+    pub(crate) fn register_for_commands(&self, cx: &Context<'_>) -> bool {
+        self.session.register_for_commands(cx, self.offline)
     }
 
     /// While connected: why the connection is to be left, if a command says so.
@@ -219,7 +219,7 @@ where
     T: Clone,
     P: Policy,
 {
-    /// Resolves to a connection, or to the cause when the policy gives up. [Park](Self::park) when it is pending.
+    /// Resolves to a connection, or to the cause when the policy gives up. [Register](Self::register_for_commands) when it is pending.
     pub(crate) fn poll_dial(
         &mut self,
         mut call: Pin<&mut Option<Instrumented<S::Future>>>,

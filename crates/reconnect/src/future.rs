@@ -48,7 +48,7 @@ where
             .expect("polled after it was ready, which futures forbid");
         let dialled = loop {
             let polled = dialer.poll_dial(this.call.as_mut(), cx);
-            if polled.is_ready() || dialer.park(cx) {
+            if polled.is_ready() || dialer.register_for_commands(cx) {
                 break ready!(polled);
             }
         };

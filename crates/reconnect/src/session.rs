@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// Leaves word whom commands should wake. False if one came in meanwhile.
-    pub(crate) fn park(&self, cx: &Context<'_>, offline: bool) -> bool {
+    pub(crate) fn register_for_commands(&self, cx: &Context<'_>, offline: bool) -> bool {
         self.hub.driver.register(cx.waker());
         !self.hub.reconnect.load(Ordering::Acquire) && self.is_offline() == offline
     }

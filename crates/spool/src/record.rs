@@ -46,7 +46,7 @@ impl Record {
         self.row.payload.len()
     }
 
-    /// True if the one who waited for it has been told how it ended, or has gone.
+    /// True if the one who waited for it has been reported how it ended, or has gone.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.ticket.as_ref().is_some_and(Ticket::is_abandoned)
     }

@@ -27,7 +27,7 @@ where
     pack: P,
     strategy: S,
     /// Another session has the file.
-    is_guest: bool,
+    locked_out: bool,
     /// By the order of acceptance.
     held: VecDeque<(u64, Held<M>)>,
     records: BTreeMap<u64, Record>,
@@ -36,10 +36,11 @@ where
     keys: BTreeMap<S::Key, u64>,
     /// What is out and awaits none: settled with the next flush.
     unkeyed: Vec<u64>,
-    /// Given up by the store, and not told yet.
+    /// Given up by the store, and not reported yet.
     lost: VecDeque<(u64, DropReason)>,
-    /// Come to their end, and handed to whoever reads; removed when he has come back, so that nothing vanishes untold.
-    told: Vec<u64>,
+    /// Settled and reported by the last event. Deleted from the disk at the next call, when the reader
+    /// has surely seen it.
+    reported: Vec<u64>,
     /// Safe, and interrupted: sent by the next session, if this one ends here, and otherwise done with.
     interrupted: Vec<u64>,
     /// The last commit that a flush has to wait for, and the last whose failures are known.
@@ -65,14 +66,14 @@ where
             core,
             pack,
             strategy,
-            is_guest: records.is_none(),
+            locked_out: records.is_none(),
             held: VecDeque::new(),
             records: BTreeMap::new(),
             bytes: 0,
             keys: BTreeMap::new(),
             unkeyed: Vec::new(),
             lost: VecDeque::new(),
-            told: Vec::new(),
+            reported: Vec::new(),
             interrupted: Vec::new(),
             written: 0,
             seen: 0,
@@ -112,7 +113,7 @@ where
 
     /// Takes a number for a message, and leaves it to the writer.
     fn record(&mut self, held: &Held<M>) -> Result<u64, DropReason> {
-        if self.is_guest {
+        if self.locked_out {
             return Err(DropReason::Refused("another session uses the spool"));
         }
         let Some(payload) = self.pack.pack(&held.item.message) else {
@@ -205,7 +206,7 @@ where
         }
     }
 
-    /// Lets go of what is out, and what the one who waited for it has been told of, or does not want to know.
+    /// Lets go of what is out, and whose caller knows the outcome or has given up.
     fn sweep(&mut self) {
         let over = self.records.iter();
         let over = over.filter(|(_, record)| record.place != Place::Held && record.is_abandoned());
@@ -216,7 +217,7 @@ where
         self.sweep_at = (self.records.len() * 2).max(SWEEP);
     }
 
-    /// The session has not ended: what was interrupted, and told to be, is done with.
+    /// The session has not ended: what was reported as interrupted is done with.
     fn goes_on(&mut self) {
         for seq in std::mem::take(&mut self.interrupted) {
             self.forget(seq);
@@ -244,8 +245,8 @@ where
     }
 
     /// Whoever reads has come back.
-    fn was_told(&mut self) {
-        for seq in std::mem::take(&mut self.told) {
+    fn delete_reported(&mut self) {
+        for seq in std::mem::take(&mut self.reported) {
             self.forget(seq);
         }
     }
@@ -271,15 +272,15 @@ where
     S: Strategy<M>,
 {
     fn drop(&mut self) {
-        if self.is_guest {
+        if self.locked_out {
             return;
         }
         // Nobody is left to tell that they could not be recorded.
         for seq in self.core.shared.take_failed().puts {
             self.records.remove(&seq);
         }
-        self.was_told();
-        // What somebody waited for, and was told of, is not sent behind his back.
+        self.delete_reported();
+        // What a caller knows the outcome of is not sent behind his back.
         let (over, mut left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.records)
             .into_values()
             .partition(Record::is_abandoned);

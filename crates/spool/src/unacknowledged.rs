@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use tower_ws_ack::{Ack, Strategy};
+use tower_ws_ack::{Acknowledgement, Strategy};
 
 /// For a stack without acknowledgements: what was handed over is settled once it has been flushed.
 ///
@@ -16,7 +16,7 @@ impl<M> Strategy<M> for Unacknowledged {
         None
     }
 
-    fn acknowledges(&self, _: &M) -> Option<Ack<Infallible>> {
+    fn acknowledges(&self, _: &M) -> Option<Acknowledgement<Infallible>> {
         None
     }
 }

@@ -34,7 +34,7 @@ struct State {
     pending: Changes,
     /// The number of the commit that will take what is pending.
     next: u64,
-    /// The last commit that somebody was told to wait for.
+    /// The last commit that somebody was reported to wait for.
     promised: u64,
     next_seq: u64,
     first_id: u64,
@@ -288,7 +288,7 @@ impl State {
     }
 }
 
-/// The writer's thread. It ends when it is told to, and everything has been written.
+/// The writer's thread. It ends when it is reported to, and everything has been written.
 pub(crate) fn run(mut disk: Disk, shared: Arc<Shared>) {
     // However it ends, nobody waits for it in vain.
     let guard = Ended(shared.clone());
@@ -307,7 +307,7 @@ pub(crate) fn run(mut disk: Disk, shared: Arc<Shared>) {
             }
         }
     }
-    // Closed before anybody is told.
+    // Closed before anybody is reported.
     drop(disk);
     drop(guard);
 }

@@ -267,9 +267,9 @@ struct Tcp;
 
 struct Server<S>(Option<WebSocketStream<S>>);
 
-type Lifted<S> = Lift<WebSocketStream<S>, Message>;
+type LiftService<S> = Lift<WebSocketStream<S>, Message>;
 
-async fn connected<S>(near: S, far: S) -> (Lifted<S>, Server<S>)
+async fn connected<S>(near: S, far: S) -> (LiftService<S>, Server<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -280,7 +280,7 @@ where
 
 impl Harness for Pipe {
     type Message = Message;
-    type Connection = Lifted<DuplexStream>;
+    type Connection = LiftService<DuplexStream>;
     type Peer = Server<DuplexStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {
@@ -291,7 +291,7 @@ impl Harness for Pipe {
 
 impl Harness for Tcp {
     type Message = Message;
-    type Connection = Lifted<TcpStream>;
+    type Connection = LiftService<TcpStream>;
     type Peer = Server<TcpStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {

@@ -1,5 +1,5 @@
 use tower::{Layer, ServiceBuilder, layer::util::Identity};
-use tower_ws_ack::{AckLayer, Acknowledge, JsonRpc};
+use tower_ws_ack::{Ack, AckLayer, JsonRpc};
 use tower_ws_client::{ClientLayer, MakeClient};
 use tower_ws_health::{Health, HealthLayer};
 use tower_ws_metrics::{Metrics, MetricsLayer};
@@ -36,10 +36,8 @@ pub fn stack<S>(transport: S) -> RecommendedStack<S> {
 pub type RecommendedStack<S> = Session<Health<S, Frames>>;
 
 /// All of it but what is below reconnect.
-pub(crate) type Session<S> = MakeClient<
-    Metrics<Queue<Acknowledge<Reconnect<Metrics<S, Frames>>, JsonRpc<JsonText>, Frames>, Frames>, Frames>,
-    JsonText,
->;
+pub(crate) type Session<S> =
+    MakeClient<Metrics<Queue<Ack<Reconnect<Metrics<S, Frames>>, JsonRpc<JsonText>, Frames>, Frames>, Frames>, JsonText>;
 
 /// The layers of the recommended stack.
 #[derive(Clone, Debug)]

@@ -126,7 +126,7 @@ pub use self::{
     framing::{Framing, Tungstenite, Upgraded},
     handshake::Handshake,
     io::Counted,
-    lift::{LiftLayer, Lifted, ToConnection},
+    lift::{LiftLayer, LiftService},
     limits::Limits,
     scan::FrameError,
     scanned::Scanned,

@@ -10,7 +10,7 @@ use tower_ws_core::{Deadlines, Lift, MapConnection, Progress, Up, Wrap};
 
 use crate::{handshake::Handshake, limits::Limits, wire::WebSocketWire};
 
-/// Layers [`Lifted`] over a service that opens WebSockets.
+/// Layers [`LiftService`] over a service that opens WebSockets.
 ///
 /// See the [crate docs](crate) for an example.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,16 +29,9 @@ pub struct LiftLayer {
 /// what tells the layers above that the end is wanted. Raw frames and codes that must not be sent come back as
 /// [`Dropped`](tower_ws_core::Event::Dropped).
 #[derive(Clone, Debug)]
-pub struct Lifted<S> {
+pub struct LiftService<S> {
     inner: S,
-    to_connection: ToConnection,
-}
-
-/// How [`Lifted`] makes a connection of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct ToConnection {
-    wire: WebSocketWire,
-    deadlines: Deadlines,
+    layer: LiftLayer,
 }
 
 // === impl LiftLayer ===
@@ -66,42 +59,34 @@ impl LiftLayer {
 }
 
 impl<S> Layer<S> for LiftLayer {
-    type Service = Lifted<S>;
+    type Service = LiftService<S>;
 
-    fn layer(&self, inner: S) -> Lifted<S> {
-        Lifted {
-            inner,
-            to_connection: ToConnection {
-                wire: WebSocketWire::new(&self.limits),
-                deadlines: self.deadlines,
-            },
-        }
+    fn layer(&self, inner: S) -> LiftService<S> {
+        LiftService { inner, layer: *self }
     }
 }
 
-// === impl Lifted ===
+// === impl LiftService ===
 
-impl<S, T, W> Service<T> for Lifted<S>
+impl<S, T, W> Service<T> for LiftService<S>
 where
     S: Service<T, Response = Response<W>>,
     W: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error>,
 {
     type Response = Lift<W, Message, WebSocketWire>;
     type Error = S::Error;
-    type Future = MapConnection<S::Future, ToConnection>;
+    type Future = MapConnection<S::Future, LiftLayer>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        MapConnection::new(self.inner.call(target), self.to_connection)
+        MapConnection::new(self.inner.call(target), self.layer)
     }
 }
 
-// === impl ToConnection ===
-
-impl<W> Wrap<Response<W>> for ToConnection {
+impl<W> Wrap<Response<W>> for LiftLayer {
     type Connection = Lift<W, Message, WebSocketWire>;
 
     fn wrap(self, answer: Response<W>) -> Self::Connection {
@@ -110,7 +95,7 @@ impl<W> Wrap<Response<W>> for ToConnection {
         let mut up = Up::new().through("transport");
         up.extensions = head.extensions;
         up.extensions.insert(Handshake::new(head.headers));
-        Lift::with_wire(socket, self.wire)
+        Lift::with_wire(socket, WebSocketWire::new(&self.limits))
             .deadlines(self.deadlines, progress)
             .up(up)
     }

@@ -6,7 +6,7 @@ use tower_ws_core::{Deadlines, Lift};
 
 use crate::{
     framing::{Framing, Tungstenite},
-    lift::{LiftLayer, Lifted},
+    lift::{LiftLayer, LiftService},
     limits::Limits,
     upgrade::{Subprotocols, Upgrade, UpgradeLayer},
     wire::WebSocketWire,
@@ -23,7 +23,7 @@ pub struct TransportLayer<F = Tungstenite> {
 }
 
 /// The service of [`TransportLayer`].
-pub type Transport<C, F = Tungstenite> = Lifted<Upgrade<C, F>>;
+pub type Transport<C, F = Tungstenite> = LiftService<Upgrade<C, F>>;
 
 /// The connection of [`Transport`], over byte streams of type `IO`.
 pub type WebSocketConnection<IO, F = Tungstenite> = Lift<<F as Framing>::Socket<IO>, Message, WebSocketWire>;

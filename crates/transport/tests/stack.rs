@@ -17,7 +17,8 @@ use tower_http::{
 use tower_ws_core::{BoxError, Event, boxed};
 use tower_ws_test_kit::{Script, Server};
 use tower_ws_transport::{
-    LiftLayer, Lifted, Message, Transport, TransportLayer, Upgrade, UpgradeFuture, UpgradeLayer, WebSocketConnection,
+    LiftLayer, LiftService, Message, Transport, TransportLayer, Upgrade, UpgradeFuture, UpgradeLayer,
+    WebSocketConnection,
 };
 
 #[tokio::test]
@@ -112,7 +113,7 @@ fn auto_traits() {
     service::<LiftLayer>();
     service::<TransportLayer>();
     service::<Upgrade<hyper_util::client::legacy::connect::HttpConnector>>();
-    service::<Lifted<()>>();
+    service::<LiftService<()>>();
     service::<Transport<tower_ws_connector::TcpConnector>>();
     service::<tower_ws_transport::lines::Lines<()>>();
     connection::<UpgradeFuture<DuplexStream>>();

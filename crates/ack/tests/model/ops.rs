@@ -38,7 +38,7 @@ pub(crate) enum Op {
     /// One that awaits nothing.
     Notify(Moment),
     /// The peer acknowledges something that it has received, lately or some time ago, or something unknown.
-    Ack(Which),
+    Acknowledgement(Which),
     /// The connection takes so many more messages.
     Takes(usize),
     /// What is written from here on does not arrive.
@@ -120,7 +120,7 @@ fn op(mode: Mode, cancels: bool) -> impl Strategy<Value = Op> {
     Union::new_weighted(vec![
         (14, send.boxed()),
         (1, moment().prop_map(Op::Notify).boxed()),
-        (7, which.prop_map(Op::Ack).boxed()),
+        (7, which.prop_map(Op::Acknowledgement).boxed()),
         (2, takes().prop_map(Op::Takes).boxed()),
         (1, Just(Op::Deaf).boxed()),
         (5, takes().prop_map(|takes| Op::Up { takes }).boxed()),

@@ -104,7 +104,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
                 }
                 self.lose(moment);
             }
-            Op::Ack(which) => self.acknowledge(which),
+            Op::Acknowledgement(which) => self.acknowledge(which),
             Op::Takes(room) if self.machine.up && !self.broken => {
                 self.puppet.takes(room);
                 self.machine.room = room;

@@ -19,10 +19,11 @@ use crate::url::{self, Host};
 #[derive(Clone, Debug)]
 pub struct Guard<C> {
     profile: Profile,
-    /// Two, for whoever resolves a name does not know what for, and plaintext goes to fewer addresses.
+    /// One connector for each scheme: a resolver is told a name only, so the rule for plaintext has to be
+    /// built into the one that `ws` uses.
     plain: C,
     secure: C,
-    far: bool,
+    resolves_remotely: bool,
 }
 
 /// Layers a [`Guard`] over a connector that resolves names far from here: a proxy.
@@ -51,7 +52,7 @@ impl<C> Guard<C> {
             plain: connector(Checked::new(resolver.clone(), profile.clone(), false)),
             secure: connector(Checked::new(resolver, profile.clone(), true)),
             profile,
-            far: false,
+            resolves_remotely: false,
         }
     }
 
@@ -68,7 +69,7 @@ impl<C> Guard<C> {
         let port = uri.port_u16().unwrap_or(url::default_port(secure));
         match host {
             Host::Ip(ip) => self.profile.check_dial(ip, None, secure)?,
-            Host::Name(name) => self.profile.check_name(name, secure, self.far)?,
+            Host::Name(name) => self.profile.check_name(name, secure, self.resolves_remotely)?,
         }
         self.profile.check_port(text, port)?;
         Ok(secure)
@@ -116,7 +117,7 @@ impl<C: Clone> Layer<C> for GuardLayer {
             profile: self.profile.clone(),
             plain: connector.clone(),
             secure: connector,
-            far: true,
+            resolves_remotely: true,
         }
     }
 }

@@ -129,10 +129,11 @@ impl Timers {
         };
     }
 
-    /// Something came in since the last call (or nothing did), and now there is nothing more.
-    pub(crate) fn read_dry(&mut self, heard: bool) {
+    /// To be called when a read is pending. Starts the idle limit afresh if anything was received since
+    /// the last call.
+    pub(crate) fn on_read_pending(&mut self, received: bool) {
         if let Some(limit) = self.deadlines.idle
-            && (heard || self.idle.is_none())
+            && (received || self.idle.is_none())
         {
             self.idle = after(limit).map(|at| (at, self.read()));
         }

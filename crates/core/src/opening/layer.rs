@@ -118,7 +118,7 @@ impl<S, D, Me: Clone> Layer<S> for OpeningLayer<D, Me> {
     }
 }
 
-/// What is said on a fresh connection. Functions that take a [`OpeningContext`] and give it back implement it.
+/// What is said on a fresh connection. Functions that take an [`OpeningContext`] and give it back implement it.
 pub trait Dialogue<M>: Send + Sync {
     /// The dialogue under way.
     type Future: Future<Output = Result<OpeningContext<M>, Failure>> + Send;

@@ -33,7 +33,7 @@ where
         if !this.buffer.has_room() {
             this.buffer.make_room(Instant::now());
         }
-        self.wake_reader_of_lost();
+        self.wake_reader_of_given_back();
         match (self.is_closed(), self.buffer.has_room()) {
             (true, _) => Poll::Ready(Err(Closed.into())),
             (false, true) => Poll::Ready(Ok(())),
@@ -69,8 +69,8 @@ where
             true => this.buffer.reject(item, bytes, DropReason::Closed, now),
             false => this.buffer.push(item, bytes, now),
         }
-        // Whoever reads has to move it, tell of it, or look at the clock sooner.
-        if was_empty || this.buffer.has_lost() || this.buffer.next_expiry() != expiry {
+        // Whoever reads has to move it, tell of it, or look at the clock earlier.
+        if was_empty || this.buffer.has_given_back() || this.buffer.next_expiry() != expiry {
             this.halves.wake_reader();
         }
         Ok(())
@@ -83,7 +83,7 @@ where
             self.halves.park_writer(cx);
             flushed = self.as_mut().poll_push();
         }
-        self.wake_reader_of_lost();
+        self.wake_reader_of_given_back();
         flushed.map_err(Into::into)
     }
 
@@ -97,7 +97,7 @@ where
         }
         self.as_mut().poll_alarm();
         let left = self.as_mut().poll_leave();
-        self.wake_reader_of_lost();
+        self.wake_reader_of_given_back();
         left.map(Ok)
     }
 }
@@ -112,8 +112,8 @@ where
     }
 
     /// What the task that writes gave up, the one that reads has to tell.
-    fn wake_reader_of_lost(&self) {
-        if self.buffer.has_lost() {
+    fn wake_reader_of_given_back(&self) {
+        if self.buffer.has_given_back() {
             self.halves.wake_reader();
         }
     }

@@ -93,7 +93,7 @@ where
     }
 
     fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.was_told();
+        self.delete_reported();
         let done = self.core.shared.poll_done(self.written, cx);
         self.collect();
         done
@@ -122,7 +122,7 @@ where
         let Some(seq) = item.record.map(NonZeroU64::get) else {
             return;
         };
-        self.was_told();
+        self.delete_reported();
         if dropped.is_none() {
             self.goes_on();
         }
@@ -144,14 +144,14 @@ where
             Some(DropReason::Interrupted) if nobody_waits && self.may_go_again(item) => {
                 self.interrupted.push(seq);
             }
-            Some(_) => self.told.push(seq),
+            Some(_) => self.reported.push(seq),
             None => self.forget(seq),
         }
         item.record = None;
     }
 
     fn heard(&mut self, message: &M) {
-        self.was_told();
+        self.delete_reported();
         self.goes_on();
         if self.keys.is_empty() {
             return;
@@ -168,7 +168,7 @@ where
     }
 
     fn came_up(&mut self, up: &mut Up) {
-        self.was_told();
+        self.delete_reported();
         self.goes_on();
         // One counter for everybody, and it goes on where that of the last process ended.
         let ids = self
@@ -176,13 +176,13 @@ where
             .get_or_insert_with(|| up.extensions.get::<Ids>().cloned().unwrap_or_default());
         ids.skip_to(self.core.shared.first_id());
         up.extensions.insert(ids.clone());
-        if !self.is_guest {
+        if !self.locked_out {
             up.show(self.core.hub.source());
         }
     }
 
     fn went_down(&mut self, down: &Down) {
-        self.was_told();
+        self.delete_reported();
         if down.will_retry {
             self.goes_on();
         }
