@@ -1,7 +1,8 @@
 //! The same layers over a child process: JSON-RPC by lines over its stdin and stdout.
 //!
-//! The program starts itself as its server. In the middle the server crashes; it is started again, and the session goes on.
-//! There are no WebSocket pings here, so health asks by a request of the protocol.
+//! The program starts itself as its server. In the middle the server crashes; it is started again,
+//! and the session goes on. There are no WebSocket pings here, so health asks by a request of the
+//! protocol.
 //!
 //! ```text
 //! cargo run --example child_process

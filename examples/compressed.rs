@@ -1,4 +1,5 @@
-//! The recommended stack over a compressed WebSocket: only the framing is another one, and the layers do not notice.
+//! The recommended stack over a compressed WebSocket: only the framing is another one, and the
+//! layers do not notice.
 //!
 //! What was said and what it took on the wire is printed at the end.
 //!
@@ -75,7 +76,8 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The server's side of the same crate, which does no I/O: it agrees to compress, and echoes parameters.
+/// The server's side of the same crate, which does no I/O: it agrees to compress, and echoes
+/// parameters.
 async fn serve(mut stream: TcpStream) -> Result<(), BoxError> {
     let mut input = BytesMut::new();
     let accept = loop {

@@ -1,8 +1,9 @@
 //! A small MCP server over the same layers, and a client of it.
 //!
-//! A connection has no sides: the layers that make calls of a client's connection make them of an accepted one, too. Here the
-//! bottom of the stack accepts sockets instead of opening them, health watches the client, and a `tower::Service` answers
-//! the requests. The server speaks both eras of the protocol; the client finds out by itself.
+//! A connection has no sides: the layers that make calls of a client's connection make them of an
+//! accepted one, too. Here the bottom of the stack accepts sockets instead of opening them, health
+//! watches the client, and a `tower::Service` answers the requests. The server speaks both eras of
+//! the protocol; the client finds out by itself.
 //!
 //! ```text
 //! cargo run --example mcp_server

@@ -1,7 +1,9 @@
-//! The same layers over a pair of channels: the server is a task of this program, and there is no network at all.
+//! The same layers over a pair of channels: the server is a task of this program, and there is no
+//! network at all.
 //!
-//! It drops the connection in the middle of a call. That call may be sent again, so it is, and its caller notices nothing.
-//! There are no WebSocket pings here, so health asks by a request of the protocol.
+//! It drops the connection in the middle of a call. That call may be sent again, so it is, and its
+//! caller notices nothing. There are no WebSocket pings here, so health asks by a request of the
+//! protocol.
 //!
 //! ```text
 //! cargo run --example memory
@@ -61,7 +63,8 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Echoes parameters. The first call that asks it to leaves it without a connection, and without an answer.
+/// Echoes parameters. The first call that asks it to leaves it without a connection, and without an
+/// answer.
 async fn serve(mut listener: memory::Listener<String>) -> usize {
     let mut connections = 0;
     while let Some(mut socket) = listener.accept().await {

@@ -1,7 +1,8 @@
 //! A layer of your own in the recommended stack.
 //!
-//! It shows what passes on the wire. Right above the transport it sees each message that is sent, also one that goes a
-//! second time: here the server cuts the connection in the middle of a call that may be sent again.
+//! It shows what passes on the wire. Right above the transport it sees each message that is sent,
+//! also one that goes a second time: here the server cuts the connection in the middle of a call
+//! that may be sent again.
 //!
 //! ```text
 //! cargo run --example own_layer

@@ -1,8 +1,8 @@
 //! The numbers of a session, as Prometheus collects them.
 //!
 //! A server answers, crashes, refuses and falls silent; a client calls it now and then. Meanwhile
-//! `http://127.0.0.1:9464/metrics` shows the numbers, and at the end the program prints some of them. The dashboard and the alerts
-//! beside this file are made of the same names.
+//! `http://127.0.0.1:9464/metrics` shows the numbers, and at the end the program prints some of
+//! them. The dashboard and the alerts beside this file are made of the same names.
 //!
 //! ```text
 //! cargo run --example prometheus            # 20 s
@@ -62,7 +62,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Installs the recorder, with buckets: what its default makes of histograms cannot be added up over processes.
+/// Installs the recorder, with buckets: what its default makes of histograms cannot be added up
+/// over processes.
 fn record() -> Result<PrometheusHandle, Box<dyn Error>> {
     let buckets = [
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,

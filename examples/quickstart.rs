@@ -1,9 +1,10 @@
 //! A client that lives through failures.
 //!
-//! It starts a real MCP server on a loopback WebSocket, connects to it by the recommended stack, and calls a tool all
-//! the time, from several tasks at once. Meanwhile the server crashes, closes, freezes, and the cable is cut. Every call
-//! is accounted for: the last line says how they ended. Half of the calls are declared safe to send again, and are, when
-//! the connection went down before the answer came; the other half fail then, with "outcome unknown".
+//! It starts a real MCP server on a loopback WebSocket, connects to it by the recommended stack,
+//! and calls a tool all the time, from several tasks at once. Meanwhile the server crashes, closes,
+//! freezes, and the cable is cut. Every call is accounted for: the last line says how they ended.
+//! Half of the calls are declared safe to send again, and are, when the connection went down before
+//! the answer came; the other half fail then, with "outcome unknown".
 //!
 //! ```text
 //! cargo run --example quickstart
@@ -48,7 +49,8 @@ async fn main() -> Result<ExitCode, BoxError> {
         server.addr()
     ));
 
-    // The recommended stack. Each new connection begins with MCP's handshake, before any call may go.
+    // The recommended stack. Each new connection begins with MCP's handshake, before any call may
+    // go.
     let url = format!("ws://{}/mcp", cable.addr());
     let (mcp, inbound) = mcp::connect(url, Implementation::new("quickstart", "1")).await?;
     let tally = Arc::<Tally>::default();

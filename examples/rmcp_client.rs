@@ -1,6 +1,7 @@
 //! The official SDK over tower-ws: a program written for stdio, moved by changing one line.
 //!
-//! The server is killed and started again; the program does not notice, but for a call whose outcome nobody can know.
+//! The server is killed and started again; the program does not notice, but for a call whose
+//! outcome nobody can know.
 //!
 //! ```text
 //! cargo run --example rmcp_client

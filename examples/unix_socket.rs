@@ -1,5 +1,5 @@
-//! The recommended stack over a Unix socket: a connector is a `tower::Service` from an address to a byte stream, and the rest
-//! does not notice.
+//! The recommended stack over a Unix socket: a connector is a `tower::Service` from an address to a
+//! byte stream, and the rest does not notice.
 //!
 //! ```text
 //! cargo run --example unix_socket

@@ -1,4 +1,5 @@
-//! A call has one time limit, and each layer of the recommended stack keeps to it: none gives up earlier.
+//! A call has one time limit, and each layer of the recommended stack keeps to it: none gives up
+//! earlier.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

@@ -1,5 +1,5 @@
-//! The contract of a call, over the whole stack and hundreds of random schedules: it ends, it says truthfully how, and
-//! nothing is said twice.
+//! The contract of a call, over the whole stack and hundreds of random schedules: it ends, it says
+//! truthfully how, and nothing is said twice.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

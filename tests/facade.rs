@@ -52,7 +52,8 @@ async fn a_fallback_that_is_no_address_is_told_at_once() {
 
 #[tokio::test]
 async fn one_table_reaches_all_who_judge() {
-    // By the documented table a close with 4490 is final; by this one it means that the token is old.
+    // By the documented table a close with 4490 is final; by this one it means that the token is
+    // old.
     let table = DispositionTable::default().on_close(4490..=4490, Disposition::RefreshCredentials);
     let server = Server::start(Script::close(4490, "expired")).await.unwrap();
     let fetched = Arc::<AtomicUsize>::default();

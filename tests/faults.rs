@@ -102,7 +102,8 @@ async fn many_fragments_cost_nothing() {
     let server = Server::start(Script::EmptyFragments(60_000)).await.unwrap();
     let (client, mut inbound) = connect(server.url()).await;
     up(&mut inbound).await;
-    // What follows them gets through: the server echoes, so this comes back as a request of its own.
+    // What follows them gets through: the server echoes, so this comes back as a request of its
+    // own.
     client.notify(Request::new("after")).await.unwrap();
     assert!(matches!(next(&mut inbound).await, Incoming::Notification(said) if said.method() == "after"));
     assert_eq!(server.dials(), 1);

@@ -111,7 +111,8 @@ async fn targets_levels_texts_and_fields_are_those_written_down() {
     let is_up = |item: &Incoming| matches!(item, Incoming::Up(_));
     let is_down = |item: &Incoming| matches!(item, Incoming::Down(_));
 
-    // A server that is not there at first, answers, crashes amid a call, comes back, and falls silent for good.
+    // A server that is not there at first, answers, crashes amid a call, comes back, and falls
+    // silent for good.
     let server = Server::start(Script::json_rpc()).await.unwrap();
     server.play_each([
         Script::CutBeforeReply(Cut::Rst),
@@ -129,7 +130,8 @@ async fn targets_levels_texts_and_fields_are_those_written_down() {
     let lost = client.send(Request::new("echo").replay(Replay::Unsafe)).await;
     assert!(matches!(lost, Err(CallError::Interrupted(_))), "{lost:?}");
     wait_for(&mut inbound, is_up).await;
-    // It makes no sense; health asks; the connection is lost; the next one is silent; the last is refused for good.
+    // It makes no sense; health asks; the connection is lost; the next one is silent; the last is
+    // refused for good.
     server.push(tower_ws::Message::text("what?"));
     client.request::<_, u8>("echo", &7).await.unwrap();
     server.cut(Cut::Fin);

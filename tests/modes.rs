@@ -1,5 +1,6 @@
-//! What each mode of acknowledging promises, over queue, ack and reconnect, and with a peer that crashes at random: the
-//! client's ledger of how each message ended against the peer's ledger of what it received and applied.
+//! What each mode of acknowledging promises, over queue, ack and reconnect, and with a peer that
+//! crashes at random: the client's ledger of how each message ended against the peer's ledger of
+//! what it received and applied.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -108,7 +109,8 @@ async fn play(mode: Mode, seed: u64, tally: &mut Tally) {
     let safe = mode != Mode::AtMostOnce;
     let acks: fn(&String) -> Option<u64> = |came| came.split_once(' ')?.1.parse().ok();
     let number: fn(&String) -> Option<u64> = |sent| sent.split(' ').next()?.parse().ok();
-    // The strategy says that everything is safe, or that nothing is; where that is not what is wanted, each message does.
+    // The strategy says that everything is safe, or that nothing is; where that is not what is
+    // wanted, each message does.
     let all_safe = rng.bool();
     let replay = match (safe, all_safe) {
         (true, false) => Replay::Safe,

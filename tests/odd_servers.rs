@@ -1,5 +1,6 @@
-//! Servers that are there, and do not do as they should: one works on one request at a time and answers nothing else
-//! meanwhile, one gives ids back as another type and tells every client of everything.
+//! Servers that are there, and do not do as they should: one works on one request at a time and
+//! answers nothing else meanwhile, one gives ids back as another type and tells every client of
+//! everything.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

@@ -87,7 +87,8 @@ impl Order {
         order
     }
 
-    /// Takes out what is there once too often, and moves each layer above those that it must be above.
+    /// Takes out what is there once too often, and moves each layer above those that it must be
+    /// above.
     fn put_right(&mut self) {
         let mut seen = BTreeSet::new();
         self.0.retain(|name| seen.insert(*name) || !ONCE.contains(name));
@@ -226,8 +227,8 @@ async fn each_wrong_pair_is_refused_by_its_names() {
 
 // === why ===
 
-/// Sends into a connection whose peer reads nothing, until health has given its verdict. Returns how many messages
-/// neither came back nor reached the peer.
+/// Sends into a connection whose peer reads nothing, until health has given its verdict. Returns
+/// how many messages neither came back nor reached the peer.
 async fn vanished(names: &[&'static str]) -> usize {
     let (memory, mut listener) = memory::channel::<String>(4);
     let mut bench = Bench::random(ReconnectLayer::new(), &mut Rng::with_seed(1));

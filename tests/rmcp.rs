@@ -1,4 +1,5 @@
-//! The official SDK's client over the recommended stack: it lives through what happens to its server.
+//! The official SDK's client over the recommended stack: it lives through what happens to its
+//! server.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

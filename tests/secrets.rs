@@ -1,5 +1,6 @@
-//! Secrets are planted in every place that holds some, and must show up in none that is shown: our logs down to `TRACE`,
-//! the `Debug` of whatever is public, the texts of errors and of their sources, the metrics as an exporter renders them.
+//! Secrets are planted in every place that holds some, and must show up in none that is shown: our
+//! logs down to `TRACE`, the `Debug` of whatever is public, the texts of errors and of their
+//! sources, the metrics as an exporter renders them.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

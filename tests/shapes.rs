@@ -1,4 +1,5 @@
-//! What fits where: auto traits, and stock layers of tower and tower-http in every place that is meant for them.
+//! What fits where: auto traits, and stock layers of tower and tower-http in every place that is
+//! meant for them.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -256,7 +257,8 @@ async fn stock_retries_on_calls() {
     // Each attempt ends unsent, until the server is back.
     let request = Request::new("call").params(&json!(7)).unwrap().timeout(millis(400));
     let (answer, ()) = tokio::join!(bounded(retry.oneshot(request)), async {
-        // In the middle of an attempt: one whose time is up just when it was sent would not be retried.
+        // In the middle of an attempt: one whose time is up just when it was sent would not be
+        // retried.
         tokio::time::sleep(SECOND).await;
         server.listen().unwrap();
     });

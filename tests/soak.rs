@@ -206,7 +206,8 @@ async fn a_day_adds_up() {
     );
     assert_eq!(heard.ups, heard.downs, "each `Up` has its `Down`");
     assert_eq!(heard.ups, ledger.connections as u64);
-    // What was on its way when a connection ended was lost, or fell victim to lag; nothing came twice.
+    // What was on its way when a connection ended was lost, or fell victim to lag; nothing came
+    // twice.
     assert!(heard.pushes <= ledger.pushed && heard.pushes + heard.missed > ledger.pushed * 9 / 10);
     assert!(heard.requests <= ledger.asked && ledger.told <= ledger.asked && ledger.told > ledger.asked / 2);
 

@@ -1,5 +1,5 @@
-//! What each stock layer of tower means in each of the two planes. The table is in the docs of `tower_ws::stock`; each of its
-//! cells names a test here.
+//! What each stock layer of tower means in each of the two planes. The table is in the docs of
+//! `tower_ws::stock`; each of its cells names a test here.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -102,7 +102,8 @@ mod connections {
                 memory.oneshot(()).await
             }
         });
-        // Reconnect dials clones: what they share is not the counter above, so one dialler is shared by a buffer.
+        // Reconnect dials clones: what they share is not the counter above, so one dialler is
+        // shared by a buffer.
         let dial = ServiceBuilder::new().layer(BufferLayer::new(8)).service(dial);
         let stack = ServiceBuilder::new()
             .layer(often())

@@ -1,5 +1,5 @@
-//! However a server sends its clients away, the recommended stack dials it seldom, and all of them do not come back
-//! at once.
+//! However a server sends its clients away, the recommended stack dials it seldom, and all of them
+//! do not come back at once.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -124,8 +124,8 @@ async fn every_way_of_being_sent_away() {
     bounded(join_all(cases().into_iter().map(|(script, fate)| play(script, fate)))).await;
 }
 
-/// A thousand clients are up for a minute and lose their connections at the same moment; after that the server is away
-/// for so long. Returns how many dials there were in each tenth of a second.
+/// A thousand clients are up for a minute and lose their connections at the same moment; after that
+/// the server is away for so long. Returns how many dials there were in each tenth of a second.
 async fn herd(away: Duration) -> Vec<usize> {
     const CLIENTS: u64 = 1_000;
     let (memory, mut listener) = memory::channel::<String>(4);

@@ -1,4 +1,5 @@
-//! One task writes and one reads, on the two halves of a session that redials below them: the writer never hangs.
+//! One task writes and one reads, on the two halves of a session that redials below them: the
+//! writer never hangs.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

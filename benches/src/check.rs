@@ -37,7 +37,8 @@ const THRESHOLDS: &[Threshold] = &[
     },
 ];
 
-/// Whether every threshold holds, each printed with what was measured. What was not measured does not hold.
+/// Whether every threshold holds, each printed with what was measured. What was not measured does
+/// not hold.
 pub(crate) fn hold(cells: &[Cell]) -> bool {
     // All of them are to be printed, hence no `all`.
     THRESHOLDS.iter().filter(|threshold| !threshold.holds(cells)).count() == 0

@@ -36,8 +36,8 @@ impl Clocks {
         Duration::from_micros(self.client - before.client)
     }
 
-    /// The share of the whole machine that neither this process nor the peer has used since `before`, from 0 to 1. Ticks
-    /// are coarse (10 ms): some hundredths mean nothing.
+    /// The share of the whole machine that neither this process nor the peer has used since
+    /// `before`, from 0 to 1. Ticks are coarse (10 ms): some hundredths mean nothing.
     pub(crate) fn others_since(&self, before: &Self) -> Result<f64, BoxError> {
         let per_second = sysconf(SysconfVar::CLK_TCK)?.ok_or("the length of a tick is unknown")? as f64;
         let client = self.client_since(before).as_secs_f64() * per_second;
@@ -58,7 +58,8 @@ fn peer_ticks(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// The first line is `cpu user nice system idle iowait irq softirq steal ..`; guest time is part of user time.
+/// The first line is `cpu user nice system idle iowait irq softirq steal ..`; guest time is part of
+/// user time.
 fn machine_ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line

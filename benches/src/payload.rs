@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::BoxError;
 
-/// How many there are: enough to notice a reply in the wrong place, few enough to stay in the cache.
+/// How many there are: enough to notice a reply in the wrong place, few enough to stay in the
+/// cache.
 const COUNT: u64 = 16;
 /// The first bytes of a payload, in which it differs from the others.
 const TAG: usize = 8;

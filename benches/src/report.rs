@@ -35,7 +35,8 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// The medians of what each repetition came to, divided by what the baseline came to in the same repetition.
+/// The medians of what each repetition came to, divided by what the baseline came to in the same
+/// repetition.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Versus {
     pub(crate) baseline: &'static str,

@@ -1,7 +1,8 @@
 //! A tokio-tungstenite connection the way its fastest users open it.
 //!
-//! The handshake is done by hand. The crate's own client handshake hands over a buffer of 4 KiB, and as soon as replies
-//! outlive the poll that read them, the read buffer falls back to that size whatever the configuration says.
+//! The handshake is done by hand. The crate's own client handshake hands over a buffer of 4 KiB,
+//! and as soon as replies outlive the poll that read them, the read buffer falls back to that size
+//! whatever the configuration says.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -29,7 +30,8 @@ pub(crate) async fn connect(
     );
     stream.write_all(request.as_bytes()).await?;
 
-    // Nothing can follow the response, as the peer of an echo speaks second: the reader is dropped empty.
+    // Nothing can follow the response, as the peer of an echo speaks second: the reader is dropped
+    // empty.
     let mut lines = BufReader::new(&mut stream).lines();
     let mut accepted = false;
     while let Some(line) = lines.next_line().await?

@@ -1,4 +1,5 @@
-//! A real MCP server on a loopback WebSocket: the official SDK's server behind sockets that we accept.
+//! A real MCP server on a loopback WebSocket: the official SDK's server behind sockets that we
+//! accept.
 //!
 //! It can be killed and started again on the same port, and told to close its connections.
 

@@ -395,7 +395,8 @@ async fn each_connection_shows_the_token_of_its_time() {
     }
 }
 
-/// The same client over lines: each server as a child process, which is started again when it has died.
+/// The same client over lines: each server as a child process, which is started again when it has
+/// died.
 #[tokio::test]
 async fn over_stdio_they_are_called_and_started_again() {
     for kind in Kind::ALL {

@@ -57,7 +57,8 @@ impl Kind {
                 command
             }
             Self::TypescriptDual => {
-                // Modules are looked for beside the script. Another test may be reading it: it is there whole, or not yet.
+                // Modules are looked for beside the script. Another test may be reading it: it is
+                // there whole, or not yet.
                 static COPIED: Once = Once::new();
                 let script = home.join("typescript_dual.mjs");
                 COPIED.call_once(|| {
@@ -86,8 +87,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts a server. `None`, said aloud, if it has not been installed; with `TOWER_WS_PEERS_REQUIRED` set that is a
-    /// failure.
+    /// Starts a server. `None`, said aloud, if it has not been installed; with
+    /// `TOWER_WS_PEERS_REQUIRED` set that is a failure.
     pub(crate) fn start(kind: Kind) -> Option<Self> {
         Self::start_with(kind, false)
     }
@@ -133,7 +134,8 @@ impl Peer {
         Some(peer)
     }
 
-    /// How it is started to be spoken to over its stdio, again and again. `None`, said aloud, if it has not been installed.
+    /// How it is started to be spoken to over its stdio, again and again. `None`, said aloud, if it
+    /// has not been installed.
     pub(crate) fn on_stdio(kind: Kind) -> Option<impl Fn() -> tokio::process::Command + Send + Sync + 'static> {
         // It says so if it is not there.
         drop(Self::start(kind)?);

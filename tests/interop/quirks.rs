@@ -78,8 +78,8 @@ async fn a_dual_server_is_legacy_to_those_who_begin_so() {
 
 #[tokio::test]
 async fn what_is_too_large_for_the_server_ends_the_connection_for_good() {
-    // 1 MiB in websockets, 16 MiB in uvicorn, 100 MiB in ws. The legacy one says everything twice, so half of our own 16 MiB
-    // is all that it can be asked to echo.
+    // 1 MiB in websockets, 16 MiB in uvicorn, 100 MiB in ws. The legacy one says everything twice,
+    // so half of our own 16 MiB is all that it can be asked to echo.
     for (kind, size) in [(Kind::PythonDual, 2 << 20), (Kind::PythonLegacy, 7 << 20)] {
         let Some(peer) = Peer::start(kind) else { continue };
         let (mcp, mut inbound) = connect_eagerly(&peer.url()).await;
@@ -122,8 +122,8 @@ async fn what_is_too_large_for_us_is_refused_here() {
     .await;
 }
 
-/// The legacy one answers with an error under the request's id, the others not at all. Neither is taken for an answer of
-/// anybody else's.
+/// The legacy one answers with an error under the request's id, the others not at all. Neither is
+/// taken for an answer of anybody else's.
 #[tokio::test]
 async fn answers_to_what_was_cancelled_find_nobody() {
     each(async |kind, peer| {
@@ -144,9 +144,10 @@ async fn answers_to_what_was_cancelled_find_nobody() {
     .await;
 }
 
-/// A cancellation may end the legacy server's reading for good: it still sends pongs, and breaks off at the message after
-/// next (<https://github.com/modelcontextprotocol/python-sdk/issues/2610>). Whoever calls learns that the outcome is
-/// unknown; another connection is served.
+/// A cancellation may end the legacy server's reading for good: it still sends pongs, and breaks
+/// off at the message after next
+/// (<https://github.com/modelcontextprotocol/python-sdk/issues/2610>). Whoever calls learns that
+/// the outcome is unknown; another connection is served.
 async fn ask(kind: Kind, peer: &Peer, session: &mut (Mcp, Inbound), request: Request) -> Value {
     let request = request.timeout(20 * SECOND);
     match within(session.0.send(request.clone())).await {
@@ -182,7 +183,8 @@ async fn its_pings_are_answered() {
     );
 }
 
-/// A connection's first request fixes its era: another way to begin is refused with the versions that there are.
+/// A connection's first request fixes its era: another way to begin is refused with the versions
+/// that there are.
 #[tokio::test]
 async fn initialize_is_refused_on_a_modern_connection() {
     let Some(peer) = Peer::start(Kind::PythonDual) else {

@@ -1,8 +1,9 @@
 //! The same session over each transport: the layers and what is done with them stay as they are.
 //!
-//! One after the other: a pair in memory; lines over a Unix socket, and over a child process, which is this program once
-//! more; WebSocket by either framing, and compressed. Over each, calls are cut off and sent again, a dead peer is found and
-//! left, and at the end everything is said and answered.
+//! One after the other: a pair in memory; lines over a Unix socket, and over a child process, which
+//! is this program once more; WebSocket by either framing, and compressed. Over each, calls are cut
+//! off and sent again, a dead peer is found and left, and at the end everything is said and
+//! answered.
 //!
 //! It takes the names of transports as arguments, like a test harness.
 
@@ -186,7 +187,8 @@ async fn listen() -> (TcpListener, Request<()>) {
     (listener, Request::get(url).body(()).unwrap())
 }
 
-/// For transports without pings: a request of the protocol, whose answer is known by an id that no call has.
+/// For transports without pings: a request of the protocol, whose answer is known by an id that no
+/// call has.
 fn request() -> impl Probe<String> + Clone + Send + Sync + 'static {
     probe_fn(
         |nonce| json!({ "jsonrpc": "2.0", "id": format!("ping {nonce}"), "method": "ping" }).to_string(),

@@ -1,4 +1,5 @@
-//! A peer that applies what it receives and acknowledges it, with its ledger; it crashes before and after either.
+//! A peer that applies what it receives and acknowledges it, with its ledger; it crashes before and
+//! after either.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,5 +1,5 @@
-//! The other end of a layer whose peer has to speak with it, right below that layer: so a stack may have it anywhere, and what
-//! stands below sees messages as it does without.
+//! The other end of a layer whose peer has to speak with it, right below that layer: so a stack may
+//! have it anywhere, and what stands below sees messages as it does without.
 
 use std::{
     collections::VecDeque,

@@ -32,8 +32,8 @@ use crate::{
     support::peer::hello,
 };
 
-/// The layers, by their names in `Up`, in the recommended order. A new one is a name here, a line in [`Bench::put`], and its
-/// pairs in the test.
+/// The layers, by their names in `Up`, in the recommended order. A new one is a name here, a line
+/// in [`Bench::put`], and its pairs in the test.
 pub(crate) const NAMES: &[&str] = &[
     "session-metrics",
     "queue",

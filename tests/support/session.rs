@@ -1,4 +1,5 @@
-//! One session under a random schedule: many callers, a wild server, and two ledgers that have to agree.
+//! One session under a random schedule: many callers, a wild server, and two ledgers that have to
+//! agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -208,8 +209,8 @@ enum Finish {
     Dropped,
 }
 
-/// Runs one, over the stack that `build` puts together over a server's door. With `resends` what is safe may be seen
-/// twice, and must not be given up.
+/// Runs one, over the stack that `build` puts together over a server's door. With `resends` what is
+/// safe may be seen twice, and must not be given up.
 ///
 /// An error if it could not connect.
 pub(crate) async fn session(

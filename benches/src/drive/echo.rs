@@ -1,4 +1,5 @@
-//! Echoes over a sink and stream: takes all replies that are there, feeds what the window allows, flushes once.
+//! Echoes over a sink and stream: takes all replies that are there, feeds what the window allows,
+//! flushes once.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -13,7 +14,8 @@ use crate::BoxError;
 use crate::kind::Target;
 use crate::meter::Meter;
 
-/// How one client wraps a payload into its message, and finds the payload in what it yields; `None` is skipped.
+/// How one client wraps a payload into its message, and finds the payload in what it yields; `None`
+/// is skipped.
 pub(crate) trait Codec<S: Stream> {
     type Message;
 

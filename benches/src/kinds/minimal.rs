@@ -1,7 +1,8 @@
 //! The least that calls over tokio-tungstenite need: about as far as one gets on that crate.
 //!
-//! One task drives the connection; one short lock holds the queue and the waiting calls; the slot of a call is its id; one
-//! flush covers all that is queued. It does not reconnect, ping, time out or forgive a dropped call.
+//! One task drives the connection; one short lock holds the queue and the waiting calls; the slot
+//! of a call is its id; one flush covers all that is queued. It does not reconnect, ping, time out
+//! or forgive a dropped call.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,7 +31,8 @@ pub(crate) const KIND: Kind = Kind {
     run: |target, meter| Box::pin(run(target, meter)),
 };
 
-/// Four times that of the echoes: answers outlive the poll that read them, so each read buffer is used once.
+/// Four times that of the echoes: answers outlive the poll that read them, so each read buffer is
+/// used once.
 const READ_BUFFER: usize = 64 * 1024;
 /// Requests are written into blocks of this size, so that a small one costs no allocation.
 const BLOCK: usize = 64 * 1024;
@@ -77,7 +79,8 @@ impl Client {
         Ok(())
     }
 
-    /// Swaps the requests for the empty `queue`; if there are none, `driver` is woken by the next one.
+    /// Swaps the requests for the empty `queue`; if there are none, `driver` is woken by the next
+    /// one.
     fn take_queue(&self, queue: &mut VecDeque<Utf8Bytes>, driver: &Waker) -> bool {
         let mut state = self.lock();
         if state.queue.is_empty() {

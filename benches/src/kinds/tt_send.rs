@@ -1,4 +1,5 @@
-//! tokio-tungstenite with a flush after each message, the way `send` is mostly used; everything else as in `tt-batch`.
+//! tokio-tungstenite with a flush after each message, the way `send` is mostly used; everything
+//! else as in `tt-batch`.
 
 use std::convert::Infallible;
 

@@ -28,8 +28,8 @@ struct Call<'a> {
     params: (&'a RawValue,),
 }
 
-/// The id and the parameter of a call in the usual order of fields, without parsing either: a client that had sent
-/// something else would see an answer that it cannot read.
+/// The id and the parameter of a call in the usual order of fields, without parsing either: a
+/// client that had sent something else would see an answer that it cannot read.
 fn canonical(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
     let (id, text) = text.split_at(text.iter().position(|byte| !byte.is_ascii_digit())?);

@@ -10,8 +10,9 @@ use super::{Mode, call, upgrade};
 
 /// What one read asks for.
 const CHUNK: usize = 256 * 1024;
-/// How many answers, or bytes of them, are written at once at most: the client works on them while the rest is answered.
-/// With the whole window in one write, client and peer would take turns and neither would be busy.
+/// How many answers, or bytes of them, are written at once at most: the client works on them while
+/// the rest is answered. With the whole window in one write, client and peer would take turns and
+/// neither would be busy.
 const LUMP: u32 = 64;
 const LUMP_BYTES: usize = 64 * 1024;
 /// How often an idle connection asks the socket before it sleeps: some hundred microseconds.
@@ -158,8 +159,8 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
-        // A client that reads slowly must not make the written part grow for ever; moving at most as much as is dropped
-        // keeps that cheap.
+        // A client that reads slowly must not make the written part grow for ever; moving at most
+        // as much as is dropped keeps that cheap.
         if self.written * 2 >= self.output.len() {
             self.output.drain(..self.written);
             self.written = 0;

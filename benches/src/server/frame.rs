@@ -21,7 +21,8 @@ pub(crate) struct Frame {
     pub(crate) payload: Range<usize>,
 }
 
-/// Takes the frame at the start of `input`, or `None` if it is not all there. The payload is unmasked in place.
+/// Takes the frame at the start of `input`, or `None` if it is not all there. The payload is
+/// unmasked in place.
 pub(crate) fn take(input: &mut [u8]) -> Option<Frame> {
     let (&head, &second) = (input.first()?, input.get(1)?);
     let (length, at) = match second & LENGTH {

@@ -1,9 +1,10 @@
 //! The peer: one thread, one connection at a time, in a process of its own.
 //!
-//! It has to be faster than every client under test, hence the framing by hand. It answers all it has read and writes the
-//! answers at once; it always reads, however much it still has to write, so that no client can lock up against it. For a
-//! while after the last byte it asks the socket again and again instead of sleeping, which keeps the wake-up of its core
-//! out of the figures for one message at a time.
+//! It has to be faster than every client under test, hence the framing by hand. It answers all it
+//! has read and writes the answers at once; it always reads, however much it still has to write, so
+//! that no client can lock up against it. For a while after the last byte it asks the socket again
+//! and again instead of sleeping, which keeps the wake-up of its core out of the figures for one
+//! message at a time.
 
 mod call;
 mod connection;

@@ -36,8 +36,8 @@ pub struct Bare<F, G> {
 /// # fn is<M, S: tower_ws_ack::Strategy<M>>(_: &S) {} is::<String, _>(&strategy);
 /// ```
 ///
-/// The numbers rise and do not wrap: 64 bits last longer than any session. Nothing is safe to send twice unless its
-/// sender says so, or [`all_safe`](Self::all_safe) does.
+/// The numbers rise and do not wrap: 64 bits last longer than any session. Nothing is safe to send
+/// twice unless its sender says so, or [`all_safe`](Self::all_safe) does.
 #[derive(Clone)]
 pub struct Sequence<F, G> {
     number: F,
@@ -49,8 +49,8 @@ pub struct Sequence<F, G> {
 // === impl Bare ===
 
 impl<F, G> Bare<F, G> {
-    /// `awaits` gives the key of an outgoing message that is to be acknowledged; `acknowledges` the key that an incoming
-    /// acknowledgement names. Both give `None` for any other message.
+    /// `awaits` gives the key of an outgoing message that is to be acknowledged; `acknowledges` the
+    /// key that an incoming acknowledgement names. Both give `None` for any other message.
     pub fn new(awaits: F, acknowledges: G) -> Self {
         Self {
             awaits,
@@ -59,7 +59,8 @@ impl<F, G> Bare<F, G> {
         }
     }
 
-    /// Everything may be sent twice: the peer knows a key that it has seen, or seeing a message twice does no harm.
+    /// Everything may be sent twice: the peer knows a key that it has seen, or seeing a message
+    /// twice does no harm.
     #[must_use]
     pub fn all_safe(mut self) -> Self {
         self.safe = true;
@@ -99,8 +100,8 @@ impl<F, G> fmt::Debug for Bare<F, G> {
 // === impl Sequence ===
 
 impl<F, G> Sequence<F, G> {
-    /// `number` gives the sequence number of an outgoing message; `acknowledges` the number up to which an incoming
-    /// message acknowledges. Both give `None` for any other message.
+    /// `number` gives the sequence number of an outgoing message; `acknowledges` the number up to
+    /// which an incoming message acknowledges. Both give `None` for any other message.
     pub fn new(number: F, acknowledges: G) -> Self {
         Self {
             number,
@@ -110,15 +111,16 @@ impl<F, G> Sequence<F, G> {
         }
     }
 
-    /// Everything may be sent twice: the peer knows a number that it has seen, or seeing a message twice does no harm.
+    /// Everything may be sent twice: the peer knows a number that it has seen, or seeing a message
+    /// twice does no harm.
     #[must_use]
     pub fn all_safe(mut self) -> Self {
         self.safe = true;
         self
     }
 
-    /// Acknowledgements travel on the back of data: what acknowledges goes up as a message too, and what it
-    /// acknowledges is not reported as delivered.
+    /// Acknowledgements travel on the back of data: what acknowledges goes up as a message too, and
+    /// what it acknowledges is not reported as delivered.
     #[must_use]
     pub fn on_data(mut self) -> Self {
         self.passes = true;

@@ -18,8 +18,8 @@ use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window
 ///
 /// # When it is ready
 ///
-/// When the connection below is, the window has room, and everything that is to be sent again has been handed down.
-/// The control lane knows no window: it passes at once, and is never kept.
+/// When the connection below is, the window has room, and everything that is to be sent again has
+/// been handed down. The control lane knows no window: it passes at once, and is never kept.
 ///
 /// # What becomes of a message that awaits an acknowledgement
 ///

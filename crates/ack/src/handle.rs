@@ -6,11 +6,12 @@ use std::{
 
 use tower_ws_core::{Lease, Reading, Readings, Shared, Unit, Value};
 
-/// Watches what a session has sent and not seen acknowledged. Cheap to clone, works from any thread.
+/// Watches what a session has sent and not seen acknowledged. Cheap to clone, works from any
+/// thread.
 ///
-/// [`AckLayer::pair`](crate::AckLayer::pair) gives one out before there is a session; the session's own is in the
-/// extensions of each [`Up`](tower_ws_core::Up). It is for dashboards and tests: the order of things is told by the
-/// connection's events alone.
+/// [`AckLayer::pair`](crate::AckLayer::pair) gives one out before there is a session; the session's
+/// own is in the extensions of each [`Up`](tower_ws_core::Up). It is for dashboards and tests: the
+/// order of things is told by the connection's events alone.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
@@ -43,8 +44,8 @@ pub struct Snapshot {
     pub late: u64,
     /// How many acknowledgements came for nothing that was kept: duplicates, or not of ours.
     pub unmatched: u64,
-    /// From a message's handing down to its acknowledgement: smoothed as in
-    /// [RFC 6298, section 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), without messages that were sent more
+    /// From a message's handing down to its acknowledgement: smoothed as in [RFC 6298, section
+    /// 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), without messages that were sent more
     /// than once. `None` before the first.
     pub round_trip: Option<Duration>,
     /// The last of these round trips, as it was.

@@ -9,8 +9,8 @@ use crate::strategy::{Acknowledgement, Keys, Strategy};
 
 /// JSON-RPC: the reply is the acknowledgement, and goes up as a message.
 ///
-/// A request whose id is an integer awaits its reply. Notifications, replies of ours and requests with other ids await
-/// nothing, so they are never sent again.
+/// A request whose id is an integer awaits its reply. Notifications, replies of ours and requests
+/// with other ids await nothing, so they are never sent again.
 ///
 /// ```
 /// use tower_ws_ack::{AckLayer, JsonRpc};
@@ -52,9 +52,9 @@ impl<K> JsonRpc<K> {
         }
     }
 
-    /// Replaces the list of methods that may be sent twice when nobody said whether they may. A name that begins with
-    /// `*` stands for all that end so; `*` alone makes everything safe: for a server that knows an id which it has
-    /// seen. Default: [`SAFE_METHODS`](JsonRpc::SAFE_METHODS).
+    /// Replaces the list of methods that may be sent twice when nobody said whether they may. A
+    /// name that begins with `*` stands for all that end so; `*` alone makes everything safe: for a
+    /// server that knows an id which it has seen. Default: [`SAFE_METHODS`](JsonRpc::SAFE_METHODS).
     #[must_use]
     pub fn safe_methods<I>(mut self, methods: I) -> Self
     where
@@ -64,8 +64,9 @@ impl<K> JsonRpc<K> {
         self
     }
 
-    /// Leaves requests of these methods alone: those whose answer acknowledges nothing but is the end of something long,
-    /// such as MCP's `subscriptions/listen`, and which another layer begins again. Default: none.
+    /// Leaves requests of these methods alone: those whose answer acknowledges nothing but is the
+    /// end of something long, such as MCP's `subscriptions/listen`, and which another layer begins
+    /// again. Default: none.
     #[must_use]
     pub fn leave_alone<I>(mut self, methods: I) -> Self
     where
@@ -75,10 +76,12 @@ impl<K> JsonRpc<K> {
         self
     }
 
-    /// Sends a request again under a new id, as MCP 2026-07-28 wants it, and gives its answer the old one.
+    /// Sends a request again under a new id, as MCP 2026-07-28 wants it, and gives its answer the
+    /// old one.
     ///
-    /// New ids come from the session's [`Ids`] in [`Up`]'s extensions, where the client finds them too. A cancellation
-    /// that names the old id is not translated: the peer ignores it, and the answer finds nobody waiting.
+    /// New ids come from the session's [`Ids`] in [`Up`]'s extensions, where the client finds them
+    /// too. A cancellation that names the old id is not translated: the peer ignores it, and the
+    /// answer finds nobody waiting.
     #[must_use]
     pub fn fresh_ids(mut self) -> Self {
         self.fresh_ids = true;

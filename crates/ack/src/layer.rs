@@ -9,7 +9,8 @@ use crate::{
     window::Limits,
 };
 
-/// Keeps what was sent until it is acknowledged, and sends again what is safe to. See the [crate docs](crate).
+/// Keeps what was sent until it is acknowledged, and sends again what is safe to. See the [crate
+/// docs](crate).
 #[derive(Clone, Debug)]
 pub struct AckLayer<S, Me = Length> {
     pub(crate) strategy: S,
@@ -47,20 +48,22 @@ impl<S> AckLayer<S> {
 impl<S, Me> AckLayer<S, Me> {
     /// How many messages may be unacknowledged by default: 1,024, more than a peer answers at once.
     pub const MESSAGES: usize = 1024;
-    /// How many bytes they may have by default: 16 MiB, the largest message that the transport takes. With messages
-    /// that share their bytes, as those of a WebSocket do, a kept message costs no copy.
+    /// How many bytes they may have by default: 16 MiB, the largest message that the transport
+    /// takes. With messages that share their bytes, as those of a WebSocket do, a kept message
+    /// costs no copy.
     pub const BYTES: usize = 16 * 1024 * 1024;
-    /// How long a message may wait for its acknowledgement by default: 60 s, as long as a client waits for a reply.
+    /// How long a message may wait for its acknowledgement by default: 60 s, as long as a client
+    /// waits for a reply.
     pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each. Default
-    /// [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
+    /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each.
+    /// Default [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
     ///
-    /// Keys that rise from message to message, as ids and sequence numbers do, cost the same in any window; keys in no
-    /// order cost the more the larger it is.
+    /// Keys that rise from message to message, as ids and sequence numbers do, cost the same in any
+    /// window; keys in no order cost the more the larger it is.
     ///
-    /// When the window is full the sink is not ready. It learns of a message's size only when it gets it, so the
-    /// bytes may go over the limit by one message.
+    /// When the window is full the sink is not ready. It learns of a message's size only when it
+    /// gets it, so the bytes may go over the limit by one message.
     #[must_use]
     pub fn window(mut self, messages: usize, bytes: usize) -> Self {
         self.limits.messages = messages;
@@ -68,12 +71,14 @@ impl<S, Me> AckLayer<S, Me> {
         self
     }
 
-    /// How long a message may wait for its acknowledgement, outages included, from when it was first handed down.
-    /// Default [60 s](Self::TIMEOUT). A message whose own
-    /// [`deadline`](tower_ws_core::Outgoing::deadline) is later, as that of a call may be, is kept until then.
+    /// How long a message may wait for its acknowledgement, outages included, from when it was
+    /// first handed down. Default [60 s](Self::TIMEOUT). A message whose own
+    /// [`deadline`](tower_ws_core::Outgoing::deadline) is later, as that of a call may be, is kept
+    /// until then.
     ///
-    /// Then it comes back as `Dropped`: [`Expired`](tower_ws_core::DropReason::Expired) if it was never sent,
-    /// [`Interrupted`](tower_ws_core::DropReason::Interrupted) if its outcome is unknown.
+    /// Then it comes back as `Dropped`: [`Expired`](tower_ws_core::DropReason::Expired) if it was
+    /// never sent, [`Interrupted`](tower_ws_core::DropReason::Interrupted) if its outcome is
+    /// unknown.
     ///
     /// So this is also the horizon of sending again: what a [peer has to
     /// remember](crate#how-long-does-the-peer-have-to-remember) for an effect that is had once.
@@ -83,8 +88,8 @@ impl<S, Me> AckLayer<S, Me> {
         self
     }
 
-    /// Sets how the size of messages is measured. Default: [`Length`], for texts and bytes; a transport brings the
-    /// measure of its own messages.
+    /// Sets how the size of messages is measured. Default: [`Length`], for texts and bytes; a
+    /// transport brings the measure of its own messages.
     #[must_use]
     pub fn measure<N>(self, measure: N) -> AckLayer<S, N> {
         AckLayer {

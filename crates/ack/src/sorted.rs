@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 
-/// A map for keys that nearly always come in order, and leave nearly in order: a queue that is searched.
+/// A map for keys that nearly always come in order, and leave nearly in order: a queue that is
+/// searched.
 ///
-/// What rises is appended, and what is oldest leaves at the front. What leaves from the middle leaves a gap, and gaps are
-/// closed when they are more than half. So both cost the same in a large map as in a small one. A key that comes out of
-/// order moves those after it.
+/// What rises is appended, and what is oldest leaves at the front. What leaves from the middle
+/// leaves a gap, and gaps are closed when they are more than half. So both cost the same in a large
+/// map as in a small one. A key that comes out of order moves those after it.
 #[derive(Debug)]
 pub(crate) struct Sorted<K, V> {
     entries: VecDeque<(K, Option<V>)>,

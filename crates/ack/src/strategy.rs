@@ -1,15 +1,18 @@
 use tower_ws_core::Up;
 
-/// How a protocol acknowledges: which message awaits it, what it looks like, what may be sent again.
+/// How a protocol acknowledges: which message awaits it, what it looks like, what may be sent
+/// again.
 ///
-/// Ready-made: [`JsonRpc`](crate::JsonRpc), [`Sequence`](crate::Sequence), [`Bare`](crate::Bare). Each session has a
-/// clone of its own. The first two methods run once for each message, so they should be cheap.
+/// Ready-made: [`JsonRpc`](crate::JsonRpc), [`Sequence`](crate::Sequence), [`Bare`](crate::Bare).
+/// Each session has a clone of its own. The first two methods run once for each message, so they
+/// should be cheap.
 pub trait Strategy<M> {
-    /// What ties an acknowledgement to its message. Where acknowledgements are cumulative, its order is the order of
-    /// sending.
+    /// What ties an acknowledgement to its message. Where acknowledgements are cumulative, its
+    /// order is the order of sending.
     type Key: Clone + Ord;
 
-    /// The key under which this outgoing message awaits an acknowledgement; `None` if it awaits none.
+    /// The key under which this outgoing message awaits an acknowledgement; `None` if it awaits
+    /// none.
     fn awaits(&self, message: &M) -> Option<Self::Key>;
 
     /// What this incoming message acknowledges; `None` if nothing.
@@ -22,23 +25,25 @@ pub trait Strategy<M> {
         false
     }
 
-    /// The message as it is to be sent again, with its new key, where the protocol does not take the same one twice.
-    /// Default: `None`, it goes again as it is, under the same key.
+    /// The message as it is to be sent again, with its new key, where the protocol does not take
+    /// the same one twice. Default: `None`, it goes again as it is, under the same key.
     ///
-    /// Always called with the message as the caller gave it. A key that is taken already is not used.
+    /// Always called with the message as the caller gave it. A key that is taken already is not
+    /// used.
     fn again(&mut self, message: &M) -> Option<(Self::Key, M)> {
         let _ = message;
         None
     }
 
-    /// The answer to a message that went [again](Self::again) under another key, as the caller expects it: under
-    /// `original`. Default: as it is.
+    /// The answer to a message that went [again](Self::again) under another key, as the caller
+    /// expects it: under `original`. Default: as it is.
     fn translate(&self, answer: M, original: &Self::Key) -> M {
         let _ = original;
         answer
     }
 
-    /// A connection has come up: a strategy may take something from the extensions, or leave something there.
+    /// A connection has come up: a strategy may take something from the extensions, or leave
+    /// something there.
     fn came_up(&mut self, up: &mut Up) {
         let _ = up;
     }
@@ -50,8 +55,9 @@ pub trait Strategy<M> {
 pub struct Acknowledgement<K> {
     /// Which messages.
     pub keys: Keys<K>,
-    /// Whether it also goes up as a message. If so it speaks for itself; if not it is swallowed, and each message
-    /// that it acknowledges comes up as [`Delivered`](tower_ws_core::Event::Delivered).
+    /// Whether it also goes up as a message. If so it speaks for itself; if not it is swallowed,
+    /// and each message that it acknowledges comes up as
+    /// [`Delivered`](tower_ws_core::Event::Delivered).
     pub passes: bool,
 }
 
@@ -61,7 +67,8 @@ impl<K> Acknowledgement<K> {
         Self { keys, passes: false }
     }
 
-    /// An acknowledgement that is a message too: a reply, or data with an acknowledgement on its back.
+    /// An acknowledgement that is a message too: a reply, or data with an acknowledgement on its
+    /// back.
     pub fn passing(keys: Keys<K>) -> Self {
         Self { keys, passes: true }
     }

@@ -12,8 +12,8 @@ use crate::{
     strategy::{Keys, Strategy},
 };
 
-/// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is passed in, and what
-/// there is to tell is left in a queue.
+/// What was accepted and is not acknowledged, and what is to be done about it. No I/O: time is
+/// passed in, and what there is to tell is left in a queue.
 #[derive(Debug)]
 pub(crate) struct Window<M, K> {
     limits: Limits,
@@ -77,7 +77,8 @@ where
         self
     }
 
-    /// True when nothing more is to be accepted. So the bytes go over the limit by one message at most.
+    /// True when nothing more is to be accepted. So the bytes go over the limit by one message at
+    /// most.
     pub(crate) fn is_full(&self) -> bool {
         self.kept.len() >= self.limits.messages.max(1) || self.stats.bytes >= self.limits.bytes.max(1)
     }
@@ -203,7 +204,8 @@ where
         }
         kept.handed_down = now;
         item.ticket = Some(kept.ticket.clone());
-        // Whoever is below gives it back when its time is over: then nothing of it is written behind our back.
+        // Whoever is below gives it back when its time is over: then nothing of it is written
+        // behind our back.
         item.deadline = Some(item.deadline.map_or(kept.until, |deadline| deadline.min(kept.until)));
         Some(item)
     }
@@ -232,8 +234,8 @@ where
         true
     }
 
-    /// These are acknowledged, and come up as delivered if asked for. Returns the caller's own key of one that went
-    /// again under another.
+    /// These are acknowledged, and come up as delivered if asked for. Returns the caller's own key
+    /// of one that went again under another.
     pub(crate) fn acknowledged(&mut self, now: Instant, keys: Keys<K>, deliver: bool) -> Option<K> {
         match keys {
             Keys::One(key) => self.settle(now, &key, deliver),
@@ -287,8 +289,8 @@ where
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
-    /// The connection is lost, and there may be another: makes due what may go again, and gives up the rest. With
-    /// `replay` false, everything that may have been seen.
+    /// The connection is lost, and there may be another: makes due what may go again, and gives up
+    /// the rest. With `replay` false, everything that may have been seen.
     pub(crate) fn down<S>(&mut self, replay: bool, strategy: &S)
     where
         S: Strategy<M, Key = K>,
@@ -389,7 +391,8 @@ where
             self.events.push_back(Event::Dropped(kept.outgoing, reason));
             return;
         }
-        // Only the connection that it went out on brings its acknowledgement, and after these there is none.
+        // Only the connection that it went out on brings its acknowledgement, and after these there
+        // is none.
         if !matches!(reason, DropReason::Interrupted | DropReason::Closed) {
             self.retired.insert(kept.key);
         }
@@ -437,7 +440,8 @@ impl<M, K> Kept<M, K> {
 
 // === Retired ===
 
-/// The keys of what was given up last: an acknowledgement that comes late is not taken for another's.
+/// The keys of what was given up last: an acknowledgement that comes late is not taken for
+/// another's.
 #[derive(Debug)]
 struct Retired<K> {
     order: VecDeque<K>,

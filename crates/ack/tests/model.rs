@@ -1,5 +1,6 @@
-//! The layer beside a machine that is obviously right, step by step, through whatever proptest thinks of; and at the end
-//! what each mode promises, from three ledgers: what was sent and how it ended, what was written, what the peer applied.
+//! The layer beside a machine that is obviously right, step by step, through whatever proptest
+//! thinks of; and at the end what each mode promises, from three ledgers: what was sent and how it
+//! ended, what was written, what the peer applied.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -48,7 +49,8 @@ where
     S: Strategy<String, Key = u64> + Clone,
 {
     let tally = Tally::default();
-    // The sequence of a failure is printed; there is no place for a file beside an integration test.
+    // The sequence of a failure is printed; there is no place for a file beside an integration
+    // test.
     let config = Config {
         cases: 160,
         failure_persistence: None,

@@ -1,4 +1,5 @@
-//! Client, ack, reconnect and a server that keeps dying: every call ends, truthfully, and no safe one is lost.
+//! Client, ack, reconnect and a server that keeps dying: every call ends, truthfully, and no safe
+//! one is lost.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 

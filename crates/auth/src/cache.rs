@@ -1,4 +1,5 @@
-//! What is known of the credential, and what to do when somebody asks for it. No I/O: both clocks are passed in.
+//! What is known of the credential, and what to do when somebody asks for it. No I/O: both clocks
+//! are passed in.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,8 @@ use crate::credential::Credential;
 
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// How long before it expires a credential is renewed, and how long before that it is not shown any more.
+    /// How long before it expires a credential is renewed, and how long before that it is not shown
+    /// any more.
     ahead: Duration,
     current: Option<Held>,
     /// Counts the credentials, so that one which was refused is known again.
@@ -42,11 +44,13 @@ pub(crate) enum Asked {
     Failed(Failure, Duration),
 }
 
-/// No sooner than this a provider that has failed is asked again, doubled with each failure up to [`MOST`].
+/// No sooner than this a provider that has failed is asked again, doubled with each failure up to
+/// [`MOST`].
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(30);
 
-/// A credential that expires within this time is not shown any more: it may expire on the way, or by the server's clock.
+/// A credential that expires within this time is not shown any more: it may expire on the way, or
+/// by the server's clock.
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Cache {
@@ -90,7 +94,8 @@ impl Cache {
         Asked::Fetch
     }
 
-    /// A fetch has ended. Returns which credential it is, if there is one. `sample` is uniform in [0, 1).
+    /// A fetch has ended. Returns which credential it is, if there is one. `sample` is uniform in
+    /// [0, 1).
     pub(crate) fn fetched(&mut self, outcome: Result<Credential, Failure>, now: Instant, sample: f64) -> Option<u64> {
         self.fetching = false;
         match outcome {
@@ -162,7 +167,8 @@ mod tests {
         );
     }
 
-    /// Somebody sets the clock: an hour on, and it is fetched anew, once; an hour back, and nothing happens.
+    /// Somebody sets the clock: an hour on, and it is fetched anew, once; an hour back, and nothing
+    /// happens.
     #[test]
     fn a_clock_that_is_set_makes_no_storm() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 100_000 * SECOND);

@@ -11,8 +11,8 @@ use tower_ws_core::{BoxError, Connection, Event, Outgoing, forward_sink};
 
 use crate::credentials::{Credentials, IssuedCredential};
 
-/// A connection that was opened with a credential. Everything passes; should it end because the credential is not good any
-/// more (close code 4401, say), the next one is opened with another.
+/// A connection that was opened with a credential. Everything passes; should it end because the
+/// credential is not good any more (close code 4401, say), the next one is opened with another.
 #[pin_project]
 pub struct AuthConnection<C> {
     #[pin]

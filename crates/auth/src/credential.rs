@@ -47,17 +47,18 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Where credentials come from: a token endpoint, a file, a vault. Closures that return a future implement it.
+/// Where credentials come from: a token endpoint, a file, a vault. Closures that return a future
+/// implement it.
 pub trait Provider: Send + Sync + 'static {
     /// The fetch under way.
     type Future: Future<Output = Result<Credential, BoxError>> + Send + 'static;
 
-    /// Fetches a new credential. It is called by [`Credentials`](crate::Credentials): never twice at a time, and not again
-    /// at once after it has failed.
+    /// Fetches a new credential. It is called by [`Credentials`](crate::Credentials): never twice
+    /// at a time, and not again at once after it has failed.
     ///
-    /// An error is taken for passing, and what it says is shown in logs and errors: leave secrets out. To say that trying
-    /// again is in vain, return a [`Failure`](tower_ws_core::Failure) that is
-    /// [final](tower_ws_core::Disposition::Final).
+    /// An error is taken for passing, and what it says is shown in logs and errors: leave secrets
+    /// out. To say that trying again is in vain, return a [`Failure`](tower_ws_core::Failure) that
+    /// is [final](tower_ws_core::Disposition::Final).
     fn fetch(&self) -> Self::Future;
 }
 

@@ -18,7 +18,8 @@ use crate::{
     credential::{Credential, Provider},
 };
 
-/// The credential of a provider, fetched once however many ask. Clones share it: so do sessions of one account.
+/// The credential of a provider, fetched once however many ask. Clones share it: so do sessions of
+/// one account.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -32,12 +33,15 @@ use crate::{
 /// let also = credentials.clone();
 /// ```
 ///
-/// - It is fetched when it is first asked for, and kept. One that expires is renewed [a minute ahead](Self::ahead), by whoever
-///   asks then, in the background: the old one is shown meanwhile. It is not shown within its last five seconds.
-/// - A fetch has [10 s](Self::deadline). It goes on if whoever asked gives up: others may wait for it.
-/// - After a fetch that failed the provider is left alone for a second, doubled with each failure up to 30 s; who asks
-///   meanwhile gets the failure at once.
-/// - One that a server has [refused](Self::refused) is thrown away, unless it has been replaced already.
+/// - It is fetched when it is first asked for, and kept. One that expires is renewed [a minute
+///   ahead](Self::ahead), by whoever asks then, in the background: the old one is shown meanwhile.
+///   It is not shown within its last five seconds.
+/// - A fetch has [10 s](Self::deadline). It goes on if whoever asked gives up: others may wait for
+///   it.
+/// - After a fetch that failed the provider is left alone for a second, doubled with each failure
+///   up to 30 s; who asks meanwhile gets the failure at once.
+/// - One that a server has [refused](Self::refused) is thrown away, unless it has been replaced
+///   already.
 #[derive(Clone)]
 pub struct Credentials(Arc<Shared>);
 
@@ -55,7 +59,8 @@ struct Settings {
     dispositions: DispositionTable,
 }
 
-/// A credential that is shown to a server, and which it is: to be given back if the server refuses it.
+/// A credential that is shown to a server, and which it is: to be given back if the server refuses
+/// it.
 #[derive(Clone, Debug)]
 pub struct IssuedCredential(Held);
 
@@ -109,9 +114,9 @@ impl Credentials {
     }
 
     /// Sets which failures mean that a credential was refused: those for which the table says
-    /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect has, or let the
-    /// builder of `tower-ws` do it. Default: the documented one.
-    /// Holds for all clones.
+    /// [`RefreshCredentials`](Disposition::RefreshCredentials). Give it the table that reconnect
+    /// has, or let the builder of `tower-ws` do it. Default: the documented one. Holds for all
+    /// clones.
     #[must_use]
     pub fn dispositions(self, table: DispositionTable) -> Self {
         self.settings().dispositions = table;
@@ -122,8 +127,8 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of the kind [`Auth`](FailureKind::Auth), unless the provider returned one of its own: to be tried again
-    /// later, but for one of the provider's that is final.
+    /// A [`Failure`] of the kind [`Auth`](FailureKind::Auth), unless the provider returned one of
+    /// its own: to be tried again later, but for one of the provider's that is final.
     pub async fn get(&self) -> Result<IssuedCredential, Failure> {
         loop {
             let mut fetched = std::pin::pin!(self.0.fetched.notified());
@@ -152,7 +157,8 @@ impl Credentials {
         }
     }
 
-    /// A server has refused this credential: the next who asks gets another. Returns whether it was the present one.
+    /// A server has refused this credential: the next who asks gets another. Returns whether it was
+    /// the present one.
     pub fn refused(&self, shown: &IssuedCredential) -> bool {
         let is_present = self.cache().refused(shown.0.generation);
         if is_present {

@@ -45,8 +45,8 @@ impl AuthLayer {
         Self::new(credentials, Scheme::Query { name })
     }
 
-    /// An address that is signed with the secret for each dial: `sign` is given the address and the secret, and returns the
-    /// address to dial.
+    /// An address that is signed with the secret for each dial: `sign` is given the address and the
+    /// secret, and returns the address to dial.
     pub fn signed<F>(credentials: Credentials, sign: F) -> Self
     where
         F: Fn(&Uri, &str) -> Result<Uri, BoxError> + Send + Sync + 'static,
@@ -54,8 +54,9 @@ impl AuthLayer {
         Self::new(credentials, Scheme::Signed(Arc::new(sign)))
     }
 
-    /// One more subprotocol is offered: `prefix` and the secret in base64url. For servers that were made for browsers, which
-    /// cannot set headers. Such a server answers with another of those offered, so offer one.
+    /// One more subprotocol is offered: `prefix` and the secret in base64url. For servers that were
+    /// made for browsers, which cannot set headers. Such a server answers with another of those
+    /// offered, so offer one.
     pub fn subprotocol(prefix: impl Into<String>, credentials: Credentials) -> Self {
         let prefix = prefix.into();
         Self::new(credentials, Scheme::Subprotocol { prefix })
@@ -66,8 +67,8 @@ impl AuthLayer {
         &self.credentials
     }
 
-    /// Shows the credential over `ws` to other machines, too: everybody on the way can read it. Default: only over `wss`,
-    /// and to this machine.
+    /// Shows the credential over `ws` to other machines, too: everybody on the way can read it.
+    /// Default: only over `wss`, and to this machine.
     #[must_use]
     pub fn allow_plaintext(mut self) -> Self {
         self.plaintext = true;

@@ -1,15 +1,15 @@
 //! A tower layer that shows credentials when a connection is opened, and gets new ones in time.
 //!
-//! [`AuthLayer`] puts a credential into each handshake; [`LoginLayer`] shows it in band, in a dialogue that opens each
-//! connection. Both take it from [`Credentials`]: fetched once however many ask, kept, renewed before it expires, and
-//! thrown away when a server refuses it.
+//! [`AuthLayer`] puts a credential into each handshake; [`LoginLayer`] shows it in band, in a
+//! dialogue that opens each connection. Both take it from [`Credentials`]: fetched once however
+//! many ask, kept, renewed before it expires, and thrown away when a server refuses it.
 //!
 //! # Where it stands
 //!
-//! Below reconnect, right above the transport: each dial shows the credential of its time. What waits in a queue, or is to
-//! be sent again, waits until the connection is up, and that is after the handshake and the dialogue. Above reconnect a token
-//! would be fetched once, and be wrong an hour later. Without this layer, headers that never change can be set on the
-//! request.
+//! Below reconnect, right above the transport: each dial shows the credential of its time. What
+//! waits in a queue, or is to be sent again, waits until the connection is up, and that is after
+//! the handshake and the dialogue. Above reconnect a token would be fetched once, and be wrong an
+//! hour later. Without this layer, headers that never change can be set on the request.
 //!
 //! # Example
 //!
@@ -74,40 +74,45 @@
 //!
 //! # What happens when a credential is refused
 //!
-//! Whether it was refused, the [disposition](tower_ws_core::Disposition) of the failure says: by default HTTP 401, close
-//! codes 3000 and 4401, and whatever a dialogue calls [`Auth`](tower_ws_core::FailureKind::Auth). For a protocol with other codes, give
-//! [the table](Credentials::dispositions) that reconnect has. Then the credential is
-//! thrown away, and reconnect dials once more, with a new one. Sessions that share [`Credentials`] throw it away once: a
-//! refusal of the old one does not touch the new one.
+//! Whether it was refused, the [disposition](tower_ws_core::Disposition) of the failure says: by
+//! default HTTP 401, close codes 3000 and 4401, and whatever a dialogue calls
+//! [`Auth`](tower_ws_core::FailureKind::Auth). For a protocol with other codes, give [the
+//! table](Credentials::dispositions) that reconnect has. Then the credential is thrown away, and
+//! reconnect dials once more, with a new one. Sessions that share [`Credentials`] throw it away
+//! once: a refusal of the old one does not touch the new one.
 //!
 //! ## Why did my client stop after two refusals?
 //!
-//! Because the second was of a credential that had just been fetched. What a server does not take twice it will not take a
-//! third time, and an account may be locked by trying. The session ends with the refusal as its cause.
+//! Because the second was of a credential that had just been fetched. What a server does not take
+//! twice it will not take a third time, and an account may be locked by trying. The session ends
+//! with the refusal as its cause.
 //!
 //! ## Why is the provider not asked again at once?
 //!
-//! Because it has just failed, and a thousand clients of a token endpoint that is down are what keeps it down. It is left
-//! alone for a second, doubled with each failure up to 30 s. Dials fail meanwhile, and reconnect backs off.
+//! Because it has just failed, and a thousand clients of a token endpoint that is down are what
+//! keeps it down. It is left alone for a second, doubled with each failure up to 30 s. Dials fail
+//! meanwhile, and reconnect backs off.
 //!
 //! # Secrets
 //!
-//! They are wiped from memory when they are dropped, as far as they are in our hands. Header values are marked as sensitive. No
-//! `Debug`, error or log event has one. Over `ws` they are shown to this machine only, unless
-//! [allowed](AuthLayer::allow_plaintext).
+//! They are wiped from memory when they are dropped, as far as they are in our hands. Header values
+//! are marked as sensitive. No `Debug`, error or log event has one. Over `ws` they are shown to
+//! this machine only, unless [allowed](AuthLayer::allow_plaintext).
 //!
 //! # What it does not do
 //!
 //! - It does not dial: reconnect does, and decides whether to.
 //! - It does not speak OAuth: a [`Provider`] does.
-//! - It does not renew a credential on a connection that is up: a server that wants that says so in its own protocol. A
-//!   connection that the server ends because of it (4401) is opened anew with a new one.
-//! - It does not renew in the background while nobody dials: whoever asks a minute before the end starts it.
+//! - It does not renew a credential on a connection that is up: a server that wants that says so in
+//!   its own protocol. A connection that the server ends because of it (4401) is opened anew with a
+//!   new one.
+//! - It does not renew in the background while nobody dials: whoever asks a minute before the end
+//!   starts it.
 //!
 //! # Logs
 //!
-//! `DEBUG` when a credential was fetched; `WARN` when it could not be, with `failure`; `INFO` when one was refused, with its
-//! `generation`, a number.
+//! `DEBUG` when a credential was fetched; `WARN` when it could not be, with `failure`; `INFO` when
+//! one was refused, with its `generation`, a number.
 
 mod cache;
 mod connection;

@@ -21,8 +21,8 @@ use crate::{
     credentials::{Credentials, IssuedCredential},
 };
 
-/// Shows a credential in a dialogue that opens each connection, before anything that waits above may go. See the [crate
-/// docs](crate).
+/// Shows a credential in a dialogue that opens each connection, before anything that waits above
+/// may go. See the [crate docs](crate).
 pub struct LoginLayer<D> {
     credentials: Credentials,
     dialogue: Arc<D>,
@@ -42,11 +42,11 @@ pub struct Login<S, D> {
 }
 
 impl<D> LoginLayer<D> {
-    /// Opens each connection by `dialogue`, a function that takes an [`OpeningContext`] and the credential ([`IssuedCredential`]), and gives the
-    /// talk back.
+    /// Opens each connection by `dialogue`, a function that takes an [`OpeningContext`] and the
+    /// credential ([`IssuedCredential`]), and gives the talk back.
     ///
-    /// A [`Failure`] of the kind [`Auth`](tower_ws_core::FailureKind::Auth) says that the server has refused the credential:
-    /// the next dial shows another.
+    /// A [`Failure`] of the kind [`Auth`](tower_ws_core::FailureKind::Auth) says that the server
+    /// has refused the credential: the next dial shows another.
     pub fn new(credentials: Credentials, dialogue: D) -> Self {
         Self {
             credentials,

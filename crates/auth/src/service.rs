@@ -16,7 +16,8 @@ use crate::{connection::AuthConnection, error::SchemeError, layer::AuthLayer, sc
 /// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
 #[derive(Clone, Debug)]
 pub struct Auth<S> {
-    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
+    // here.
     inner: S,
     layer: AuthLayer,
 }
@@ -67,7 +68,8 @@ where
     }
 }
 
-/// The future of [`Auth`]. Boxed, because the wait for a credential has no name; one allocation for each dial.
+/// The future of [`Auth`]. Boxed, because the wait for a credential has no name; one allocation for
+/// each dial.
 #[must_use = "futures do nothing unless polled"]
 pub struct AuthFuture<C>(BoxFuture<'static, Result<AuthConnection<C>, BoxError>>);
 

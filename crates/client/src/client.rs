@@ -23,11 +23,12 @@ use crate::{
 
 /// A handle on a session: a cloneable [`Service`] from [`Request`] to [`Reply`].
 ///
-/// It is ready when there is room for one more call; a clone has to get ready itself. A handle that is ready holds that room
-/// until it calls or is dropped; [`send`](Self::send), [`request`](Self::request) and [`notify`](Self::notify) take room of
-/// their own. Calls go out in the order in
-/// which [`call`](Service::call) is called, and wait while the connection is down. Dropping a call's future takes it
-/// back if it was not sent, and tells the peer if it was and the protocol [can](crate::ClientLayer::on_cancel).
+/// It is ready when there is room for one more call; a clone has to get ready itself. A handle that
+/// is ready holds that room until it calls or is dropped; [`send`](Self::send),
+/// [`request`](Self::request) and [`notify`](Self::notify) take room of their own. Calls go out in
+/// the order in which [`call`](Service::call) is called, and wait while the connection is down.
+/// Dropping a call's future takes it back if it was not sent, and tells the peer if it was and the
+/// protocol [can](crate::ClientLayer::on_cancel).
 ///
 /// When the last client is dropped the session ends in order: what is under way may finish for a
 /// [while](crate::ClientLayer::close_grace), then the connection is closed.
@@ -51,7 +52,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`CallError`]; its [`may_have_been_seen`](CallError::may_have_been_seen) says whether trying again is safe.
+    /// [`CallError`]; its [`may_have_been_seen`](CallError::may_have_been_seen) says whether trying
+    /// again is safe.
     pub async fn request<P, R>(&self, method: &'static str, params: &P) -> Result<R, CallError>
     where
         P: Serialize + ?Sized,
@@ -71,8 +73,8 @@ impl Client {
         self.start(request, permit).await
     }
 
-    /// Tells the peer something. Waits for room, not for the notification to be written: should it never be, an
-    /// [`Undelivered`](crate::Incoming::Undelivered) says so.
+    /// Tells the peer something. Waits for room, not for the notification to be written: should it
+    /// never be, an [`Undelivered`](crate::Incoming::Undelivered) says so.
     ///
     /// # Errors
     ///
@@ -83,8 +85,9 @@ impl Client {
         self.shared.notify(request, permit)
     }
 
-    /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace` is over, closes the
-    /// connection, and hands back what was left. Dropping this future does not undo it.
+    /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace`
+    /// is over, closes the connection, and hands back what was left. Dropping this future does not
+    /// undo it.
     ///
     /// Bounded by `grace` and the connection's own closing deadline.
     pub async fn close(&self, grace: Duration) -> Leftovers {
@@ -155,8 +158,8 @@ impl Service<Request> for Client {
 
     /// # Errors
     ///
-    /// [`CallError::Closed`] once the session is ending or has ended. While the connection is merely down there is
-    /// no error: calls wait.
+    /// [`CallError::Closed`] once the session is ending or has ended. While the connection is
+    /// merely down there is no error: calls wait.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         if self.permit.is_none() {
             match ready!(self.room.poll_acquire(cx)) {
@@ -178,10 +181,11 @@ impl Service<Request> for Client {
 
 /// A call under way.
 ///
-/// Dropping it is safe at any time: a request that was not sent never will be; of one that was sent, the peer is told
-/// if the protocol can. A late answer is ignored.
+/// Dropping it is safe at any time: a request that was not sent never will be; of one that was
+/// sent, the peer is told if the protocol can. A late answer is ignored.
 ///
-/// It is a `tracing` span, `call`, at `DEBUG`: what has no subscriber for it costs a look at one number.
+/// It is a `tracing` span, `call`, at `DEBUG`: what has no subscriber for it costs a look at one
+/// number.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture {
     state: Call,

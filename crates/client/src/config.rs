@@ -49,7 +49,8 @@ pub trait Check: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The reason why not: the call fails with [`CallError::Refused`](crate::CallError::Refused), and nothing is sent.
+    /// The reason why not: the call fails with [`CallError::Refused`](crate::CallError::Refused),
+    /// and nothing is sent.
     fn check(&self, request: &Request) -> Result<(), BoxError>;
 }
 

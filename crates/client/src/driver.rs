@@ -24,9 +24,11 @@ use crate::{
     table::Answer,
 };
 
-/// Drives a connection: reads always, feeds what is ready, flushes once. Nothing moves unless it is polled.
+/// Drives a connection: reads always, feeds what is ready, flushes once. Nothing moves unless it is
+/// polled.
 ///
-/// It resolves when the session has ended. Dropping it aborts the connection and settles every call.
+/// It resolves when the session has ended. Dropping it aborts the connection and settles every
+/// call.
 #[pin_project(PinnedDrop)]
 #[must_use = "nothing moves unless the driver is polled: spawn it"]
 pub struct Driver<C, K> {
@@ -59,8 +61,8 @@ pub struct Driver<C, K> {
     alarm: Alarm,
 }
 
-/// How many messages are read before what came of them is written, and how many of those rounds one poll may take:
-/// enough for one flush to carry much, few enough to leave other tasks their turn.
+/// How many messages are read before what came of them is written, and how many of those rounds one
+/// poll may take: enough for one flush to carry much, few enough to leave other tasks their turn.
 const READS: usize = 256;
 const ROUNDS: usize = 4;
 /// How many entries are taken from the shared queue at once.
@@ -187,7 +189,8 @@ where
         }
     }
 
-    /// A message that makes no sense. The 1st, 2nd, 4th, 8th … is logged: a peer cannot fill the log with them.
+    /// A message that makes no sense. The 1st, 2nd, 4th, 8th … is logged: a peer cannot fill the
+    /// log with them.
     fn ignored(self: Pin<&mut Self>, why: &dyn fmt::Display) {
         let this = self.project();
         *this.malformed_messages += 1;
@@ -238,7 +241,8 @@ where
         let given_up = ticket.is_some_and(Ticket::is_cancelled);
         let ends = self.closing || reason == DropReason::Closed;
         if let Some(ticket) = ticket {
-            // Some calls are about to be settled by who knows more: `Down` with its cause, the end of the session.
+            // Some calls are about to be settled by who knows more: `Down` with its cause, the end
+            // of the session.
             let cause_follows = seen && reason == DropReason::Interrupted && self.cause.is_none();
             if !cause_follows && !ends {
                 let error = match seen {
@@ -331,7 +335,8 @@ where
         outgoing.lane = lane;
         outgoing.deadline = entry.deadline;
         outgoing.ticket = entry.ticket;
-        // It fails only once the connection has ended; then its end is about to be read, and settles everything.
+        // It fails only once the connection has ended; then its end is about to be read, and
+        // settles everything.
         if this.connection.start_send(outgoing).is_ok() {
             *this.dirty = true;
         }
@@ -399,7 +404,8 @@ where
         // Before anything is looked at: what another thread adds meanwhile wakes this task again.
         self.shared.lock().park_driver(cx);
         for _ in 0..ROUNDS {
-            // Before what comes in is looked at: of a call whose time is up, layers below may say so too.
+            // Before what comes in is looked at: of a call whose time is up, layers below may say
+            // so too.
             self.shared.expire(Instant::now());
             let reading = self.as_mut().poll_read(cx);
             if let Poll::Ready(Reading::Ended) = reading {

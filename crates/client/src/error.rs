@@ -7,15 +7,16 @@ use tower_ws_core::{
 
 /// Why a call has no result.
 ///
-/// [`may_have_been_seen`](Self::may_have_been_seen) says the one thing that decides whether trying again is safe.
+/// [`may_have_been_seen`](Self::may_have_been_seen) says the one thing that decides whether trying
+/// again is safe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The peer answered with an error.
     #[error(transparent)]
     Rpc(#[from] RpcError),
-    /// The connection went down after the request was sent and before it was answered. Whether the peer acted on it,
-    /// nobody knows.
+    /// The connection went down after the request was sent and before it was answered. Whether the
+    /// peer acted on it, nobody knows.
     #[error("the connection went down before the answer came: outcome unknown")]
     Interrupted(#[source] Option<Failure>),
     /// No answer within the time allowed.
@@ -58,8 +59,8 @@ impl CallError {
         }
     }
 
-    /// True when the peer may have seen the request and its outcome is unknown, or when it answered. False: not a byte
-    /// of the request was sent, so sending it again is safe.
+    /// True when the peer may have seen the request and its outcome is unknown, or when it
+    /// answered. False: not a byte of the request was sent, so sending it again is safe.
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Rpc(_) | Self::Interrupted(_) | Self::Malformed(_) => true,

@@ -15,7 +15,8 @@ use crate::{
     peer::{Notification, ServerRequest},
 };
 
-/// What the peer asks: a method and parameters. The request of a service that [answers](Inbound::answer_with).
+/// What the peer asks: a method and parameters. The request of a service that
+/// [answers](Inbound::answer_with).
 ///
 /// Its `Debug` shows the method and the size, never the parameters.
 #[derive(Clone)]
@@ -44,17 +45,19 @@ impl fmt::Debug for Asked {
 }
 
 impl Inbound {
-    /// How many of the peer's requests are with a handler at once: 16. One more is answered with an error.
+    /// How many of the peer's requests are with a handler at once: 16. One more is answered with an
+    /// error.
     pub const HANDLED: usize = 16;
 
-    /// Answers the peer's requests by a service, in a task of its own, and gives the stream of all the rest.
+    /// Answers the peer's requests by a service, in a task of its own, and gives the stream of all
+    /// the rest.
     ///
-    /// Each request gets a clone of the service. Its response is the result; an [`RpcError`] in its error goes to the peer
-    /// as it is, any other as [`INTERNAL`](RpcError::INTERNAL) without a word of what it says. So tower's layers fit on it:
-    /// a time limit, a limit of concurrency.
+    /// Each request gets a clone of the service. Its response is the result; an [`RpcError`] in its
+    /// error goes to the peer as it is, any other as [`INTERNAL`](RpcError::INTERNAL) without a
+    /// word of what it says. So tower's layers fit on it: a time limit, a limit of concurrency.
     ///
-    /// The stream keeps its bounds, and dropping it does not end the answers. A request whose connection is lost is
-    /// handled to its end, and its answer dropped.
+    /// The stream keeps its bounds, and dropping it does not end the answers. A request whose
+    /// connection is lost is handled to its end, and its answer dropped.
     ///
     /// ```
     /// # use tower_ws_client::{Asked, Inbound};

@@ -42,11 +42,11 @@ impl<K> ClientLayer<K> {
         }
     }
 
-    /// How many calls and notifications may be under way, at least 1. Default 1,024: more than a peer answers at once,
-    /// little enough that an outage cannot fill the memory.
+    /// How many calls and notifications may be under way, at least 1. Default 1,024: more than a
+    /// peer answers at once, little enough that an outage cannot fill the memory.
     ///
-    /// The client is not ready while so many wait. Bytes are not counted here: what waits belongs to the callers,
-    /// who would hold it anyway.
+    /// The client is not ready while so many wait. Bytes are not counted here: what waits belongs
+    /// to the callers, who would hold it anyway.
     #[must_use]
     pub fn max_calls(mut self, most: usize) -> Self {
         self.config.max_calls = most.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
@@ -77,8 +77,8 @@ impl<K> ClientLayer<K> {
         self
     }
 
-    /// Whether a request named `ping` is answered at once with an empty result, as MCP wants it. Default true;
-    /// otherwise it appears in [`Inbound`].
+    /// Whether a request named `ping` is answered at once with an empty result, as MCP wants it.
+    /// Default true; otherwise it appears in [`Inbound`].
     #[must_use]
     pub fn answer_pings(mut self, answer: bool) -> Self {
         self.config.answer_pings = answer;
@@ -92,8 +92,8 @@ impl<K> ClientLayer<K> {
         self
     }
 
-    /// How to tell the peer that nobody waits for an answer any more, because the call's future was dropped or its
-    /// time is up. Default: it is not told. For MCP:
+    /// How to tell the peer that nobody waits for an answer any more, because the call's future was
+    /// dropped or its time is up. Default: it is not told. For MCP:
     ///
     /// ```
     /// # use tower_ws_client::{ClientLayer, Request};
@@ -109,7 +109,8 @@ impl<K> ClientLayer<K> {
         self
     }
 
-    /// Makes a client, its inbound stream and the driver of a connection, without a service and without spawning.
+    /// Makes a client, its inbound stream and the driver of a connection, without a service and
+    /// without spawning.
     pub fn pair<C>(&self, connection: C) -> (Client, Inbound, Driver<C, K>)
     where
         C: Connection,

@@ -1,9 +1,10 @@
-//! The boundary of tower-ws: a connection in, a cloneable JSON-RPC service and a stream of pushes out.
+//! The boundary of tower-ws: a connection in, a cloneable JSON-RPC service and a stream of pushes
+//! out.
 //!
-//! [`ClientLayer`] stands on top of a stack of connection layers. Its service makes sessions: a [`Client`], which is a
-//! `tower::Service<Request, Response = Reply>` that any stock Tower layer fits on, and an [`Inbound`] stream of what the
-//! peer says of its own accord. One task drives the connection: it always reads, hands over what is ready and flushes
-//! once.
+//! [`ClientLayer`] stands on top of a stack of connection layers. Its service makes sessions: a
+//! [`Client`], which is a `tower::Service<Request, Response = Reply>` that any stock Tower layer
+//! fits on, and an [`Inbound`] stream of what the peer says of its own accord. One task drives the
+//! connection: it always reads, hands over what is ready and flushes once.
 //!
 //! # Every call ends, and says truthfully how
 //!
@@ -15,8 +16,8 @@
 //! | the session ends | [`Closed`](CallError::Closed) | `Interrupted` |
 //! | a layer below gives up on it | [`NotSent`](CallError::NotSent) | `Interrupted` |
 //!
-//! No call fails while its message may still be sent. [`CallError::may_have_been_seen`] is false only if not a byte
-//! of the request left this side.
+//! No call fails while its message may still be sent. [`CallError::may_have_been_seen`] is false
+//! only if not a byte of the request left this side.
 //!
 //! # Example
 //!
@@ -65,12 +66,13 @@
 //! | `session` | `INFO` | `id`: a random name. From the call of [`MakeClient`] to the end of its driver; all that the layers below log is in it. It follows from the span of whoever connects, and is not within it: it outlives that |
 //! | `call` | `DEBUG` | `rpc.system`, `rpc.method`, `rpc.jsonrpc.request_id` as in [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/); `outcome`: `ok`, `cancelled`, or [`CallError::as_str`] |
 //!
-//! `ERROR` for what ends the session, `WARN` for messages that make no sense, of which the 1st, 2nd, 4th, 8th … is told.
+//! `ERROR` for what ends the session, `WARN` for messages that make no sense, of which the 1st,
+//! 2nd, 4th, 8th … is told.
 //!
 //! # What it does not do
 //!
-//! It does not redial, probe or send again: those are layers below. It does not bound the bytes of waiting calls: they
-//! belong to the callers, who hold them anyway. It has no batches.
+//! It does not redial, probe or send again: those are layers below. It does not bound the bytes of
+//! waiting calls: they belong to the callers, who hold them anyway. It has no batches.
 
 mod client;
 mod config;

@@ -16,16 +16,18 @@ use crate::{
 
 /// What comes in beside the replies: a stream, bounded, that ends with the session.
 ///
-/// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`] asks for just that).
-/// Dropping it discards what comes from then on; the peer's requests are answered with an error.
+/// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`]
+/// asks for just that). Dropping it discards what comes from then on; the peer's requests are
+/// answered with an error.
 #[derive(Debug)]
 pub struct Inbound {
     mailbox: Mailbox,
 }
 
 impl Inbound {
-    /// How much text may wait to be read: 16 MiB, the largest message that the transport takes, beside the bound by
-    /// number. A text is taken in while there is less, so there may be one more.
+    /// How much text may wait to be read: 16 MiB, the largest message that the transport takes,
+    /// beside the bound by number. A text is taken in while there is less, so there may be one
+    /// more.
     pub const BYTES: usize = 16 * 1024 * 1024;
 
     pub(crate) fn mailbox(&self) -> &Mailbox {
@@ -44,8 +46,8 @@ impl Inbound {
 pub enum Incoming {
     /// A connection is ready. The first item of each session.
     Up(Up),
-    /// The connection is gone; whether there may be another, it says. If there may and then there is none after all, a
-    /// second one says so, and why, as the last item.
+    /// The connection is gone; whether there may be another, it says. If there may and then there
+    /// is none after all, a second one says so, and why, as the last item.
     Down(Down),
     /// The peer tells something.
     Notification(Notification),
@@ -69,12 +71,13 @@ pub enum Incoming {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Lag {
-    /// The oldest push is dropped, and a [`Gap`](Incoming::Gap) says so. A request of the peer's that finds no room is
-    /// answered with an error.
+    /// The oldest push is dropped, and a [`Gap`](Incoming::Gap) says so. A request of the peer's
+    /// that finds no room is answered with an error.
     #[default]
     DropOldest,
-    /// Nothing more is read from the peer until there is room: backpressure down to its socket. Replies, pongs and
-    /// the detection of a dead link wait too. For applications that read all the time and may lose nothing.
+    /// Nothing more is read from the peer until there is room: backpressure down to its socket.
+    /// Replies, pongs and the detection of a dead link wait too. For applications that read all the
+    /// time and may lose nothing.
     Wait,
     /// The session ends.
     Close,
@@ -166,8 +169,8 @@ impl Mailbox {
         (mailbox.clone(), Inbound { mailbox })
     }
 
-    /// Another one with the same bounds, for what comes out of this one. Where this one is to end the session when it is
-    /// full, the other is no way around that: it makes this one fill up.
+    /// Another one with the same bounds, for what comes out of this one. Where this one is to end
+    /// the session when it is full, the other is no way around that: it makes this one fill up.
     pub(crate) fn like(&self) -> (Self, Inbound) {
         let lag = match self.lag {
             Lag::DropOldest => Lag::DropOldest,

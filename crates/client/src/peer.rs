@@ -20,9 +20,10 @@ pub struct Notification {
 
 /// The peer asks something.
 ///
-/// Answer it with [`respond`](Self::respond) or [`reject`](Self::reject). One that is dropped is answered with an
-/// error, so that the peer never waits in vain. An answer goes only to the connection that asked: once it is gone
-/// the answer is dropped, since another connection's ids mean something else.
+/// Answer it with [`respond`](Self::respond) or [`reject`](Self::reject). One that is dropped is
+/// answered with an error, so that the peer never waits in vain. An answer goes only to the
+/// connection that asked: once it is gone the answer is dropped, since another connection's ids
+/// mean something else.
 ///
 /// Its `Debug` shows the method and the size, never the parameters.
 pub struct ServerRequest {
@@ -127,8 +128,9 @@ impl ServerRequest {
         self.said.text.len()
     }
 
-    /// Answers with an error although nobody has looked at the request. A peer that floods us and does not read gets only
-    /// some of these: there is no room for more of them than for other control messages.
+    /// Answers with an error although nobody has looked at the request. A peer that floods us and
+    /// does not read gets only some of these: there is no room for more of them than for other
+    /// control messages.
     pub(crate) fn turn_away(mut self, error: &RpcError) {
         self.answered = true;
         if let Some(shared) = self.shared.upgrade() {

@@ -60,8 +60,8 @@ impl Request {
         self
     }
 
-    /// Declares whether the peer may see this request twice. Unless somebody says that it may, a request that was
-    /// sent and not answered when the connection went down fails as
+    /// Declares whether the peer may see this request twice. Unless somebody says that it may, a
+    /// request that was sent and not answered when the connection went down fails as
     /// [`Interrupted`](CallError::Interrupted).
     #[must_use]
     pub fn replay(mut self, replay: Replay) -> Self {

@@ -17,8 +17,9 @@ use crate::{client::Client, layer::ClientLayer, mailbox::Inbound};
 
 /// Makes clients: a service from a target to a [`Client`] and its [`Inbound`].
 ///
-/// It waits until the first connection is up and spawns the driver on the runtime that polls it. If the layers below stand
-/// in an [order that cannot work](tower_ws_core::Up::check_order) it fails instead.
+/// It waits until the first connection is up and spawns the driver on the runtime that polls it. If
+/// the layers below stand in an [order that cannot work](tower_ws_core::Up::check_order) it fails
+/// instead.
 #[derive(Clone, Debug)]
 pub struct MakeClient<S, K> {
     inner: S,
@@ -46,8 +47,8 @@ where
     }
 
     fn call(&mut self, target: T) -> MakeFuture {
-        // What the layers below log belongs to this session, in whatever task it happens. It outlives whoever connects, whose
-        // span would stay open for as long as one within it.
+        // What the layers below log belongs to this session, in whatever task it happens. It
+        // outlives whoever connects, whose span would stay open for as long as one within it.
         let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random());
         span.follows_from(tracing::Span::current());
         let dial = span.in_scope(|| self.inner.call(target));
@@ -73,8 +74,8 @@ where
     }
 }
 
-/// The future of [`MakeClient`]. Boxed, because the wait for the first event has no name; one allocation for each
-/// session.
+/// The future of [`MakeClient`]. Boxed, because the wait for the first event has no name; one
+/// allocation for each session.
 #[must_use = "futures do nothing unless polled"]
 pub struct MakeFuture(BoxFuture<'static, Result<(Client, Inbound), BoxError>>);
 

@@ -87,12 +87,12 @@ impl Entry {
 }
 
 impl Shared {
-    /// How many control messages wait for a connection at most. More than a connection takes at a time; a peer that
-    /// pings faster than it reads loses answers.
+    /// How many control messages wait for a connection at most. More than a connection takes at a
+    /// time; a peer that pings faster than it reads loses answers.
     const CONTROL_ROOM: usize = 64;
 
-    /// How many answers to the peer wait for a connection at most: as many as calls by default. A peer that asks and does
-    /// not read makes no more of them: further ones are dropped.
+    /// How many answers to the peer wait for a connection at most: as many as calls by default. A
+    /// peer that asks and does not read makes no more of them: further ones are dropped.
     const ANSWERS: usize = 1024;
 
     pub(crate) fn new(config: Config, ids: Ids) -> Self {
@@ -183,8 +183,8 @@ impl Shared {
         }
     }
 
-    /// Tells the peer that nobody waits for this call any more, if its protocol can. The application's closure runs without
-    /// the lock: it may use the client.
+    /// Tells the peer that nobody waits for this call any more, if its protocol can. The
+    /// application's closure runs without the lock: it may use the client.
     fn tell_peer(&self, id: u64) -> Option<Waker> {
         let notice = self.config.cancel.as_ref()?.notice(id);
         let mut state = self.lock();

@@ -11,8 +11,8 @@ use crate::error::CallError;
 
 /// The calls that wait for an answer. No I/O, no clock of its own.
 ///
-/// A slot stands behind each id: slot = id modulo the number of slots. An id whose slot is taken is skipped, never
-/// reused, so a late answer finds nobody rather than somebody else.
+/// A slot stands behind each id: slot = id modulo the number of slots. An id whose slot is taken is
+/// skipped, never reused, so a late answer finds nobody rather than somebody else.
 #[derive(Debug)]
 pub(crate) struct Table {
     slots: Vec<Slot>,

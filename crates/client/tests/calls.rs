@@ -392,7 +392,8 @@ async fn stock_tower_layers_fit_on_a_client() {
     assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
 
-/// Random outages, answers, drops: every call settles, nothing is written twice, ids rise in each epoch.
+/// Random outages, answers, drops: every call settles, nothing is written twice, ids rise in each
+/// epoch.
 #[tokio::test(start_paused = true)]
 async fn every_call_settles_whatever_happens() {
     for seed in 0..200 {

@@ -20,7 +20,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Cl
     }
 }
 
-/// A span stays open for as long as one within it: that of a session would keep its caller's for days.
+/// A span stays open for as long as one within it: that of a session would keep its caller's for
+/// days.
 #[tokio::test]
 async fn a_session_does_not_keep_the_span_of_whoever_connects() {
     let closed = Closed::default();

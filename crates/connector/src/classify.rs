@@ -2,11 +2,13 @@ use std::io;
 
 use tower_ws_core::{BoxError, Failure, FailureKind, chain, find};
 
-/// Classifies what went wrong on the way to `target`, which is shown in the text: scheme, host and port, and no more.
+/// Classifies what went wrong on the way to `target`, which is shown in the text: scheme, host and
+/// port, and no more.
 ///
-/// For who dials by one of these connectors, or by one of their own. What a layer below has classified already (the
-/// resolver, a guard, a proxy) stays as it is. TLS hides two errors deep in [`io::Error`]s, which do not show what they hold
-/// as their source; they are found. What is not recognised at all is [`Local`](FailureKind::Local).
+/// For who dials by one of these connectors, or by one of their own. What a layer below has
+/// classified already (the resolver, a guard, a proxy) stays as it is. TLS hides two errors deep in
+/// [`io::Error`]s, which do not show what they hold as their source; they are found. What is not
+/// recognised at all is [`Local`](FailureKind::Local).
 pub fn classify(error: BoxError, target: &str) -> Failure {
     if let Some(failure) = find::<Failure>(&*error) {
         return failure.clone();

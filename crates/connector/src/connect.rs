@@ -46,7 +46,8 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// The defaults: guarded for a URL that the operator chose ([`Profile::operator`]), Mozilla's roots, TLS 1.2 and 1.3.
+    /// The defaults: guarded for a URL that the operator chose ([`Profile::operator`]), Mozilla's
+    /// roots, TLS 1.2 and 1.3.
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,7 +59,8 @@ impl Connect {
         self
     }
 
-    /// Sets whom to trust, and as whom to come: a [`Tls`](crate::tls::Tls), or a configuration of rustls.
+    /// Sets whom to trust, and as whom to come: a [`Tls`](crate::tls::Tls), or a configuration of
+    /// rustls.
     ///
     /// ALPN becomes `http/1.1` if the configuration names no protocol.
     #[cfg(feature = "tls")]
@@ -81,10 +83,11 @@ impl Connect {
 
     /// A connector for `ws` and `wss` that goes through proxies where these say so.
     ///
-    /// The guard judges the target before the proxy hears of it, but not what a name resolves to: that only the proxy knows.
-    /// The proxy's own address is judged as one that the operator chose. A proxy by an `https` URL is met with the default TLS,
-    /// so that a client certificate for the target is never shown to it; for others, put [`ProxyLayer`](crate::proxy::ProxyLayer)
-    /// over a connector of your own, and [`over`](Self::over) on top.
+    /// The guard judges the target before the proxy hears of it, but not what a name resolves to:
+    /// that only the proxy knows. The proxy's own address is judged as one that the operator chose.
+    /// A proxy by an `https` URL is met with the default TLS, so that a client certificate for the
+    /// target is never shown to it; for others, put [`ProxyLayer`](crate::proxy::ProxyLayer) over a
+    /// connector of your own, and [`over`](Self::over) on top.
     #[cfg(feature = "tls")]
     pub fn through(&self, proxies: Proxies) -> ProxiedConnector {
         let to_proxy = Self::new().guard(Profile::operator().allow_plaintext()).connector();

@@ -1,5 +1,5 @@
-//! HTTP/1.1 up to the moment where the byte stream becomes something else: for a proxy's tunnel, for the upgrade to
-//! WebSocket, and for a handshake of your own.
+//! HTTP/1.1 up to the moment where the byte stream becomes something else: for a proxy's tunnel,
+//! for the upgrade to WebSocket, and for a handshake of your own.
 
 use std::{
     fmt,
@@ -20,7 +20,8 @@ use hyper::{
 use tokio::time::{Instant, timeout_at};
 use tower_ws_core::RetryAfter;
 
-/// The most that an answer's head may take: 16 KiB, twice what common servers allow for a request's.
+/// The most that an answer's head may take: 16 KiB, twice what common servers allow for a
+/// request's.
 const HEAD: usize = 16 << 10;
 
 /// How much of a refusal's body is kept: 4 KiB, more than any explanation needs.
@@ -28,8 +29,9 @@ const BODY: usize = 4 << 10;
 
 /// One HTTP/1.1 exchange on a byte stream that is wanted back.
 ///
-/// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so that dropping this and its
-/// futures ends it all, byte stream included. It has no time limit of its own.
+/// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so
+/// that dropping this and its futures ends it all, byte stream included. It has no time limit of
+/// its own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -68,7 +70,8 @@ impl<IO> Http1<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    /// Begins the exchange; the future waits for the answer's head, and has to be [driven](Self::drive).
+    /// Begins the exchange; the future waits for the answer's head, and has to be
+    /// [driven](Self::drive).
     ///
     /// # Errors
     ///
@@ -108,8 +111,8 @@ where
         .await
     }
 
-    /// The first bytes of a body: what comes until the deadline, and no more than 4 KiB. One that breaks off is given as far as
-    /// it came.
+    /// The first bytes of a body: what comes until the deadline, and no more than 4 KiB. One that
+    /// breaks off is given as far as it came.
     pub async fn read_some(&mut self, mut body: Incoming, deadline: Instant) -> Bytes {
         let mut read = BytesMut::new();
         while read.len() < BODY

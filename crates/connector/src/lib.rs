@@ -1,4 +1,5 @@
-//! What dials for a WebSocket: guarded addresses, TLS, proxies; from a [`Uri`](http::Uri) to a byte stream.
+//! What dials for a WebSocket: guarded addresses, TLS, proxies; from a [`Uri`](http::Uri) to a byte
+//! stream.
 //!
 //! ```text
 //!   Connect            makes any of these, with its parts in the right places
@@ -8,9 +9,9 @@
 //!   TCP                happy eyeballs, TCP_NODELAY, keep-alive
 //! ```
 //!
-//! All of them are services in the manner of hyper-util, `Service<Uri>` with a response that implements hyper's `Read` and
-//! `Write`, so that each can be replaced. What speaks WebSocket over them is
-//! [`tower-ws-transport`](https://docs.rs/tower-ws-transport).
+//! All of them are services in the manner of hyper-util, `Service<Uri>` with a response that
+//! implements hyper's `Read` and `Write`, so that each can be replaced. What speaks WebSocket over
+//! them is [`tower-ws-transport`](https://docs.rs/tower-ws-transport).
 //!
 //! # Example
 //!
@@ -28,22 +29,25 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The defaults, for a URL that the operator chose, are [`connector()`]; without TLS, [`tcp_connector`].
+//! The defaults, for a URL that the operator chose, are [`connector()`]; without TLS,
+//! [`tcp_connector`].
 //!
-//! Errors are classified ([`classify()`]): each is, or becomes, a [`Failure`](tower_ws_core::Failure) that says what kind of
-//! failure it is and whether to come again.
+//! Errors are classified ([`classify()`]): each is, or becomes, a
+//! [`Failure`](tower_ws_core::Failure) that says what kind of failure it is and whether to come
+//! again.
 //!
 //! # What it does not do
 //!
-//! - It sets no limit to a dial as a whole, but to its parts (TCP, a proxy): whoever dials does. It redials nothing.
+//! - It sets no limit to a dial as a whole, but to its parts (TCP, a proxy): whoever dials does. It
+//!   redials nothing.
 //! - It keeps no connections for others to use.
-//! - It does not guard a connector of your own: put [`guard`] around it. One that does no TLS gets `https` for `wss` as well,
-//!   and must refuse it.
+//! - It does not guard a connector of your own: put [`guard`] around it. One that does no TLS gets
+//!   `https` for `wss` as well, and must refuse it.
 //!
 //! # Features
 //!
-//! - `tls` (default): [`connector()`] and what [`Connect`] makes for `wss`, with rustls and ring, and the configuration for it
-//!   ([`tls`]): roots, client certificates, pins.
+//! - `tls` (default): [`connector()`] and what [`Connect`] makes for `wss`, with rustls and ring,
+//!   and the configuration for it ([`tls`]): roots, client certificates, pins.
 //! - `platform-roots`: the operating system's authorities.
 
 mod classify;

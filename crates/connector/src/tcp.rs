@@ -21,12 +21,13 @@ use crate::{
 /// [RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
 
-/// How long all addresses of one family may take together: half of the default for a whole dial. hyper-util gives each
-/// its share, so one that swallows packets does not use up the time of the others.
+/// How long all addresses of one family may take together: half of the default for a whole dial.
+/// hyper-util gives each its share, so one that swallows packets does not use up the time of the
+/// others.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// After so much silence the system asks whether the peer's machine is still there: less than what common NATs forget
-/// connections after.
+/// After so much silence the system asks whether the peer's machine is still there: less than what
+/// common NATs forget connections after.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// TCP, [guarded](crate::guard).
@@ -34,16 +35,17 @@ pub type TcpConnector = Guard<HttpConnector<Checked>>;
 
 /// A connector for plain TCP: `ws` only.
 ///
-/// Guarded for URLs that the operator chose ([`Profile::operator`](crate::guard::Profile::operator)): `ws` to loopback only, and nothing to metadata
-/// services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the business of those above),
-/// keep-alive after 60 s; names are resolved by the system, anew on each dial. It refuses `wss` rather than speak
-/// plaintext.
+/// Guarded for URLs that the operator chose
+/// ([`Profile::operator`](crate::guard::Profile::operator)): `ws` to loopback only, and nothing to
+/// metadata services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the
+/// business of those above), keep-alive after 60 s; names are resolved by the system, anew on each
+/// dial. It refuses `wss` rather than speak plaintext.
 pub fn tcp_connector() -> TcpConnector {
     Connect::new().tcp()
 }
 
-/// What is inside of [`tcp_connector`], **without its guard**: to be changed before [`Guard::new`] is put around it, or
-/// for a resolver of your own.
+/// What is inside of [`tcp_connector`], **without its guard**: to be changed before [`Guard::new`]
+/// is put around it, or for a resolver of your own.
 ///
 /// ```
 /// use hyper_util::client::legacy::connect::dns::GaiResolver;
@@ -64,8 +66,8 @@ pub fn unguarded_tcp_connector<R>(resolver: R) -> HttpConnector<R> {
     connector
 }
 
-/// The default connector: [`tcp_connector`] with its guard, and for `wss` TLS 1.2 and 1.3 with Mozilla's roots and ALPN
-/// `http/1.1`. [`Connect`](crate::Connect) makes others.
+/// The default connector: [`tcp_connector`] with its guard, and for `wss` TLS 1.2 and 1.3 with
+/// Mozilla's roots and ALPN `http/1.1`. [`Connect`](crate::Connect) makes others.
 ///
 /// Clones share the TLS configuration, and so the sessions: a redial resumes.
 #[cfg(feature = "tls")]

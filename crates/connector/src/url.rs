@@ -37,8 +37,9 @@ mod host;
 ///
 /// A [`Uri`] that was parsed elsewhere has lost its fragment before this type sees it.
 ///
-/// Its path and query may hold secrets: neither `Debug` nor [`redacted`](Self::redacted) shows them, and there is no
-/// `Display` that could be used by accident. [`uri`](Self::uri) has the whole.
+/// Its path and query may hold secrets: neither `Debug` nor [`redacted`](Self::redacted) shows
+/// them, and there is no `Display` that could be used by accident. [`uri`](Self::uri) has the
+/// whole.
 #[derive(Clone, Eq, PartialEq)]
 pub struct WsUrl {
     uri: Uri,

@@ -42,7 +42,8 @@ impl Watch {
         self.0.local_addr().unwrap().port()
     }
 
-    /// Connections are accepted in the order in which they came: if the first is this one, there was none before.
+    /// Connections are accepted in the order in which they came: if the first is this one, there
+    /// was none before.
     async fn is_untouched(&self) {
         let me = TcpStream::connect(self.0.local_addr().unwrap()).await.unwrap();
         let (_, first) = bounded(self.0.accept()).await.unwrap();
@@ -54,7 +55,8 @@ impl Watch {
     }
 }
 
-/// The same port at an address that the tests allow and at one that they refuse. Both are of this machine.
+/// The same port at an address that the tests allow and at one that they refuse. Both are of this
+/// machine.
 async fn pair() -> (Watch, Watch) {
     for _ in 0..100 {
         let allowed = Watch::at("127.0.0.1", 0).await.unwrap();

@@ -58,7 +58,8 @@ async fn fails(layer: ProxyLayer, proxy: SocketAddr) -> Failure {
     failure
 }
 
-/// What a proxy does once it has read the request: says this, and then ends the connection, or waits until the client does.
+/// What a proxy does once it has read the request: says this, and then ends the connection, or
+/// waits until the client does.
 async fn answers(scheme: &str, answer: impl Into<Vec<u8>>, end: bool) -> Failure {
     let answer = answer.into();
     let (addr, task) = accept(async move |mut tcp| {
@@ -250,7 +251,8 @@ async fn tls_with_the_proxy_and_tls_with_the_server_inside() {
     let proxied = through(&format!("https://user:secret@{addr}"))
         .layer(Connect::new().tls(of_proxy.client().unwrap()).connector());
     let connector = Connect::new().tls(of_server.client().unwrap()).over(proxied);
-    // The certificate is for `localhost`; that name is on the list, unless loopback goes through a proxy.
+    // The certificate is for `localhost`; that name is on the list, unless loopback goes through a
+    // proxy.
     let url = server.url().replace("127.0.0.1", "localhost");
     let direct = TransportLayer::new().layer(connector).oneshot(get(&url));
     assert!(matches!(
@@ -424,8 +426,8 @@ fn the_environment_is_read() {
     }
 }
 
-/// What is wired together: the guard judges the target above the tunnel, the proxy's address below it, and what goes directly
-/// in the dial.
+/// What is wired together: the guard judges the target above the tunnel, the proxy's address below
+/// it, and what goes directly in the dial.
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn through_a_proxy_everything_is_guarded() {

@@ -1,4 +1,5 @@
-//! Through tinyproxy, squid and microsocks, as they are installed; `tests/peers/install-proxies` installs them.
+//! Through tinyproxy, squid and microsocks, as they are installed; `tests/peers/install-proxies`
+//! installs them.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
@@ -71,7 +72,8 @@ async fn works(proxy: &str) {
     }
 }
 
-/// The failure of a dial that must fail at the proxy, before anything gets to the server, without a secret in it.
+/// The failure of a dial that must fail at the proxy, before anything gets to the server, without a
+/// secret in it.
 async fn fails(proxy: &str, url: &str) -> Failure {
     let error = echo(proxy, url, &Authority::new().unwrap()).await.unwrap_err();
     let text = shown(&error);

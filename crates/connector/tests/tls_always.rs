@@ -3,8 +3,8 @@
 
 use std::{fs, path::Path};
 
-/// No code of the workspace says by itself that a certificate or a signature is good, each such word comes from rustls; and
-/// the door that rustls has for other verifiers is used at one place.
+/// No code of the workspace says by itself that a certificate or a signature is good, each such
+/// word comes from rustls; and the door that rustls has for other verifiers is used at one place.
 #[test]
 fn checks_cannot_be_turned_off() {
     let mut doors = Vec::new();

@@ -284,8 +284,8 @@ async fn a_missing_or_unknown_client_certificate_is_final() {
         let server = tokio::spawn(async move {
             let (tcp, _) = listener.accept().await.unwrap();
             let (_, mut tcp) = acceptor.accept(tcp).into_fallible().await.map(drop).unwrap_err();
-            // In TLS 1.3 the client asks before it can know. To close with that unread would reset the connection, and
-            // the reset could overtake the alert.
+            // In TLS 1.3 the client asks before it can know. To close with that unread would reset
+            // the connection, and the reset could overtake the alert.
             while tcp.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         });
         let failure = Failure::of(

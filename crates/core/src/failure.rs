@@ -14,16 +14,19 @@ use std::{
 
 pub use self::{disposition::Disposition, excerpt::Excerpt, table::DispositionTable};
 
-/// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in a chain.
+/// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in
+/// a chain.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a connection ended or could not be had, classified where it was understood.
 ///
-/// Cheap to clone: one failure reaches every call that it interrupts, the inbound stream and the log. The text
-/// says what was tried and what happened; what lies beneath is in [`source`](Error::source). Peers' words are
-/// quoted only bounded and escaped. Secrets never get in.
+/// Cheap to clone: one failure reaches every call that it interrupts, the inbound stream and the
+/// log. The text says what was tried and what happened; what lies beneath is in
+/// [`source`](Error::source). Peers' words are quoted only bounded and escaped. Secrets never get
+/// in.
 ///
-/// Errors of dialling travel as [`BoxError`]; [`Failure::of`] finds the classification in such a chain.
+/// Errors of dialling travel as [`BoxError`]; [`Failure::of`] finds the classification in such a
+/// chain.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,8 +51,8 @@ struct Inner {
 }
 
 impl Failure {
-    /// A failure of this kind. `message` starts in lower case, says what was tried and what happened, and holds no
-    /// secret.
+    /// A failure of this kind. `message` starts in lower case, says what was tried and what
+    /// happened, and holds no secret.
     pub fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -75,8 +78,8 @@ impl Failure {
     }
 
     /// The classification of any error: the [`Failure`] in its chain if there is one; otherwise an
-    /// [`io::Error`] is a network failure, a timeout of `tower` is a timeout, and what nobody recognises is
-    /// [`Local`](FailureKind::Local).
+    /// [`io::Error`] is a network failure, a timeout of `tower` is a timeout, and what nobody
+    /// recognises is [`Local`](FailureKind::Local).
     pub fn of(error: impl Into<BoxError>) -> Self {
         let error = error.into();
         if let Some(failure) = find::<Self>(&*error) {
@@ -134,8 +137,8 @@ impl Failure {
         self.0.retry_after
     }
 
-    /// What is to be done about it: the [documented table](Disposition), unless whoever made the failure knew
-    /// better.
+    /// What is to be done about it: the [documented table](Disposition), unless whoever made the
+    /// failure knew better.
     pub fn disposition(&self) -> Disposition {
         self.0.disposition.unwrap_or_else(|| disposition::default_for(self))
     }
@@ -145,9 +148,9 @@ impl Failure {
         self.0.disposition
     }
 
-    /// True if the peer closed because another connection took the place of this one: close 4409, or
-    /// close 1000, 1001 or 1008 whose reason says so. Two clients that came back after it would evict
-    /// each other for ever, wherever they dial.
+    /// True if the peer closed because another connection took the place of this one: close 4409,
+    /// or close 1000, 1001 or 1008 whose reason says so. Two clients that came back after it would
+    /// evict each other for ever, wherever they dial.
     pub fn is_displaced(&self) -> bool {
         let Some(close) = self.close() else {
             return false;
@@ -225,8 +228,8 @@ pub enum FailureKind {
     Closed,
     /// A deadline passed.
     Timeout,
-    /// This side has been used in a way that cannot work: an address that is none, layers in a wrong
-    /// order. The same call fails again.
+    /// This side has been used in a way that cannot work: an address that is none, layers in a
+    /// wrong order. The same call fails again.
     Usage,
     /// This side: closed on request, or a reason nobody recognised.
     Local,
@@ -311,8 +314,8 @@ pub enum RetryAfter {
 }
 
 impl RetryAfter {
-    /// How much of it is honoured at most, unless a layer is told otherwise: 5 minutes. A server that
-    /// names next year, by mistake or on purpose, takes nobody out for good.
+    /// How much of it is honoured at most, unless a layer is told otherwise: 5 minutes. A server
+    /// that names next year, by mistake or on purpose, takes nobody out for good.
     pub const CAP: Duration = Duration::from_secs(300);
 
     /// How long to wait, seen from `now`. A date in the past is no wait.

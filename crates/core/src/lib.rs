@@ -1,8 +1,10 @@
-//! The contract of tower-ws: what a connection is, what its events mean, and which laws every layer keeps.
+//! The contract of tower-ws: what a connection is, what its events mean, and which laws every layer
+//! keeps.
 //!
-//! A layer of tower-ws is a [`tower_layer::Layer`] over a service whose *response is a connection*: it maps the
-//! connection that comes up to a wrapped one. A [`Connection`] is a `Sink` of [`Outgoing`] messages and a `Stream` of
-//! [`Event`]s. Both directions pass through one struct with `&mut self`: no lock, no second task.
+//! A layer of tower-ws is a [`tower_layer::Layer`] over a service whose *response is a connection*:
+//! it maps the connection that comes up to a wrapped one. A [`Connection`] is a `Sink` of
+//! [`Outgoing`] messages and a `Stream` of [`Event`]s. Both directions pass through one struct with
+//! `&mut self`: no lock, no second task.
 //!
 //! This crate names no WebSocket library and opens no socket. It has
 //!
@@ -11,9 +13,10 @@
 //! - which orders of a stack cannot work, and why: [`Up::check_order`], [`WrongOrder`];
 //! - [`Lift`], which makes a connection of any `Sink + Stream` of messages;
 //! - [`OpeningLayer`], which runs a dialogue on each fresh connection before it is handed up;
-//! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in common;
-//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`], [`Severable`],
-//!   [`Alarm`], [`Shared`].
+//! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in
+//!   common;
+//! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`],
+//!   [`Severable`], [`Alarm`], [`Shared`].
 //!
 //! # A layer of your own
 //!
@@ -100,28 +103,32 @@
 //!
 //! # The laws
 //!
-//! 1. The first event is [`Up`]. Each `Up` is followed by one [`Down`] before the next `Up`; after the last, `None`. At
-//!    the end of a session whoever holds messages gives each back as [`Dropped`](Event::Dropped), then the last
-//!    `Down` passes.
+//! 1. The first event is [`Up`]. Each `Up` is followed by one [`Down`] before the next `Up`; after
+//!    the last, `None`. At the end of a session whoever holds messages gives each back as
+//!    [`Dropped`](Event::Dropped), then the last `Down` passes.
 //! 2. Reading drives everything: pongs, acknowledgements, timers, the redial. The sink never dials.
-//! 3. Park before you poll. A layer that can replace the connection below stores the caller's waker before it polls
-//!    that connection, and wakes it at every transition. Whoever writes may be another task than whoever reads.
-//! 4. After a redial the sink is not ready until that epoch's `Up` has been read: what is to be sent again goes ahead
-//!    of anything new.
-//! 5. `start_send` follows a ready `poll_ready`, with one exception: a message in the [control lane](Lane::Control)
-//!    may be handed over at any time, at most [16](Lane::CONTROL_ROOM) at once. Each layer passes it on ahead of what it
-//!    holds; without a connection it comes back as `Dropped`. A flush always flushes below, also when the layer's own
-//!    messages cannot move.
-//! 6. `poll_close` writes and flushes the farewell and starts a deadline. It never reads: whoever reads goes on to
-//!    `None`, and no unread message is lost. Dropping a connection aborts it.
-//! 7. Conservation. Every message that a sink accepts ends exactly once: written, [`Delivered`](Event::Delivered),
-//!    `Dropped` with a reason, or handed back when the session ends. A sink's only error is [`Closed`]; why, `Down`
-//!    says. [Tickets](Ticket) move only forward. Whoever aborts a connection, by dropping it, asks for no account: what
-//!    its socket had not taken, at most 16 control messages, goes without an event. Health does so with a dead peer.
+//! 3. Park before you poll. A layer that can replace the connection below stores the caller's waker
+//!    before it polls that connection, and wakes it at every transition. Whoever writes may be
+//!    another task than whoever reads.
+//! 4. After a redial the sink is not ready until that epoch's `Up` has been read: what is to be
+//!    sent again goes ahead of anything new.
+//! 5. `start_send` follows a ready `poll_ready`, with one exception: a message in the [control
+//!    lane](Lane::Control) may be handed over at any time, at most [16](Lane::CONTROL_ROOM) at
+//!    once. Each layer passes it on ahead of what it holds; without a connection it comes back as
+//!    `Dropped`. A flush always flushes below, also when the layer's own messages cannot move.
+//! 6. `poll_close` writes and flushes the farewell and starts a deadline. It never reads: whoever
+//!    reads goes on to `None`, and no unread message is lost. Dropping a connection aborts it.
+//! 7. Conservation. Every message that a sink accepts ends exactly once: written,
+//!    [`Delivered`](Event::Delivered), `Dropped` with a reason, or handed back when the session
+//!    ends. A sink's only error is [`Closed`]; why, `Down` says. [Tickets](Ticket) move only
+//!    forward. Whoever aborts a connection, by dropping it, asks for no account: what its socket
+//!    had not taken, at most 16 control messages, goes without an event. Health does so with a dead
+//!    peer.
 //! 8. A service that is ready goes with the call; a clone of it is not ready.
 //! 9. Wrapping is transparent where the layer has nothing to say, and order is kept in each lane.
 //! 10. Cancelling is safe at every await.
-//! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A test holds all three.
+//! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A
+//!     test holds all three.
 
 mod failure;
 pub mod jsonrpc;

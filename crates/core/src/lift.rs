@@ -33,8 +33,9 @@ use crate::{
 
 /// Makes a [`Connection`](crate::Connection) of any socket that is a sink and a stream of messages.
 ///
-/// It adds what a bare socket lacks: `Up` and `Down`, the [deadlines](Deadlines), the control lane, large messages in
-/// pieces, tickets. The [`Wire`] says what the messages mean; [`Plain`] takes them all for data.
+/// It adds what a bare socket lacks: `Up` and `Down`, the [deadlines](Deadlines), the control lane,
+/// large messages in pieces, tickets. The [`Wire`] says what the messages mean; [`Plain`] takes
+/// them all for data.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -49,8 +50,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A message counts as sent, and its ticket says so, from the moment the socket is handed it. What is refused before
-/// that (too large, expired, cancelled) comes back as [`Dropped`](Event::Dropped).
+/// A message counts as sent, and its ticket says so, from the moment the socket is handed it. What
+/// is refused before that (too large, expired, cancelled) comes back as
+/// [`Dropped`](Event::Dropped).
 ///
 /// It does not redial, queue or probe: those are layers of their own.
 #[pin_project]
@@ -65,7 +67,8 @@ pub struct Lift<S, M, W = Plain> {
     events: VecDeque<Event<M>>,
     ending: Ending,
     received: bool,
-    /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads asks again.
+    /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads
+    /// asks again.
     blocked: Option<Until>,
     /// The socket has said that it is ready, and has been handed nothing since.
     socket_ready: bool,
@@ -77,7 +80,8 @@ pub struct Lift<S, M, W = Plain> {
 enum Ending {
     /// Open.
     Not,
-    /// A write failed. What the peer said before that can still be read, and may name a better cause.
+    /// A write failed. What the peer said before that can still be read, and may name a better
+    /// cause.
     Broken(Failure),
     /// A closing handshake is under way.
     Closing { cause: Failure, farewell: Farewell },
@@ -127,8 +131,8 @@ impl<S, M, W> Lift<S, M, W> {
         }
     }
 
-    /// Sets the deadlines, and the counters by which the transport tells that bytes move. The counters go up with
-    /// [`Up`].
+    /// Sets the deadlines, and the counters by which the transport tells that bytes move. The
+    /// counters go up with [`Up`].
     #[must_use]
     pub fn deadlines(mut self, deadlines: Deadlines, progress: Option<Progress>) -> Self {
         self.timers = Timers::new(deadlines, progress.clone());

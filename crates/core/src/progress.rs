@@ -5,8 +5,9 @@ use std::sync::{
 
 /// How many bytes a transport has moved, for those above who judge whether it lives.
 ///
-/// The transport counts; it leaves a clone in [`Up`](crate::Up)'s extensions. A message of 16 MiB over a slow link
-/// is silence to whoever counts messages, and life to whoever counts bytes. Clones share the counters.
+/// The transport counts; it leaves a clone in [`Up`](crate::Up)'s extensions. A message of 16 MiB
+/// over a slow link is silence to whoever counts messages, and life to whoever counts bytes. Clones
+/// share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Counters>);
 
@@ -28,14 +29,14 @@ impl Progress {
         self.0.read.load(Ordering::Relaxed)
     }
 
-    /// Bytes that the system took to send. Not evidence that the peer lives: a dead peer's kernel buffer fills
-    /// quietly.
+    /// Bytes that the system took to send. Not evidence that the peer lives: a dead peer's kernel
+    /// buffer fills quietly.
     pub fn written(&self) -> u64 {
         self.0.written.load(Ordering::Relaxed)
     }
 
-    /// How often a read found nothing. Silence is evidence only if somebody looked: judge a peer dead only when
-    /// this has moved since its time was up.
+    /// How often a read found nothing. Silence is evidence only if somebody looked: judge a peer
+    /// dead only when this has moved since its time was up.
     pub fn dry_reads(&self) -> u64 {
         self.0.dry.load(Ordering::Relaxed)
     }

@@ -14,9 +14,9 @@ pub use self::{
 /// A layer's numbers for an exporter: how deep a queue is, how long a round trip takes.
 ///
 /// The layer keeps them in a [`Shared`](crate::Shared) state and shows it in [`Up`](crate::Up)
-/// ([`Up::show`](crate::Up::show)). A layer above, such as that of `tower-ws-metrics`, reads it from
-/// time to time, also while the connection is down. So the layer names no exporter, and the exporter
-/// names no layer.
+/// ([`Up::show`](crate::Up::show)). A layer above, such as that of `tower-ws-metrics`, reads it
+/// from time to time, also while the connection is down. So the layer names no exporter, and the
+/// exporter names no layer.
 ///
 /// ```
 /// use tower_ws_core::{Reading, Readings, Unit, Value};
@@ -44,7 +44,8 @@ pub struct Reading {
     pub name: &'static str,
     /// A sentence about it, for people.
     pub text: &'static str,
-    /// What it is counted in. Default: [`Unit::Count`], or [`Unit::Seconds`] if the value is a time.
+    /// What it is counted in. Default: [`Unit::Count`], or [`Unit::Seconds`] if the value is a
+    /// time.
     pub unit: Unit,
     /// What tells it from others of this name: a label's key, and one of a few fixed words.
     pub label: Option<(&'static str, &'static str)>,
@@ -70,20 +71,20 @@ pub enum Unit {
 pub enum Value {
     /// How many there are now. Those of several sessions are added up.
     Gauge(f64),
-    /// How many there have been for as long as the [`Shared`](crate::Shared) state exists, in all its
-    /// sessions. It only rises. An exporter adds each rise to its own count once
+    /// How many there have been for as long as the [`Shared`](crate::Shared) state exists, in all
+    /// its sessions. It only rises. An exporter adds each rise to its own count once
     /// ([`Source::rise`](crate::Source::rise)).
     Counter(u64),
-    /// The last of many. Those that are read go into a histogram, so that one can ask for percentiles;
-    /// an exporter leaves out one that it has seen.
+    /// The last of many. Those that are read go into a histogram, so that one can ask for
+    /// percentiles; an exporter leaves out one that it has seen.
     Sample {
         /// How long it took.
         took: Duration,
         /// Which one it is, counted from 1.
         nth: u64,
     },
-    /// How long something has lasted by now. Goes into a histogram each time it is read: the ages in
-    /// two sessions do not add up.
+    /// How long something has lasted by now. Goes into a histogram each time it is read: the ages
+    /// in two sessions do not add up.
     Age(Duration),
 }
 

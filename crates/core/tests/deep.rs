@@ -1,4 +1,5 @@
-//! JSON that is nested a million deep: no way to read it recurses without an end, and none takes more than a multiple of it.
+//! JSON that is nested a million deep: no way to read it recurses without an end, and none takes
+//! more than a multiple of it.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use serde_json::{Value, value::RawValue};

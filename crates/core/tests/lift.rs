@@ -85,7 +85,8 @@ impl Sink<u32> for Puppet {
     }
 }
 
-/// Numbers over 1,000 go in pieces of 1,000; those over 1,000,000 are refused; below 10 they may go between.
+/// Numbers over 1,000 go in pieces of 1,000; those over 1,000,000 are refused; below 10 they may go
+/// between.
 #[derive(Debug)]
 struct Numbers;
 

@@ -57,7 +57,8 @@ async fn a_flush_that_is_given_up_goes_on_in_the_reader() {
     assert!(!reader.is_finished(), "the peer reads, and nothing waits to be written");
 }
 
-/// A control message that the reader writes must not use up the readiness that the writer was told of.
+/// A control message that the reader writes must not use up the readiness that the writer was told
+/// of.
 #[tokio::test(start_paused = true)]
 async fn control_leaves_a_writers_readiness_alone() {
     let (near, mut far) = memory::pair::<String>(1);
@@ -79,7 +80,8 @@ async fn control_leaves_a_writers_readiness_alone() {
     assert!(!reader.is_finished());
 }
 
-/// A socket whose write side has failed is not asked again and again while its peer's last words are awaited.
+/// A socket whose write side has failed is not asked again and again while its peer's last words
+/// are awaited.
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_is_not_tried_over_and_over() {
     let tries = Arc::<AtomicUsize>::default();

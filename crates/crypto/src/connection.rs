@@ -21,9 +21,10 @@ use crate::{
 
 /// A connection whose messages are sealed.
 ///
-/// What is data is sealed as it is handed over and opened as it comes in; what is not (a ping, a pong) passes. What comes
-/// back unsent is given back as it was. A message that cannot be opened ends the connection: nothing of it goes up, and
-/// whatever is below is dropped, so that the peer sees it end without a farewell.
+/// What is data is sealed as it is handed over and opened as it comes in; what is not (a ping, a
+/// pong) passes. What comes back unsent is given back as it was. A message that cannot be opened
+/// ends the connection: nothing of it goes up, and whatever is below is dropped, so that the peer
+/// sees it end without a farewell.
 #[pin_project]
 pub struct CryptoConnection<C: Connection, Z> {
     #[pin]
@@ -82,7 +83,8 @@ where
         item
     }
 
-    /// Cuts the connection off. The message that could not be sealed comes back first, then comes why.
+    /// Cuts the connection off. The message that could not be sealed comes back first, then comes
+    /// why.
     fn fail(self: Pin<&mut Self>, error: CryptoError, refused: Option<Outgoing<C::Message>>) {
         let this = self.project();
         tracing::warn!(%error, "the encrypted connection ends");

@@ -4,7 +4,8 @@ use tower_ws_core::{Disposition, Failure, FailureKind};
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
-    /// It was changed on the way, or sealed with another key of the same number, or for the other direction.
+    /// It was changed on the way, or sealed with another key of the same number, or for the other
+    /// direction.
     #[error("a message could not be opened: it was changed on the way, or the peer has another key of this number")]
     NotAuthentic,
     /// It is one that has come before, or has been passed by a later one.
@@ -35,8 +36,8 @@ pub enum CryptoError {
 }
 
 impl From<CryptoError> for Failure {
-    /// The peer broke the protocol, as it seems: try again, each time later. Final it is not, or whoever can change one byte
-    /// on the way could end the session for good.
+    /// The peer broke the protocol, as it seems: try again, each time later. Final it is not, or
+    /// whoever can change one byte on the way could end the session for good.
     fn from(error: CryptoError) -> Self {
         Self::new(FailureKind::Protocol, "the encrypted connection cannot go on")
             .with_disposition(Disposition::Backoff)

@@ -1,8 +1,10 @@
-//! How the two sides begin: each contributes something fresh, so that no connection has the keys of another.
+//! How the two sides begin: each contributes something fresh, so that no connection has the keys of
+//! another.
 
 use crate::error::CryptoError;
 
-/// Which side this is. The two must differ, so that what one has sent is not taken for the other's. This list is complete.
+/// Which side this is. The two must differ, so that what one has sent is not taken for the other's.
+/// This list is complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
     /// The side that dials.

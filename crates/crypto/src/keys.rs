@@ -30,7 +30,8 @@ impl Key {
 
     /// The secret of one connection: the key, and what both sides contributed.
     pub(crate) fn extract(&self, fresh: &[u8]) -> hkdf::Prk {
-        // With the key as HMAC's key and the fresh part as its input this is a PRF under the key (RFC 5869, section 2.2).
+        // With the key as HMAC's key and the fresh part as its input this is a PRF under the key
+        // (RFC 5869, section 2.2).
         self.0.extract(fresh)
     }
 }
@@ -41,11 +42,11 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The keys of an application, by number: one to seal with, some to open with. Clones share them, and so do all
-/// connections; a change holds from the next message on.
+/// The keys of an application, by number: one to seal with, some to open with. Clones share them,
+/// and so do all connections; a change holds from the next message on.
 ///
-/// To change keys while connections are up: [add](Self::add) the new one on both sides, [use](Self::seal_with) it on both
-/// sides, then [retire](Self::retire) the old one on both sides.
+/// To change keys while connections are up: [add](Self::add) the new one on both sides,
+/// [use](Self::seal_with) it on both sides, then [retire](Self::retire) the old one on both sides.
 ///
 /// ```
 /// use tower_ws_crypto::{Key, KeyRing};

@@ -21,8 +21,9 @@ pub struct CryptoLayer<Z> {
 }
 
 impl<Z> CryptoLayer<Z> {
-    /// Cryptos with the keys of a ring, for the side that dials. `codec` says how messages become bytes and how sealed bytes
-    /// travel as messages: `Frames` for WebSocket, [`Verbatim`](tower_ws_core::Verbatim) for byte strings.
+    /// Cryptos with the keys of a ring, for the side that dials. `codec` says how messages become
+    /// bytes and how sealed bytes travel as messages: `Frames` for WebSocket,
+    /// [`Verbatim`](tower_ws_core::Verbatim) for byte strings.
     pub fn new(codec: Z, ring: KeyRing) -> Self {
         Self {
             codec,

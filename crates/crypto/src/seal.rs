@@ -1,4 +1,5 @@
-//! Sealing and opening, for one connection. No I/O: for the layer, and for whoever plays the other end.
+//! Sealing and opening, for one connection. No I/O: for the layer, and for whoever plays the other
+//! end.
 //!
 //! A sealed message is
 //!
@@ -30,8 +31,8 @@ const TAG: usize = 16;
 /// How many bytes a message grows by: 29.
 pub const OVERHEAD: usize = HEADER + TAG;
 
-/// How many messages one connection may seal: 2^48, far below what the cipher bears. At a million a second it takes nine
-/// years.
+/// How many messages one connection may seal: 2^48, far below what the cipher bears. At a million a
+/// second it takes nine years.
 pub const MAX_MESSAGES: u64 = 1 << 48;
 
 /// Seals what goes out.
@@ -123,10 +124,12 @@ impl Opener {
     ///
     /// # Errors
     ///
-    /// [`CryptoError`]: it is not what the peer has sealed for this place. Nothing of it is given out.
+    /// [`CryptoError`]: it is not what the peer has sealed for this place. Nothing of it is given
+    /// out.
     pub fn open(&mut self, sealed: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
         let (got, plain) = self.keys.open(sealed)?;
-        // Only what is authentic moves the number on. Numbers may be left out: what was cancelled is never sent.
+        // Only what is authentic moves the number on. Numbers may be left out: what was cancelled
+        // is never sent.
         match self.last {
             Some(last) if got <= last => Err(CryptoError::Replayed { got, last }),
             _ => {

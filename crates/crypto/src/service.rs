@@ -14,11 +14,12 @@ use crate::{
     layer::{CryptoLayer, HelloDialogue},
 };
 
-/// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are encrypted. See the [crate
-/// docs](crate).
+/// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are
+/// encrypted. See the [crate docs](crate).
 #[derive(Clone)]
 pub struct Crypto<S, Z> {
-    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
+    // here.
     inner: Opening<S, HelloDialogue<Z>>,
     layer: CryptoLayer<Z>,
 }

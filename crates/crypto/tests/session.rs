@@ -92,7 +92,8 @@ async fn next(session: &mut BoxConnection<Message>) -> Event<Message> {
     within(session.next()).await.expect("the session lives")
 }
 
-/// Who writes before anybody has read `Up` is not to write in clear. (Below reconnect nobody can; without it one may.)
+/// Who writes before anybody has read `Up` is not to write in clear. (Below reconnect nobody can;
+/// without it one may.)
 #[tokio::test]
 async fn the_first_message_is_sealed_before_up_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

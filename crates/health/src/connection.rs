@@ -19,14 +19,17 @@ use crate::{
 
 /// A connection that is watched, and that ends when its peer is dead.
 ///
-/// Everything passes, in both directions, but the answers to the probes, and probes that were dropped below. Reading
-/// drives it: the probes, the clock, the verdict. A writer who waits is woken by the verdict, also on another task.
+/// Everything passes, in both directions, but the answers to the probes, and probes that were
+/// dropped below. Reading drives it: the probes, the clock, the verdict. A writer who waits is
+/// woken by the verdict, also on another task.
 ///
-/// After the verdict the stream has [`Down`], with a [`Failure`] of the kind [`Timeout`](tower_ws_core::FailureKind::Timeout),
-/// then `None`; the sink fails with [`Closed`](tower_ws_core::Closed). The connection below is dropped at that moment. Control messages that its
-/// socket had not taken go with it, without an event.
+/// After the verdict the stream has [`Down`], with a [`Failure`] of the kind
+/// [`Timeout`](tower_ws_core::FailureKind::Timeout), then `None`; the sink fails with
+/// [`Closed`](tower_ws_core::Closed). The connection below is dropped at that moment. Control
+/// messages that its socket had not taken go with it, without an event.
 ///
-/// From the first poll of `poll_close` on nobody is probed or judged: closing has a deadline of its own.
+/// From the first poll of `poll_close` on nobody is probed or judged: closing has a deadline of its
+/// own.
 #[pin_project]
 pub struct HealthConnection<C, P> {
     #[pin]

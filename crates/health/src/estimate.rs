@@ -6,7 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::snapshot::{Quality, Rtt};
 
-/// The longest round trip that is told from longer ones: an hour. It bounds the histogram, to some 13 KiB.
+/// The longest round trip that is told from longer ones: an hour. It bounds the histogram, to some
+/// 13 KiB.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What counts as good and as fair: smoothed round trip, jitter, lost of the last 16.

@@ -9,13 +9,15 @@ use crate::{
     snapshot::{Quality, Snapshot},
 };
 
-/// Tells how a session's connections are, and probes on demand. Cheap to clone, works from any thread.
+/// Tells how a session's connections are, and probes on demand. Cheap to clone, works from any
+/// thread.
 ///
-/// [`HealthLayer::pair`](crate::HealthLayer::pair) gives one out before there is a session; the session's own is in the
-/// extensions of each [`Up`](tower_ws_core::Up). A handle keeps no connection alive.
+/// [`HealthLayer::pair`](crate::HealthLayer::pair) gives one out before there is a session; the
+/// session's own is in the extensions of each [`Up`](tower_ws_core::Up). A handle keeps no
+/// connection alive.
 ///
-/// It is for dashboards, tests and the word from outside that the network changed. The order of things is told by the
-/// connection's events alone.
+/// It is for dashboards, tests and the word from outside that the network changed. The order of
+/// things is told by the connection's events alone.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
@@ -25,21 +27,24 @@ impl Handle {
         self.0.snapshot()
     }
 
-    /// A value for each probe that is sent, answered or lost, and for each coming and going of a connection; those in
-    /// between may be skipped. The counters of messages and bytes in it are as of that moment.
+    /// A value for each probe that is sent, answered or lost, and for each coming and going of a
+    /// connection; those in between may be skipped. The counters of messages and bytes in it are as
+    /// of that moment.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.0.watch()
     }
 
-    /// Asks the peer now, and tells how long the answer took. Calls that wait at the same time share one probe.
+    /// Asks the peer now, and tells how long the answer took. Calls that wait at the same time
+    /// share one probe.
     ///
     /// For a network that has changed: a peer that is gone is noticed within the
-    /// [timeout](crate::HealthLayer::timeout), rather than at the end of the interval and the timeout.
+    /// [timeout](crate::HealthLayer::timeout), rather than at the end of the interval and the
+    /// timeout.
     ///
     /// # Errors
     ///
-    /// [`ProbeError`], at the latest after the timeout. But reading drives a connection: while nobody reads it, this
-    /// waits.
+    /// [`ProbeError`], at the latest after the timeout. But reading drives a connection: while
+    /// nobody reads it, this waits.
     ///
     /// # Cancellation
     ///

@@ -90,7 +90,8 @@ impl Hub {
         let (tell, told) = oneshot::channel();
         ledger.waiting.retain(|waiting| !waiting.is_closed());
         ledger.waiting.push(tell);
-        // Under the lock: or the outcome of the probe before could answer this one, and the flag ask for another.
+        // Under the lock: or the outcome of the probe before could answer this one, and the flag
+        // ask for another.
         self.asked.store(true, Ordering::Release);
         drop(ledger);
         self.driver.wake();

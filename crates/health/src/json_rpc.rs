@@ -4,17 +4,19 @@ use tower_ws_core::{
     jsonrpc::{Codec, Kind, scan, write_call},
 };
 
-/// The least nonce that health draws. Requests are counted from far below, so what is answered under such an id is a probe.
+/// The least nonce that health draws. Requests are counted from far below, so what is answered
+/// under such an id is a probe.
 const NONCES: u64 = 1 << 52;
 
 /// An answer to a ping is no longer than this, error and all; what is longer is not looked into.
 const LONGEST: usize = 1024;
 
-/// Asks by a JSON-RPC request without parameters, for a transport that has no pings: lines over a child's stdio, a Unix
-/// socket.
+/// Asks by a JSON-RPC request without parameters, for a transport that has no pings: lines over a
+/// child's stdio, a Unix socket.
 ///
-/// The method is `ping`, as [MCP has it](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping). The nonce
-/// is the request's id. An error is an answer too: a peer that does not know the method is there.
+/// The method is `ping`, as [MCP has
+/// it](https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping). The nonce is
+/// the request's id. An error is an answer too: a peer that does not know the method is there.
 ///
 /// ```
 /// use tower_ws_core::Probe;

@@ -30,24 +30,26 @@ pub(crate) struct Settings {
 }
 
 impl HealthLayer<()> {
-    /// The default of [`interval`](HealthLayer::interval): 20 s. Proxies and NATs forget a silent connection after
-    /// 30 to 60 s; with this none of ours is silent for so long.
+    /// The default of [`interval`](HealthLayer::interval): 20 s. Proxies and NATs forget a silent
+    /// connection after 30 to 60 s; with this none of ours is silent for so long.
     pub const INTERVAL: Duration = Duration::from_secs(20);
-    /// The default of [`timeout`](HealthLayer::timeout): 20 s. TCP waits twice as long after each resend, and makes some
-    /// six of them in this time: a link that loses a few packets in a row is not taken for a dead one.
+    /// The default of [`timeout`](HealthLayer::timeout): 20 s. TCP waits twice as long after each
+    /// resend, and makes some six of them in this time: a link that loses a few packets in a row is
+    /// not taken for a dead one.
     pub const TIMEOUT: Duration = Duration::from_secs(20);
-    /// The default of [`jitter`](HealthLayer::jitter): 0.1. A thousand clients that came back at the same moment have
-    /// drifted apart after a few probes.
+    /// The default of [`jitter`](HealthLayer::jitter): 0.1. A thousand clients that came back at
+    /// the same moment have drifted apart after a few probes.
     pub const JITTER: f64 = 0.1;
-    /// The least interval and timeout: 10 ms. Without any, each answer would be the moment for the next probe.
+    /// The least interval and timeout: 10 ms. Without any, each answer would be the moment for the
+    /// next probe.
     pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
     /// The most: a year. What is longer counts as this, and fits the clock.
     pub const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 }
 
 impl<P> HealthLayer<P> {
-    /// Watches connections by this probe: the transport's ping, or one of the application's protocol
-    /// ([`probe_fn`](crate::probe_fn)).
+    /// Watches connections by this probe: the transport's ping, or one of the application's
+    /// protocol ([`probe_fn`](crate::probe_fn)).
     pub fn new(probe: P) -> Self {
         Self {
             probe,
@@ -58,9 +60,9 @@ impl<P> HealthLayer<P> {
 
     /// The same, with a [`Handle`] to the statistics of the session.
     ///
-    /// The handle is that of one connection at a time, and so of the session whose connections they are: one that begins
-    /// while the handle is free takes it, and one that begins while another lives has its own (in the extensions of its
-    /// [`Up`](tower_ws_core::Up)).
+    /// The handle is that of one connection at a time, and so of the session whose connections they
+    /// are: one that begins while the handle is free takes it, and one that begins while another
+    /// lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
     pub fn pair(probe: P) -> (Self, Handle) {
         let hub = Shared::new(Hub::new());
         let mut layer = Self::new(probe);
@@ -68,15 +70,17 @@ impl<P> HealthLayer<P> {
         (layer, Handle(hub))
     }
 
-    /// Sets how long nothing may come in before the peer is asked. Default 20 s, from 10 ms to a year.
+    /// Sets how long nothing may come in before the peer is asked. Default 20 s, from 10 ms to a
+    /// year.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.settings.interval = interval.clamp(HealthLayer::MIN_INTERVAL, HealthLayer::MAX_INTERVAL);
         self
     }
 
-    /// Sets how long nothing at all may come in after that before the connection is ended. Default 20 s, from 10 ms to a
-    /// year. Also how long an answer may take before its probe counts as lost.
+    /// Sets how long nothing at all may come in after that before the connection is ended. Default
+    /// 20 s, from 10 ms to a year. Also how long an answer may take before its probe counts as
+    /// lost.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout.clamp(HealthLayer::MIN_INTERVAL, HealthLayer::MAX_INTERVAL);
@@ -98,8 +102,8 @@ impl<P> HealthLayer<P> {
         self
     }
 
-    /// Makes jitter and nonces repeatable: all connections draw the same numbers. For tests; by default each connection
-    /// draws its own.
+    /// Makes jitter and nonces repeatable: all connections draw the same numbers. For tests; by
+    /// default each connection draws its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);

@@ -1,16 +1,19 @@
 //! A tower layer that notices dead peers, and leaves them.
 //!
-//! [`HealthLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection). It asks a peer
-//! of whom nothing comes in, and ends the connection if nothing comes in then either. Besides, it measures.
+//! [`HealthLayer`] stands over any service whose response is a
+//! [`Connection`](tower_ws_core::Connection). It asks a peer of whom nothing comes in, and ends the
+//! connection if nothing comes in then either. Besides, it measures.
 //!
 //! # When to use it
 //!
-//! Always, unless the peer is known to speak all the time and something else watches that. A peer that loses its power, or
-//! a path that is cut without a word, leaves a connection that looks open. Without this layer whoever only reads waits for
-//! ever, and whoever writes learns of it when TCP gives up, after some 15 minutes.
+//! Always, unless the peer is known to speak all the time and something else watches that. A peer
+//! that loses its power, or a path that is cut without a word, leaves a connection that looks open.
+//! Without this layer whoever only reads waits for ever, and whoever writes learns of it when TCP
+//! gives up, after some 15 minutes.
 //!
-//! It stands below reconnect, which dials anew when this layer ends a connection, and below a rate limit, so that a
-//! limit which does not read is not taken for a peer who does not speak. Above reconnect its verdict would end the session.
+//! It stands below reconnect, which dials anew when this layer ends a connection, and below a rate
+//! limit, so that a limit which does not read is not taken for a peer who does not speak. Above
+//! reconnect its verdict would end the session.
 //!
 //! # Example
 //!
@@ -49,7 +52,8 @@
 //!
 //! # Configuration
 //!
-//! For a protocol with a ping of its own, over a transport that has none ([`JsonRpcPing`] is there for JSON-RPC):
+//! For a protocol with a ping of its own, over a transport that has none ([`JsonRpcPing`] is there
+//! for JSON-RPC):
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,49 +84,55 @@
 //! | [`timeout`](HealthLayer::timeout) | 20 s | nothing at all came in for so long after the probe was due: the end |
 //! | [`jitter`](HealthLayer::jitter) | 0.1 | each interval is shorter by up to this share of it, never longer |
 //!
-//! So a dead peer is left within 40 s, however much is being sent. Twenty seconds of silence are less than what proxies and
-//! NATs bear, and twenty more are time for TCP to send a lost probe again several times.
+//! So a dead peer is left within 40 s, however much is being sent. Twenty seconds of silence are
+//! less than what proxies and NATs bear, and twenty more are time for TCP to send a lost probe
+//! again several times.
 //!
-//! - **Any byte that comes in is life.** A server that works on one request at a time cannot pong meanwhile, and a message of
-//!   16 MiB over a slow link is not silence. Bytes are seen through the [`Progress`](tower_ws_core::Progress) that the
-//!   transport leaves in [`Up`](tower_ws_core::Up); without it, messages are what counts.
+//! - **Any byte that comes in is life.** A server that works on one request at a time cannot pong
+//!   meanwhile, and a message of 16 MiB over a slow link is not silence. Bytes are seen through the
+//!   [`Progress`](tower_ws_core::Progress) that the transport leaves in [`Up`](tower_ws_core::Up);
+//!   without it, messages are what counts.
 //! - **What is sent is none.** The kernel takes bytes for a dead peer, too.
-//! - **An answer is known by its nonce.** A pong that nobody asked for answers nothing, and goes up as any message; its bytes
-//!   are life. The answers to the layer's own probes do not go up.
-//! - **Time in which this side did not read is no evidence.** The verdict comes only after a read that found nothing since
-//!   the time was up. A reader who comes back more than 5 s late (once in each silence), or to a wall clock that has run
-//!   more than 5 s ahead of the monotonic one (a suspended machine), gets a probe at once, with its full time, instead of
-//!   a verdict. The clocks are compared whenever a read finds nothing, and when the timer fires; a program that hears of
+//! - **An answer is known by its nonce.** A pong that nobody asked for answers nothing, and goes up
+//!   as any message; its bytes are life. The answers to the layer's own probes do not go up.
+//! - **Time in which this side did not read is no evidence.** The verdict comes only after a read
+//!   that found nothing since the time was up. A reader who comes back more than 5 s late (once in
+//!   each silence), or to a wall clock that has run more than 5 s ahead of the monotonic one (a
+//!   suspended machine), gets a probe at once, with its full time, instead of a verdict. The clocks
+//!   are compared whenever a read finds nothing, and when the timer fires; a program that hears of
 //!   the resume from its system calls [`Handle::probe_now`].
-//! - **A dead peer is not said goodbye to.** The connection below is dropped; see [`HealthConnection`].
+//! - **A dead peer is not said goodbye to.** The connection below is dropped; see
+//!   [`HealthConnection`].
 //!
 //! ## Why is the peer's answer not enough to be alive?
 //!
-//! It is enough, and so is anything else. Clients that insist on the pong cut off peers that are busy sending something
-//! large: the pong stands behind it.
+//! It is enough, and so is anything else. Clients that insist on the pong cut off peers that are
+//! busy sending something large: the pong stands behind it.
 //!
 //! # What it measures
 //!
-//! [`Handle::snapshot`] and [`Handle::watch`]: round trips (last, smoothed, percentiles), jitter, lost probes, a grade of
-//! [`Quality`], uptime, reconnects, messages and bytes. They are also [shown](tower_ws_core::Readings) to the layers above, of
-//! which that of `tower-ws-metrics` publishes them. A connection that is never silent is not probed by itself, so its round trip
-//! is that of [`Handle::probe_now`].
+//! [`Handle::snapshot`] and [`Handle::watch`]: round trips (last, smoothed, percentiles), jitter,
+//! lost probes, a grade of [`Quality`], uptime, reconnects, messages and bytes. They are also
+//! [shown](tower_ws_core::Readings) to the layers above, of which that of `tower-ws-metrics`
+//! publishes them. A connection that is never silent is not probed by itself, so its round trip is
+//! that of [`Handle::probe_now`].
 //!
 //! # What it does not do
 //!
 //! - It does not redial: reconnect, above, does.
-//! - It does not notice a peer that answers pings and does nothing else. That is for the deadlines of calls.
-//! - It does not keep a connection alive in the eyes of a proxy that wants to see bytes *sent* on a connection on which
-//!   only this side listens: probes go out only in silence.
+//! - It does not notice a peer that answers pings and does nothing else. That is for the deadlines
+//!   of calls.
+//! - It does not keep a connection alive in the eyes of a proxy that wants to see bytes *sent* on a
+//!   connection on which only this side listens: probes go out only in silence.
 //! - It does not watch a connection that is being closed, and none that nobody reads.
-//! - It does not account for the control messages (16 at most) that a dead peer's socket had not taken: they are aborted
-//!   with it. Health keeps no copies, and whoever holds them is dropped.
+//! - It does not account for the control messages (16 at most) that a dead peer's socket had not
+//!   taken: they are aborted with it. Health keeps no copies, and whoever holds them is dropped.
 //! - It does not wake an idle process but for its timer: once in each interval.
 //!
 //! # Logs
 //!
-//! `DEBUG` for each probe, with the fields `connection`, `nonce` and `silent_ms`; `WARN` for a verdict, with `connection`,
-//! `silent_ms` and `asked_ms`.
+//! `DEBUG` for each probe, with the fields `connection`, `nonce` and `silent_ms`; `WARN` for a
+//! verdict, with `connection`, `silent_ms` and `asked_ms`.
 
 mod connection;
 mod error;

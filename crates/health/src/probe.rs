@@ -2,7 +2,8 @@ use std::fmt;
 
 use tower_ws_core::Probe;
 
-/// A [`Probe`] made of two closures: one makes the question for a nonce, the other tells the nonce of an answer.
+/// A [`Probe`] made of two closures: one makes the question for a nonce, the other tells the nonce
+/// of an answer.
 ///
 /// For a transport without pings of its own, whose protocol has one:
 ///

@@ -8,7 +8,8 @@ use tower_ws_core::{Phase, Ticket};
 /// How many questions are remembered: 8. An answer to an older one passes up as any message does.
 const ROOM: usize = 8;
 
-/// Nonces lie from 2^52 to 2^53: a JSON number holds them exactly, and no counter of requests gets there.
+/// Nonces lie from 2^52 to 2^53: a JSON number holds them exactly, and no counter of requests gets
+/// there.
 const NONCES: std::ops::Range<u64> = 1 << 52..1 << 53;
 
 /// The probes of one connection.
@@ -45,8 +46,8 @@ impl Probes {
         }
     }
 
-    /// A new question. Its ticket carries the nonce, so that it is known again if it is dropped below. True if another
-    /// had to be forgotten unanswered.
+    /// A new question. Its ticket carries the nonce, so that it is known again if it is dropped
+    /// below. True if another had to be forgotten unanswered.
     pub(crate) fn begin(&mut self, now: Instant) -> (u64, Ticket, bool) {
         let evicted = match self.sent.len() {
             ROOM.. => self.sent.pop_front().is_some_and(|sent| !sent.lost),
@@ -63,7 +64,8 @@ impl Probes {
         (nonce, ticket, evicted)
     }
 
-    /// A question that has not been written and may still be: another one behind it would tell no more.
+    /// A question that has not been written and may still be: another one behind it would tell no
+    /// more.
     pub(crate) fn unsent(&self) -> Option<u64> {
         let last = self.sent.back()?;
         (!last.lost && last.ticket.phase() == Phase::Waiting).then_some(last.nonce)
@@ -83,8 +85,8 @@ impl Probes {
         })
     }
 
-    /// A message with this ticket was dropped. `None` if it is no question of ours; true if it had not been counted as
-    /// lost yet.
+    /// A message with this ticket was dropped. `None` if it is no question of ours; true if it had
+    /// not been counted as lost yet.
     pub(crate) fn dropped(&mut self, ticket: &Ticket) -> Option<bool> {
         self.take(ticket.tag()).map(|sent| !sent.lost)
     }
@@ -102,7 +104,8 @@ impl Probes {
         lost
     }
 
-    /// When the question with this nonce counts as lost. `None` if it has been answered, dropped or lost.
+    /// When the question with this nonce counts as lost. `None` if it has been answered, dropped or
+    /// lost.
     pub(crate) fn deadline(&self, nonce: u64) -> Option<Instant> {
         let sent = self.sent.iter().find(|sent| sent.nonce == nonce)?;
         (!sent.lost).then(|| sent.at + self.timeout)

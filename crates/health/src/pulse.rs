@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// How much more wall time than monotonic time between two looks means that the machine slept, and how late a look
-/// may be before it says more about this side than about the peer: 5 s. Longer than a busy process stalls and a clock is
-/// slewed, shorter than anything worth calling a suspend.
+/// How much more wall time than monotonic time between two looks means that the machine slept, and
+/// how late a look may be before it says more about this side than about the peer: 5 s. Longer than
+/// a busy process stalls and a clock is slewed, shorter than anything worth calling a suspend.
 pub(crate) const SLACK: Duration = Duration::from_secs(5);
 
 /// Judges one connection by its silence.
@@ -60,7 +60,8 @@ impl Pulse {
         }
     }
 
-    /// A look, after everything that there was to read has been read: did anything come in since the last one?
+    /// A look, after everything that there was to read has been read: did anything come in since
+    /// the last one?
     pub(crate) fn look(&mut self, now: Instant, wall: SystemTime, heard: bool) {
         if heard {
             self.life = now;
@@ -230,8 +231,8 @@ mod tests {
             prop_assert!(wait.as_secs_f64() >= INTERVAL.as_secs_f64() * (1.0 - jitter) - 0.001);
         }
 
-        /// Whatever comes in and whenever somebody looks: nobody is judged who was heard within the timeout, or who was
-        /// not asked first. And silence that is looked at comes to its end.
+        /// Whatever comes in and whenever somebody looks: nobody is judged who was heard within the
+        /// timeout, or who was not asked first. And silence that is looked at comes to its end.
         #[test]
         fn verdicts_are_right_and_in_time(
             steps in prop::collection::vec((0..12_000_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.02)), 0..200),

@@ -5,11 +5,12 @@ use tower_ws_core::{Connection, MapConnection, Probe};
 
 use crate::{connection::HealthConnection, layer::HealthLayer};
 
-/// The service of [`HealthLayer`](crate::HealthLayer): each connection of the one below is watched. See the [crate
-/// docs](crate).
+/// The service of [`HealthLayer`](crate::HealthLayer): each connection of the one below is watched.
+/// See the [crate docs](crate).
 #[derive(Clone, Debug)]
 pub struct Health<S, P> {
-    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
+    // here.
     inner: S,
     layer: HealthLayer<P>,
 }

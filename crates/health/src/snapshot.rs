@@ -14,8 +14,8 @@ pub struct Snapshot {
     pub probes_sent: u64,
     /// Probes answered in time. The answer of a probe that counts as lost is not counted.
     pub probes_answered: u64,
-    /// Probes not answered within the timeout, dropped below, or open when their connection ended. A lost probe is not
-    /// a dead peer: other bytes are life too.
+    /// Probes not answered within the timeout, dropped below, or open when their connection ended.
+    /// A lost probe is not a dead peer: other bytes are life too.
     pub probes_lost: u64,
     /// Connections so far, the present one included.
     pub connections: u64,
@@ -27,7 +27,8 @@ pub struct Snapshot {
     pub messages_out: u64,
     /// Bytes that came in, as the transport counts them; 0 if it does not. Of all connections.
     pub bytes_in: u64,
-    /// Bytes that the system took to send, as the transport counts them; 0 if it does not. Of all connections.
+    /// Bytes that the system took to send, as the transport counts them; 0 if it does not. Of all
+    /// connections.
     pub bytes_out: u64,
 }
 
@@ -43,15 +44,15 @@ impl Snapshot {
     }
 }
 
-/// Round trips, from handing the probe to the connection to reading the answer: waiting in this side's buffers and a
-/// reader that takes its time are in it.
+/// Round trips, from handing the probe to the connection to reading the answer: waiting in this
+/// side's buffers and a reader that takes its time are in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Rtt {
     /// The last.
     pub last: Duration,
-    /// SRTT of [RFC 6298, section 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), with its gain of 1/8. Begins
-    /// anew with each connection.
+    /// SRTT of [RFC 6298, section 2](https://www.rfc-editor.org/rfc/rfc6298#section-2), with its
+    /// gain of 1/8. Begins anew with each connection.
     pub smoothed: Duration,
     /// The jitter of [RFC 3550, section 6.4.1](https://www.rfc-editor.org/rfc/rfc3550#section-6.4.1): the mean change
     /// from one to the next, with a gain of 1/16. Taken of round trips, not of one-way transits. Begins anew at zero
@@ -77,8 +78,8 @@ pub struct Rtt {
 /// | fair | up to 400 ms | up to 100 ms | up to 2 |
 /// | poor | more | more | more |
 ///
-/// The worst of the three decides. Up to 150 ms people take an answer for immediate, and up to 400 ms they put up with
-/// it ([ITU-T G.114](https://www.itu.int/rec/T-REC-G.114)).
+/// The worst of the three decides. Up to 150 ms people take an answer for immediate, and up to 400
+/// ms they put up with it ([ITU-T G.114](https://www.itu.int/rec/T-REC-G.114)).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Quality {
     /// There is no connection, or no probe of it has been answered or lost.

@@ -15,7 +15,8 @@ use crate::{
     pulse::{Act, Pulse},
 };
 
-/// The watch over one connection that is up: the [`Pulse`] with its evidence and its timer, and the probes.
+/// The watch over one connection that is up: the [`Pulse`] with its evidence and its timer, and the
+/// probes.
 pub(crate) struct Vigil {
     connection: ConnectionId,
     pulse: Pulse,
@@ -129,8 +130,8 @@ impl Vigil {
                     return Poll::Ready(Task::Send(nonce, ticket));
                 }
                 Act::Judge(deadline) => {
-                    // The runtime learns what the network brought before it fires timers. So nobody is judged by a
-                    // read that came before the timer.
+                    // The runtime learns what the network brought before it fires timers. So nobody
+                    // is judged by a read that came before the timer.
                     ready!(self.alarm.poll_fired(deadline, cx));
                     if !std::mem::replace(&mut self.judging, true) {
                         return Poll::Ready(Task::ReadAgain);

@@ -23,8 +23,9 @@ use crate::{
 
 /// A call that reports how far it has come. Made by [`Mcp::track`](crate::Mcp::track).
 ///
-/// It resolves to the reply. Each report gives it [so much time](Self::idle) more, up to the limit of the request; when
-/// the time is up, or it is dropped, the server is told that nobody waits any more.
+/// It resolves to the reply. Each report gives it [so much time](Self::idle) more, up to the limit
+/// of the request; when the time is up, or it is dropped, the server is told that nobody waits any
+/// more.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Tracked {
@@ -41,11 +42,12 @@ pub struct Tracked {
 }
 
 impl Tracked {
-    /// How long a call may go without an answer and without progress, by default: 60 s, as a call without reports.
+    /// How long a call may go without an answer and without progress, by default: 60 s, as a call
+    /// without reports.
     pub const IDLE: Duration = Duration::from_secs(60);
 
-    /// How long a call with reports may take in all, by default: 1 hour. A server that reports for ever is no reason to wait
-    /// for ever.
+    /// How long a call with reports may take in all, by default: 1 hour. A server that reports for
+    /// ever is no reason to wait for ever.
     pub const MOST: Duration = Duration::from_secs(3600);
 
     pub(crate) fn new(
@@ -133,7 +135,8 @@ impl fmt::Debug for Tracked {
 pub struct Reporting(watch::Receiver<Option<Progress>>);
 
 impl Reporting {
-    /// The next report that has not been seen here; `None` once the call has ended. Dropping the future loses nothing.
+    /// The next report that has not been seen here; `None` once the call has ended. Dropping the
+    /// future loses nothing.
     pub async fn next(&mut self) -> Option<Progress> {
         loop {
             self.0.changed().await.ok()?;

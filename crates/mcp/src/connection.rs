@@ -19,8 +19,9 @@ use crate::{era::Era, meta, replay::Noted, server::ServerInfo, session::Session}
 
 /// A connection on which MCP is spoken.
 ///
-/// On the way out, requests to a modern server get the metadata of this connection, and what the server will have to be
-/// told again is remembered. On the way in, reports of progress go to the calls that wait for them. Everything else passes.
+/// On the way out, requests to a modern server get the metadata of this connection, and what the
+/// server will have to be told again is remembered. On the way in, reports of progress go to the
+/// calls that wait for them. Everything else passes.
 #[pin_project(PinnedDrop)]
 pub struct McpConnection<C, K> {
     #[pin]
@@ -130,8 +131,8 @@ where
     }
 }
 
-/// What a peer that sends a batch is told: MCP has had none since 2025-06-18, and a batch hides many messages from layers that
-/// count them.
+/// What a peer that sends a batch is told: MCP has had none since 2025-06-18, and a batch hides
+/// many messages from layers that count them.
 const BATCH: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batches are not supported: send one message at a time"}}"#;
 

@@ -3,7 +3,8 @@ use std::fmt;
 /// The revision without sessions: each request says for itself which version it speaks.
 pub const MODERN_VERSION: &str = "2026-07-28";
 
-/// The revisions that begin with `initialize`, the newest first: what is offered, and what is accepted.
+/// The revisions that begin with `initialize`, the newest first: what is offered, and what is
+/// accepted.
 pub const LEGACY_VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// How a server wants to be spoken to. This list is complete.
@@ -46,6 +47,7 @@ pub(crate) mod code {
     pub(crate) const HEADER_MISMATCH: i64 = -32020;
     /// The request needs a capability that this client did not declare.
     pub(crate) const MISSING_CAPABILITY: i64 = -32021;
-    /// The server does not speak the version that the request names; `data.supported` has those that it speaks.
+    /// The server does not speak the version that the request names; `data.supported` has those
+    /// that it speaks.
     pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 }

@@ -11,7 +11,8 @@ pub enum McpError {
     /// The call failed, or the server answered with an error.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The server wants to know something first: [answer](InputRequired::answer) it, and send the request that comes of it.
+    /// The server wants to know something first: [answer](InputRequired::answer) it, and send the
+    /// request that comes of it.
     #[error("the server asks for more before it answers `{}`", .0.method())]
     InputRequired(Box<InputRequired>),
     /// The server speaks another era of the protocol, which has another way.
@@ -24,17 +25,19 @@ pub enum McpError {
         /// What there is instead.
         instead: &'static str,
     },
-    /// Neither an answer nor any progress for so long. The server was told that nobody waits any more.
+    /// Neither an answer nor any progress for so long. The server was told that nobody waits any
+    /// more.
     #[error("no progress within {0:?}: outcome unknown")]
     NoProgress(Duration),
-    /// A list does not end: the server gave the same cursor twice, or more pages than anybody reads.
+    /// A list does not end: the server gave the same cursor twice, or more pages than anybody
+    /// reads.
     #[error("the list `{0}` does not end: the server repeats itself")]
     Endless(&'static str),
 }
 
 impl McpError {
-    /// True when the server may have seen the request and its outcome is unknown, or when it answered. False: sending it
-    /// again is safe.
+    /// True when the server may have seen the request and its outcome is unknown, or when it
+    /// answered. False: sending it again is safe.
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Call(error) => error.may_have_been_seen(),

@@ -6,8 +6,8 @@ use tower_ws_client::{CallError, Reply, Request};
 
 /// A modern server's answer that is a question: it needs more before it can do what was asked for.
 ///
-/// There is no session in which it could ask by itself, so the request is made again, with what it wanted to know and with
-/// the state that it gave along.
+/// There is no session in which it could ask by itself, so the request is made again, with what it
+/// wanted to know and with the state that it gave along.
 ///
 /// ```no_run
 /// # async fn run(mcp: tower_ws_mcp::Mcp) -> Result<(), Box<dyn std::error::Error>> {
@@ -62,14 +62,14 @@ impl InputRequired {
         self.request.method()
     }
 
-    /// What the server asks, by names of its choice: each has a `method` (`elicitation/create`, `sampling/createMessage`,
-    /// `roots/list`) and `params`.
+    /// What the server asks, by names of its choice: each has a `method` (`elicitation/create`,
+    /// `sampling/createMessage`, `roots/list`) and `params`.
     pub fn requests(&self) -> &Map<String, Value> {
         &self.requests
     }
 
-    /// The request to make now: as before, with the answers and, to the letter, the server's state. It gets an id of its
-    /// own, as each request does.
+    /// The request to make now: as before, with the answers and, to the letter, the server's state.
+    /// It gets an id of its own, as each request does.
     ///
     /// # Errors
     ///

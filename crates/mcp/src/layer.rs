@@ -13,8 +13,8 @@ use crate::{
 
 /// McpServices MCP on each connection. See the [crate docs](crate).
 ///
-/// One layer serves one session: what it has learnt (the era, what is subscribed to) is repeated on each of the session's
-/// connections.
+/// One layer serves one session: what it has learnt (the era, what is subscribed to) is repeated on
+/// each of the session's connections.
 #[derive(Clone)]
 pub struct McpLayer<K> {
     pub(crate) codec: K,
@@ -24,11 +24,12 @@ pub struct McpLayer<K> {
 }
 
 impl<K> McpLayer<K> {
-    /// How long the opening of a connection may take by default: 10 s, beside the time that the dial may take.
+    /// How long the opening of a connection may take by default: 10 s, beside the time that the
+    /// dial may take.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A layer, and the session that [`Mcp`](crate::Mcp) is made of. `client` and `capabilities` are what each server is
-    /// told of this side.
+    /// A layer, and the session that [`Mcp`](crate::Mcp) is made of. `client` and `capabilities`
+    /// are what each server is told of this side.
     pub fn pair(codec: K, client: Implementation, capabilities: Capabilities) -> (Self, Session) {
         let session = Session::new(client, capabilities);
         let layer = Self {
@@ -40,14 +41,16 @@ impl<K> McpLayer<K> {
         (layer, session)
     }
 
-    /// McpServices this era only, and asks for no other. Default: whatever the server speaks, the modern one first.
+    /// McpServices this era only, and asks for no other. Default: whatever the server speaks, the
+    /// modern one first.
     #[must_use]
     pub fn only(mut self, era: Era) -> Self {
         self.only = Some(era);
         self
     }
 
-    /// Sets how long the opening of a connection may take: finding out the era, the handshake, and what is repeated.
+    /// Sets how long the opening of a connection may take: finding out the era, the handshake, and
+    /// what is repeated.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -1,9 +1,11 @@
-//! The [Model Context Protocol](https://modelcontextprotocol.io/specification) over tower-ws: both eras, opened anew on each
-//! connection.
+//! The [Model Context Protocol](https://modelcontextprotocol.io/specification) over tower-ws: both
+//! eras, opened anew on each connection.
 //!
-//! [`McpLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection): WebSocket, lines
-//! over a child's stdio, a pair in memory. It opens each connection before anything that waits above may go, so that *up*
-//! means ready for calls. [`Mcp`] is the client on top: the common methods by name, everything else by [`Mcp::request`].
+//! [`McpLayer`] stands over any service whose response is a
+//! [`Connection`](tower_ws_core::Connection): WebSocket, lines over a child's stdio, a pair in
+//! memory. It opens each connection before anything that waits above may go, so that *up* means
+//! ready for calls. [`Mcp`] is the client on top: the common methods by name, everything else by
+//! [`Mcp::request`].
 //!
 //! # Example
 //!
@@ -66,25 +68,27 @@
 //!
 //! # Where it stands
 //!
-//! Below reconnect, right above the transport (and above what authenticates a connection): it runs on each connection. Below
-//! the queue, so that the metadata of what has waited through an outage is that of the connection it goes out on. Without
-//! it requests reach a server that has not been introduced, and are refused.
+//! Below reconnect, right above the transport (and above what authenticates a connection): it runs
+//! on each connection. Below the queue, so that the metadata of what has waited through an outage
+//! is that of the connection it goes out on. Without it requests reach a server that has not been
+//! introduced, and are refused.
 //!
 //! # How a connection is opened
 //!
-//! 1. The era. A server is asked `server/discover`. One that knows it is [modern](Era::Modern). One that answers with
-//!    -32022 says which versions it speaks. Any other error, or 4 s of silence, means `initialize`: the codes that old
-//!    servers refuse with are not the same. What was found out is remembered for the session, and found out anew when it
-//!    no longer holds.
+//! 1. The era. A server is asked `server/discover`. One that knows it is [modern](Era::Modern). One
+//!    that answers with -32022 says which versions it speaks. Any other error, or 4 s of silence,
+//!    means `initialize`: the codes that old servers refuse with are not the same. What was found
+//!    out is remembered for the session, and found out anew when it no longer holds.
 //! 2. A legacy server gets `initialize` and `notifications/initialized`.
-//! 3. What it has forgotten with the last connection is said again: to a legacy server the log level and the resource
-//!    subscriptions, to a modern one each `subscriptions/listen` that nobody has ended. This is learnt from the requests as
-//!    they go out, whoever makes them; at most 1,024 subscriptions and 64 listens.
+//! 3. What it has forgotten with the last connection is said again: to a legacy server the log
+//!    level and the resource subscriptions, to a modern one each `subscriptions/listen` that nobody
+//!    has ended. This is learnt from the requests as they go out, whoever makes them; at most 1,024
+//!    subscriptions and 64 listens.
 //! 4. [`ServerInfo`] goes up with [`Up`](tower_ws_core::Up), and says whether the server
 //!    [is what it was](ServerInfo::has_changed).
 //!
-//! What the server says meanwhile follows, and its pings are answered. An opening that fails, or takes more than
-//! [10 s](McpLayer::TIMEOUT), fails the dial; no version in common is final.
+//! What the server says meanwhile follows, and its pings are answered. An opening that fails, or
+//! takes more than [10 s](McpLayer::TIMEOUT), fails the dial; no version in common is final.
 //!
 //! # What becomes of a request when the connection is lost
 //!
@@ -98,8 +102,8 @@
 //!
 //! # The binding
 //!
-//! WebSocket is none of the protocol's standard transports; it allows others that keep its messages. This is how this one
-//! works, for those who write the other end:
+//! WebSocket is none of the protocol's standard transports; it allows others that keep its
+//! messages. This is how this one works, for those who write the other end:
 //!
 //! | | |
 //! |---|---|
@@ -120,15 +124,16 @@
 //! - It does not dial, resend or probe: those are other layers.
 //! - It does not check what tools take and give against their schemas.
 //! - It does not open authorization flows: a layer below puts credentials into the handshake.
-//! - One layer serves one session. Two sessions of one layer would repeat each other's subscriptions.
-//! - A cancelled request that had been sent again under a new id is not cancelled at the server: the cancellation names
-//!   the first id.
+//! - One layer serves one session. Two sessions of one layer would repeat each other's
+//!   subscriptions.
+//! - A cancelled request that had been sent again under a new id is not cancelled at the server:
+//!   the cancellation names the first id.
 //!
 //! # Logs
 //!
-//! `DEBUG` when a server has introduced itself, with `era`, `version` and `changed`; `INFO` when it is not what it was;
-//! `WARN` for a subscription that it refuses on a later connection, with `method` and `error`, and for one that cannot be
-//! remembered.
+//! `DEBUG` when a server has introduced itself, with `era`, `version` and `changed`; `INFO` when it
+//! is not what it was; `WARN` for a subscription that it refuses on a later connection, with
+//! `method` and `error`, and for one that cannot be remembered.
 
 mod call;
 mod connection;

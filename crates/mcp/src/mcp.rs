@@ -25,12 +25,12 @@ use crate::{
     },
 };
 
-/// A client of an MCP server: the common methods by name, everything else by [`request`](Self::request). Clones share the
-/// session.
+/// A client of an MCP server: the common methods by name, everything else by
+/// [`request`](Self::request). Clones share the session.
 ///
-/// Dropping the future of a call takes the call back if it was not sent; if it was, the server is told that nobody waits any
-/// more, and a late answer is ignored. So it is when its time is up: 60 s, unless the
-/// [client layer](crate::client_layer) or the [`Request`] says otherwise.
+/// Dropping the future of a call takes the call back if it was not sent; if it was, the server is
+/// told that nobody waits any more, and a late answer is ignored. So it is when its time is up: 60
+/// s, unless the [client layer](crate::client_layer) or the [`Request`] says otherwise.
 #[derive(Clone)]
 pub struct Mcp {
     client: Client,
@@ -40,7 +40,8 @@ pub struct Mcp {
 }
 
 impl Mcp {
-    /// Of a [`Client`] over a stack with an [`McpLayer`](crate::McpLayer), and the session of that layer.
+    /// Of a [`Client`] over a stack with an [`McpLayer`](crate::McpLayer), and the session of that
+    /// layer.
     pub fn new(client: Client, session: Session) -> Self {
         Self {
             client,
@@ -70,7 +71,8 @@ impl Mcp {
     ///
     /// # Errors
     ///
-    /// [`McpError`]; its [`may_have_been_seen`](McpError::may_have_been_seen) says whether trying again is safe.
+    /// [`McpError`]; its [`may_have_been_seen`](McpError::may_have_been_seen) says whether trying
+    /// again is safe.
     pub async fn request<P, R>(&self, method: &'static str, params: &P) -> Result<R, McpError>
     where
         P: Serialize + ?Sized,
@@ -102,7 +104,8 @@ impl Mcp {
         }
     }
 
-    /// Makes a request, and asks the server to report how far it has come. Resolves when the request has been accepted.
+    /// Makes a request, and asks the server to report how far it has come. Resolves when the
+    /// request has been accepted.
     ///
     /// # Errors
     ///
@@ -137,12 +140,14 @@ impl Mcp {
 
     /// Calls a tool. Arguments are an object.
     ///
-    /// Unless the tool's annotations are [trusted](Self::trust_annotations), a call that was sent and not answered when the
-    /// connection was lost is not sent again: its outcome is unknown, and the error says so.
+    /// Unless the tool's annotations are [trusted](Self::trust_annotations), a call that was sent
+    /// and not answered when the connection was lost is not sent again: its outcome is unknown, and
+    /// the error says so.
     ///
     /// # Errors
     ///
-    /// As [`request`](Self::request). That the *tool* failed is no error: [`CallToolResult::is_error`] says it.
+    /// As [`request`](Self::request). That the *tool* failed is no error:
+    /// [`CallToolResult::is_error`] says it.
     pub async fn call_tool<A: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -151,8 +156,8 @@ impl Mcp {
         self.send(self.tool_request(name, arguments)?).await
     }
 
-    /// The request that [`call_tool`](Self::call_tool) makes, to be [tracked](Self::track), given a time limit, or declared
-    /// safe to repeat.
+    /// The request that [`call_tool`](Self::call_tool) makes, to be [tracked](Self::track), given a
+    /// time limit, or declared safe to repeat.
     ///
     /// # Errors
     ///
@@ -167,8 +172,9 @@ impl Mcp {
         })
     }
 
-    /// Asks for all tools, and believes what the server says of their effects: a tool that only reads, or that may be called
-    /// twice, is called again after a lost connection. To be called again when the server's list has changed.
+    /// Asks for all tools, and believes what the server says of their effects: a tool that only
+    /// reads, or that may be called twice, is called again after a lost connection. To be called
+    /// again when the server's list has changed.
     ///
     /// # Errors
     ///
@@ -228,16 +234,16 @@ impl Mcp {
         Ok(())
     }
 
-    /// Asks a modern server to tell of what `filter` names (`toolsListChanged`, `resourceSubscriptions` and so on), until
-    /// the future that this resolves to is dropped. It is asked again on each connection. The notifications come with
-    /// all others.
+    /// Asks a modern server to tell of what `filter` names (`toolsListChanged`,
+    /// `resourceSubscriptions` and so on), until the future that this resolves to is dropped. It is
+    /// asked again on each connection. The notifications come with all others.
     ///
     /// The future resolves when the server ends it, or when the session has ended.
     ///
     /// # Errors
     ///
-    /// [`McpError::WrongEra`] for a legacy server, which tells of its lists by itself: [`subscribe`](Self::subscribe) to
-    /// resources. Otherwise as [`request`](Self::request).
+    /// [`McpError::WrongEra`] for a legacy server, which tells of its lists by itself:
+    /// [`subscribe`](Self::subscribe) to resources. Otherwise as [`request`](Self::request).
     pub async fn listen(&self, filter: &Value) -> Result<CallFuture, McpError> {
         if let Some(Era::Legacy) = self.era() {
             return Err(McpError::WrongEra {
@@ -291,8 +297,9 @@ impl Mcp {
 
     // --- logging
 
-    /// From which level on the server is to send its log messages: `debug`, `info`, `notice`, `warning`, `error`,
-    /// `critical`, `alert`, `emergency`. A legacy server is told now and on each connection, a modern one with each request.
+    /// From which level on the server is to send its log messages: `debug`, `info`, `notice`,
+    /// `warning`, `error`, `critical`, `alert`, `emergency`. A legacy server is told now and on
+    /// each connection, a modern one with each request.
     ///
     /// # Errors
     ///

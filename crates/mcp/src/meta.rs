@@ -1,4 +1,5 @@
-//! What a modern request says of itself: members for the `_meta` of its parameters, put in without rewriting the rest.
+//! What a modern request says of itself: members for the `_meta` of its parameters, put in without
+//! rewriting the rest.
 
 use std::ops::Range;
 
@@ -6,11 +7,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both of which may be missing.
+/// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both
+/// of which may be missing.
 ///
-/// `None` if the text is no JSON object, or if its parameters or their `_meta` are no object: MCP has no such request, so
-/// the text goes as it is, and the server says what is wrong with it. `None`, too, if the request says already which version
-/// it speaks: a library above stamps its own.
+/// `None` if the text is no JSON object, or if its parameters or their `_meta` are no object: MCP
+/// has no such request, so the text goes as it is, and the server says what is wrong with it.
+/// `None`, too, if the request says already which version it speaks: a library above stamps its
+/// own.
 pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
     // A sequence would do for a struct.
     let Envelope { params } = match text.trim_ascii_start().first() {
@@ -20,7 +23,8 @@ pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
     // What is replaced (nothing, as a rule), and what stands before and behind the members.
     let (replaced, head, tail) = match params.map(RawValue::get) {
         None => {
-            // Before the brace that ends the request. It has a method, so a member stands before it.
+            // Before the brace that ends the request. It has a method, so a member stands before
+            // it.
             let end = text.trim_ascii_end().len() - 1;
             (end..end, r#","params":{"_meta":{"#, "}}")
         }

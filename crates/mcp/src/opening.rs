@@ -20,12 +20,12 @@ use crate::{
     session::Session,
 };
 
-/// How long a server may take to say whether it knows `server/discover`. One that ignores what it does not know would
-/// use up the time of the whole dialogue.
+/// How long a server may take to say whether it knows `server/discover`. One that ignores what it
+/// does not know would use up the time of the whole dialogue.
 const DISCOVER: Duration = Duration::from_secs(4);
 
-/// How many requests are repeated before their answers are waited for: enough to hide the round trip, few enough for
-/// any pipe.
+/// How many requests are repeated before their answers are waited for: enough to hide the round
+/// trip, few enough for any pipe.
 const AT_ONCE: usize = 16;
 
 /// The dialogue: finds out the era, opens, and repeats what the server has forgotten.

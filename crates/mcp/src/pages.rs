@@ -14,7 +14,8 @@ use crate::{
     types::{Listed, Page},
 };
 
-/// A whole list, page by page: a stream of its items, which asks for the next page when it is needed.
+/// A whole list, page by page: a stream of its items, which asks for the next page when it is
+/// needed.
 ///
 /// An error ends it. So does a server whose list does not end: [`Pages::MOST`] pages are asked for.
 #[must_use = "streams do nothing unless polled"]

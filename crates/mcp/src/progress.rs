@@ -32,7 +32,8 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Who waits for which reports. Filled by calls, emptied as they end; looked into by the connection that reads.
+/// Who waits for which reports. Filled by calls, emptied as they end; looked into by the connection
+/// that reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports(Arc<Mutex<HashMap<String, watch::Sender<Option<Progress>>>>>);
 
@@ -44,9 +45,11 @@ pub(crate) struct Place {
 }
 
 impl Reports {
-    /// A new token, and where what is reported under it arrives: the newest, so that nobody has to keep up.
+    /// A new token, and where what is reported under it arrives: the newest, so that nobody has to
+    /// keep up.
     ///
-    /// Tokens are unique beyond this process: there are gateways that tell every client of everybody's progress.
+    /// Tokens are unique beyond this process: there are gateways that tell every client of
+    /// everybody's progress.
     pub(crate) fn open(&self) -> (Place, watch::Receiver<Option<Progress>>) {
         let token = format!("{}{}", ConnectionId::random(), ConnectionId::random());
         let (sender, receiver) = watch::channel(None);

@@ -1,19 +1,23 @@
-//! For libraries with a protocol machine of their own: JSON-RPC texts in and out, over a stack that lives through the
-//! restarts of its server.
+//! For libraries with a protocol machine of their own: JSON-RPC texts in and out, over a stack that
+//! lives through the restarts of its server.
 //!
 //! # What the library sees
 //!
-//! - One connection that never breaks. What it says while there is none waits in the stack, within its bounds.
-//! - Its `initialize` or `server/discover` opens the first connection, and is answered with what the server said. On each
-//!   later connection the stack opens by itself, and repeats the subscriptions, the log level and the listens.
-//! - If the server is another one then, or can do other things, notifications that its lists have changed.
-//! - A request that was sent and not answered when the connection was lost is sent again if it only reads. Any other is
-//!   answered with an error that says so: [`Interrupted`].
+//! - One connection that never breaks. What it says while there is none waits in the stack, within
+//!   its bounds.
+//! - Its `initialize` or `server/discover` opens the first connection, and is answered with what
+//!   the server said. On each later connection the stack opens by itself, and repeats the
+//!   subscriptions, the log level and the listens.
+//! - If the server is another one then, or can do other things, notifications that its lists have
+//!   changed.
+//! - A request that was sent and not answered when the connection was lost is sent again if it only
+//!   reads. Any other is answered with an error that says so: [`Interrupted`].
 //! - Closing says 1000; so does dropping.
-//! - When the session ends for good (a refusal that is final, say) [`recv`](Relay::recv) gives `None`.
+//! - When the session ends for good (a refusal that is final, say) [`recv`](Relay::recv) gives
+//!   `None`.
 //!
-//! Ids on the wire are the stack's own, never used twice; answers get the library's back. Requests of the server reach the
-//! library, and its answers go to the connection that asked.
+//! Ids on the wire are the stack's own, never used twice; answers get the library's back. Requests
+//! of the server reach the library, and its answers go to the connection that asked.
 
 mod worker;
 
@@ -29,7 +33,8 @@ use tower_ws_core::BoxError;
 use self::worker::{Connect, Worker};
 use crate::layer::McpLayer;
 
-/// How many messages wait between the library and the stack, each way: 64. More wait at the library.
+/// How many messages wait between the library and the stack, each way: 64. More wait at the
+/// library.
 const ROOM: usize = 64;
 
 /// The far end of a library's transport. See the [module docs](self).
@@ -42,10 +47,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay over the stack that `connect` makes, which must have the layer that it is given in the place of an
-    /// [`McpLayer`].
+    /// A relay over the stack that `connect` makes, which must have the layer that it is given in
+    /// the place of an [`McpLayer`].
     ///
-    /// Nothing is dialled before the library speaks: only then it is known what the server is to be told of the client.
+    /// Nothing is dialled before the library speaks: only then it is known what the server is to be
+    /// told of the client.
     ///
     /// # Panics
     ///
@@ -82,8 +88,8 @@ impl Relay {
         }
     }
 
-    /// Takes one JSON-RPC message. The future is the caller's own, and resolves when the stack has taken the message, not
-    /// when it was written.
+    /// Takes one JSON-RPC message. The future is the caller's own, and resolves when the stack has
+    /// taken the message, not when it was written.
     ///
     /// # Errors
     ///
@@ -96,8 +102,8 @@ impl Relay {
         }
     }
 
-    /// The next JSON-RPC message; `None` once the session has ended. Waits through outages. Dropping the future loses
-    /// nothing.
+    /// The next JSON-RPC message; `None` once the session has ended. Waits through outages.
+    /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<String> {
         self.heard.recv().await
     }
@@ -129,12 +135,14 @@ impl fmt::Debug for Relay {
 #[error("the connection to the mcp server is closed for good; the log says why")]
 pub struct RelayClosed;
 
-/// Why a request of a library's has no answer: the mark in the data of the error that it gets instead.
+/// Why a request of a library's has no answer: the mark in the data of the error that it gets
+/// instead.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Interrupted {
-    /// It was sent, and the connection was lost or its time was up: nobody knows whether the server acted on it.
+    /// It was sent, and the connection was lost or its time was up: nobody knows whether the server
+    /// acted on it.
     OutcomeUnknown,
     /// Not a byte of it was sent: making it again is safe.
     NotSent,

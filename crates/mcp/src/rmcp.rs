@@ -1,11 +1,13 @@
-//! A transport for [`rmcp`](https://docs.rs/rmcp), the official SDK: an unmodified client of it lives through the restarts of its server.
+//! A transport for [`rmcp`](https://docs.rs/rmcp), the official SDK: an unmodified client of it
+//! lives through the restarts of its server.
 //!
 //! ```text
 //! let service = handler.serve(TokioChildProcess::new(command)?).await?;          // before
 //! let service = handler.serve(tower_ws::mcp::rmcp_transport(url)).await?;        // after
 //! ```
 //!
-//! With a stack of one's own, [`RmcpTransport::new`]. What the SDK sees is in the docs of [`relay`](crate::relay).
+//! With a stack of one's own, [`RmcpTransport::new`]. What the SDK sees is in the docs of
+//! [`relay`](crate::relay).
 
 use std::{borrow::Cow, future::Future};
 
@@ -68,7 +70,8 @@ impl Transport<RoleClient> for RmcpTransport {
     }
 }
 
-/// What became of a request, if this is the error of one that was never answered. `None`: the server's own error.
+/// What became of a request, if this is the error of one that was never answered. `None`: the
+/// server's own error.
 pub fn interrupted(error: &ErrorData) -> Option<Interrupted> {
     Interrupted::of(error.code.0.into(), error.data.as_ref())
 }

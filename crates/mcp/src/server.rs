@@ -6,7 +6,8 @@ use tower_ws_core::Excerpt;
 
 use crate::era::Era;
 
-/// What a server said of itself when a connection opened. In the extensions of each [`Up`](tower_ws_core::Up).
+/// What a server said of itself when a connection opened. In the extensions of each
+/// [`Up`](tower_ws_core::Up).
 ///
 /// Clones share one allocation.
 #[derive(Clone, Debug)]
@@ -59,8 +60,8 @@ impl ServerInfo {
         &self.0.raw
     }
 
-    /// True if it is not what it was on the connection before: another era, version or name, or other capabilities. What
-    /// was learnt from it (lists of tools, say) is to be asked for anew.
+    /// True if it is not what it was on the connection before: another era, version or name, or
+    /// other capabilities. What was learnt from it (lists of tools, say) is to be asked for anew.
     pub fn has_changed(&self) -> bool {
         self.0.changed
     }
@@ -100,8 +101,8 @@ impl fmt::Debug for Implementation {
     }
 }
 
-/// What a client or a server can do: a JSON object whose members name what there is. The list is open, so it is kept as
-/// it came.
+/// What a client or a server can do: a JSON object whose members name what there is. The list is
+/// open, so it is kept as it came.
 ///
 /// ```
 /// use tower_ws_mcp::Capabilities;

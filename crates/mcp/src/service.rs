@@ -10,11 +10,12 @@ use tower_ws_core::{
 
 use crate::{connection::McpConnection, layer::McpLayer, opening::McpDialogue};
 
-/// The service of [`McpLayer`](crate::McpLayer): each connection of the one below is opened as MCP wants it. See the [crate
-/// docs](crate).
+/// The service of [`McpLayer`](crate::McpLayer): each connection of the one below is opened as MCP
+/// wants it. See the [crate docs](crate).
 #[derive(Clone)]
 pub struct McpService<S, K> {
-    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
+    // here.
     inner: Opening<S, McpDialogue<K>>,
     layer: McpLayer<K>,
 }

@@ -4,7 +4,8 @@ use serde_json::{json, value::to_raw_value};
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_client::{ClientLayer, Request};
 
-/// The layer on top, as MCP wants it: what nobody waits for any more is cancelled by `notifications/cancelled`.
+/// The layer on top, as MCP wants it: what nobody waits for any more is cancelled by
+/// `notifications/cancelled`.
 pub fn client_layer<K>(codec: K) -> ClientLayer<K> {
     ClientLayer::new(codec).on_cancel(|id| {
         let params = to_raw_value(&json!({ "requestId": id }));
@@ -13,8 +14,8 @@ pub fn client_layer<K>(codec: K) -> ClientLayer<K> {
     })
 }
 
-/// The layer that sends again what is safe to, as MCP wants it: the methods that only read, each time under a new id.
-/// `subscriptions/listen` is begun again by [`McpLayer`](crate::McpLayer).
+/// The layer that sends again what is safe to, as MCP wants it: the methods that only read, each
+/// time under a new id. `subscriptions/listen` is begun again by [`McpLayer`](crate::McpLayer).
 pub fn ack_layer<K>(codec: K) -> AckLayer<JsonRpc<K>> {
     AckLayer::new(ack_strategy(codec))
 }

@@ -1,4 +1,5 @@
-//! A transport for the client of [`tower-mcp`](::tower_mcp), which lives through the restarts of its server then.
+//! A transport for the client of [`tower-mcp`](::tower_mcp), which lives through the restarts of
+//! its server then.
 //!
 //! What that client sees is in the docs of [`relay`](crate::relay).
 

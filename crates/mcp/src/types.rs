@@ -1,5 +1,5 @@
-//! What the common methods take and give. Small on purpose: what is not here is reached by name, and raw JSON stays raw
-//! until somebody asks for it.
+//! What the common methods take and give. Small on purpose: what is not here is reached by name,
+//! and raw JSON stays raw until somebody asks for it.
 
 mod prompts;
 mod resources;

@@ -10,7 +10,8 @@ use crate::{
     service::Metrics,
 };
 
-/// Counts and measures what passes, as metrics of the [`metrics`] facade. See the [crate docs](crate).
+/// Counts and measures what passes, as metrics of the [`metrics`] facade. See the [crate
+/// docs](crate).
 #[derive(Clone)]
 pub struct MetricsLayer<M = Length> {
     height: Height,
@@ -19,8 +20,8 @@ pub struct MetricsLayer<M = Length> {
 }
 
 impl MetricsLayer {
-    /// Measures sessions: right under the client, above everything that holds messages or redials. Its metrics begin
-    /// with `tower_ws_session_`.
+    /// Measures sessions: right under the client, above everything that holds messages or redials.
+    /// Its metrics begin with `tower_ws_session_`.
     pub fn session() -> Self {
         Self::at(Height::Session)
     }
@@ -41,10 +42,12 @@ impl MetricsLayer {
 }
 
 impl<M> MetricsLayer<M> {
-    /// Sets what knows the size and the kind of a message. Default: [`Length`], for texts and byte strings.
+    /// Sets what knows the size and the kind of a message. Default: [`Length`], for texts and byte
+    /// strings.
     ///
-    /// For WebSocket messages it is the transport's `Frames`. The words that its `kind` returns become values of the label
-    /// `kind`: the first 16 do, and whatever comes after them counts as `other`.
+    /// For WebSocket messages it is the transport's `Frames`. The words that its `kind` returns
+    /// become values of the label `kind`: the first 16 do, and whatever comes after them counts as
+    /// `other`.
     #[must_use]
     pub fn measure<N>(self, measure: N) -> MetricsLayer<N> {
         MetricsLayer {
@@ -54,12 +57,13 @@ impl<M> MetricsLayer<M> {
         }
     }
 
-    /// Adds a label to every metric of this layer, to tell stacks of one process apart: `("server", "orders")`.
-    /// Default: none. A second call replaces the first.
+    /// Adds a label to every metric of this layer, to tell stacks of one process apart:
+    /// `("server", "orders")`. Default: none. A second call replaces the first.
     ///
-    /// Each value multiplies the number of series, so take it from the configuration: a role, never an address or an
-    /// id. A key that is a label of the layer's own (`kind`, `lane`, `reason`, `cause`, `next`, `code`, `outcome`, `why`,
-    /// `quality`, `state`, `limit`) is left out and logged, since exporters refuse what has a label twice.
+    /// Each value multiplies the number of series, so take it from the configuration: a role, never
+    /// an address or an id. A key that is a label of the layer's own (`kind`, `lane`, `reason`,
+    /// `cause`, `next`, `code`, `outcome`, `why`, `quality`, `state`, `limit`) is left out and
+    /// logged, since exporters refuse what has a label twice.
     #[must_use]
     pub fn label(mut self, key: &'static str, value: impl Into<SharedString>) -> Self {
         if LABELS.contains(&key) {

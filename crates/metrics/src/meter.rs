@@ -113,7 +113,8 @@ impl<M> Meter<M> {
 // === impl Watch ===
 
 impl Watch {
-    /// What `Up` calls the layer. The two heights have names of their own: each is wrong at the other's.
+    /// What `Up` calls the layer. The two heights have names of their own: each is wrong at the
+    /// other's.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Session(_) => "session-metrics",

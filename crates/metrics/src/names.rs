@@ -1,5 +1,5 @@
-//! Every metric, with its unit and its description. Names stand without the prefix `tower_ws_session_` or
-//! `tower_ws_connection_`.
+//! Every metric, with its unit and its description. Names stand without the prefix
+//! `tower_ws_session_` or `tower_ws_connection_`.
 
 use metrics::Unit;
 

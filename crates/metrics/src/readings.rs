@@ -6,7 +6,8 @@ use tower_ws_core::{Alarm, Reading, Readings, Source, Unit, Value};
 
 use crate::register::Scope;
 
-/// How often the layers below are asked for their numbers: well within the 10 to 60 s in which collectors ask this process.
+/// How often the layers below are asked for their numbers: well within the 10 to 60 s in which
+/// collectors ask this process.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads the numbers of the layers below one session, and publishes them.
@@ -75,8 +76,8 @@ impl Reader {
         self.read();
     }
 
-    /// Reads when it is time to. To be called when there is nothing else to do: a session that is never
-    /// idle is read at its transitions only, and costs nothing for it.
+    /// Reads when it is time to. To be called when there is nothing else to do: a session that is
+    /// never idle is read at its transitions only, and costs nothing for it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         if self.published.is_empty() {
             return;

@@ -17,7 +17,8 @@ pub(crate) struct Scope {
     label: Option<Label>,
 }
 
-/// Counters that differ in one label. All are registered at the start, at zero: a rate needs a value to rise from.
+/// Counters that differ in one label. All are registered at the start, at zero: a rate needs a
+/// value to rise from.
 pub(crate) struct Family {
     known: Vec<(&'static str, Counter)>,
     other: Counter,
@@ -30,7 +31,8 @@ pub(crate) struct Held(Gauge);
 // === impl Scope ===
 
 impl Scope {
-    /// With a height: names at that height. Without one: names that say themselves what they are of.
+    /// With a height: names at that height. Without one: names that say themselves what they are
+    /// of.
     pub(crate) fn new(height: Option<&'static str>, label: Option<Label>) -> Self {
         Self { height, label }
     }
@@ -73,7 +75,8 @@ impl Scope {
         histogram!(self.name(name), self.labels(labels))
     }
 
-    /// One counter for each word of the label `key`, and one for all others. `fixed` is what they have in common.
+    /// One counter for each word of the label `key`, and one for all others. `fixed` is what they
+    /// have in common.
     pub(crate) fn family(
         &self,
         name: &str,
@@ -97,7 +100,8 @@ impl Scope {
 
     fn labels(&self, labels: Labels<'_>) -> Vec<Label> {
         let fixed = labels.iter().map(|&(key, word)| Label::from_static_parts(key, word));
-        // Exporters refuse what has a label twice, and a layer of the application's own may have any.
+        // Exporters refuse what has a label twice, and a layer of the application's own may have
+        // any.
         let own = self
             .label
             .iter()

@@ -28,8 +28,9 @@ use tower_ws_transport::memory;
 
 const EXPECTED: &str = include_str!("metrics.txt");
 
-/// Both heights, with a label, over every layer that shows numbers of its own; a message, so that there is a kind; an
-/// acknowledgement, the answer of a probe, and a message that is held in an outage.
+/// Both heights, with a label, over every layer that shows numbers of its own; a message, so that
+/// there is a kind; an acknowledgement, the answer of a probe, and a message that is held in an
+/// outage.
 async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>)> {
     let (memory, mut listener) = memory::channel::<String>(8);
     let acks = Bare::new(

@@ -42,9 +42,11 @@ pub(crate) struct Buffer<M, S> {
     bounds: Bounds,
     store: S,
     bytes: usize,
-    /// Under [`Overflow::Wait`], a message that was accepted before its size was known, and does not fit yet.
+    /// Under [`Overflow::Wait`], a message that was accepted before its size was known, and does
+    /// not fit yet.
     waiting_for_room: Option<Held<M>>,
-    /// No message that is held may be held less long than this. It may be out of date, never too late.
+    /// No message that is held may be held less long than this. It may be out of date, never too
+    /// late.
     earliest_deadline: Option<Instant>,
     given_back: VecDeque<(Held<M>, DropReason)>,
     given_back_bytes: usize,

@@ -18,27 +18,32 @@ use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 ///
 /// # The sink
 ///
-/// It is ready while there is room, whether or not there is a connection below. It fails, with [`Closed`], once the
-/// session has ended or is being closed.
+/// It is ready while there is room, whether or not there is a connection below. It fails, with
+/// [`Closed`], once the session has ended or is being closed.
 ///
-/// - If nothing is held and the connection below is ready, a message goes straight to it. Otherwise it is held behind all
-///   others, and moves on as soon as the connection below takes it, driven by whoever reads or flushes.
-/// - A [control](tower_ws_core::Lane::Control) message goes straight to the connection below, ahead of what is held.
-/// - A flush is done once nothing is held and the connection below is flushed. While the link is down it is done at once:
-///   what is held then goes out, and is flushed, when a connection is up again, without another flush. So a driver that
-///   flushes is never held up by an outage. A [store](crate::Store::poll_kept) that outlives the process is waited for
-///   in any case: what is flushed is recorded. *Flushed* does not mean *written*: a [ticket](tower_ws_core::Ticket) says
+/// - If nothing is held and the connection below is ready, a message goes straight to it. Otherwise
+///   it is held behind all others, and moves on as soon as the connection below takes it, driven by
+///   whoever reads or flushes.
+/// - A [control](tower_ws_core::Lane::Control) message goes straight to the connection below, ahead
+///   of what is held.
+/// - A flush is done once nothing is held and the connection below is flushed. While the link is
+///   down it is done at once: what is held then goes out, and is flushed, when a connection is up
+///   again, without another flush. So a driver that flushes is never held up by an outage. A
+///   [store](crate::Store::poll_kept) that outlives the process is waited for in any case: what is
+///   flushed is recorded. *Flushed* does not mean *written*: a [ticket](tower_ws_core::Ticket) says
 ///   that.
-/// - Closing takes nothing new, and waits for what is held to go out, [5 s](crate::QueueLayer::drain) at most. What is
-///   left comes back as [`Closed`](DropReason::Closed), then the connection below is closed. While the link is down nothing
-///   is waited for, since no redial is sure to succeed: everything comes back at once. Whoever has begun to close need not
-///   stay: reading goes on with it, up to the closing of the connection below, which it begins.
+/// - Closing takes nothing new, and waits for what is held to go out, [5
+///   s](crate::QueueLayer::drain) at most. What is left comes back as
+///   [`Closed`](DropReason::Closed), then the connection below is closed. While the link is down
+///   nothing is waited for, since no redial is sure to succeed: everything comes back at once.
+///   Whoever has begun to close need not stay: reading goes on with it, up to the closing of the
+///   connection below, which it begins.
 ///
 /// # What comes back
 ///
-/// What the queue gives up comes back as [`Dropped`](Event::Dropped), in an outage too. If as many of these wait to be
-/// read as the queue may hold, the sink is not ready until some have been read. When the session ends, whatever is held
-/// comes back before its last `Down`.
+/// What the queue gives up comes back as [`Dropped`](Event::Dropped), in an outage too. If as many
+/// of these wait to be read as the queue may hold, the sink is not ready until some have been read.
+/// When the session ends, whatever is held comes back before its last `Down`.
 ///
 /// Dropping the connection drops what it holds.
 #[pin_project]
@@ -81,7 +86,8 @@ enum Closing {
     Not,
     /// What is held may go out until then; `None`: for ever.
     Draining(Option<Instant>),
-    /// The connection below is being closed, by whoever closes: each poll of that may wake whoever reads.
+    /// The connection below is being closed, by whoever closes: each poll of that may wake whoever
+    /// reads.
     Below,
     Done,
 }
@@ -208,8 +214,9 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Passes on what goes, and flushes below in any case. Ready once nothing is held and everything is flushed, or if
-    /// there is no connection to wait for; and not before the store has kept what it got.
+    /// Passes on what goes, and flushes below in any case. Ready once nothing is held and
+    /// everything is flushed, or if there is no connection to wait for; and not before the store
+    /// has kept what it got.
     fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         if self.below_closed {
             return Poll::Ready(Err(Closed));

@@ -9,12 +9,14 @@ use tower_ws_core::{DropReason, Reading, Readings, Shared, Unit, Value};
 
 /// Looks into a queue, from any thread. Cheap to clone.
 ///
-/// [`QueueLayer::pair`](crate::QueueLayer::pair) gives one out before there is a connection; the connection's own is in
-/// the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a connection alive.
+/// [`QueueLayer::pair`](crate::QueueLayer::pair) gives one out before there is a connection; the
+/// connection's own is in the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a
+/// connection alive.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
-/// A queue at one moment. The numbers are read one by one while messages move: each is right, their sums may be off.
+/// A queue at one moment. The numbers are read one by one while messages move: each is right, their
+/// sums may be off.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -30,7 +32,8 @@ pub struct Snapshot {
 
 /// How many messages a queue has given up. What layers below gave up is not counted.
 ///
-/// The counts only rise, also from one session of the same [`pair`](crate::QueueLayer::pair) to the next.
+/// The counts only rise, also from one session of the same [`pair`](crate::QueueLayer::pair) to the
+/// next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Dropped {

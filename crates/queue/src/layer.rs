@@ -54,16 +54,17 @@ impl<Z, S> QueueLayer<Z, S> {
     /// The default of [`drain`](Self::drain): 5 s.
     pub const DRAIN: Duration = Duration::from_secs(5);
 
-    /// Sets how many messages may be held. Default 1,024: half a minute of a busy client, a moment's work for a server
-    /// that comes back. 0 counts as 1.
+    /// Sets how many messages may be held. Default 1,024: half a minute of a busy client, a
+    /// moment's work for a server that comes back. 0 counts as 1.
     #[must_use]
     pub fn messages(mut self, messages: usize) -> Self {
         self.settings.bounds.messages = messages.max(1);
         self
     }
 
-    /// Sets how many bytes of payload may be held. Default 8 MiB, so that 1,024 large messages do not fill the memory of
-    /// a small machine. A message that is larger is held only while nothing else is. 0 counts as 1.
+    /// Sets how many bytes of payload may be held. Default 8 MiB, so that 1,024 large messages do
+    /// not fill the memory of a small machine. A message that is larger is held only while nothing
+    /// else is. 0 counts as 1.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.settings.bounds.bytes = bytes.max(1);
@@ -71,34 +72,34 @@ impl<Z, S> QueueLayer<Z, S> {
     }
 
     /// Sets how long a message may be held that has no
-    /// [`deadline`](tower_ws_core::Outgoing::deadline) of its own; one that has, as each call, is held
-    /// until then. Default 60 s: a server that comes back after an hour is not flooded with what is
-    /// stale. [`Duration::MAX`]: for ever.
+    /// [`deadline`](tower_ws_core::Outgoing::deadline) of its own; one that has, as each call, is
+    /// held until then. Default 60 s: a server that comes back after an hour is not flooded with
+    /// what is stale. [`Duration::MAX`]: for ever.
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.settings.bounds.age = age;
         self
     }
 
-    /// Sets what happens to a message for which there is no room. Default [`Overflow::Wait`]: nothing is lost, and the
-    /// sender learns to slow down.
+    /// Sets what happens to a message for which there is no room. Default [`Overflow::Wait`]:
+    /// nothing is lost, and the sender learns to slow down.
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.settings.bounds.overflow = overflow;
         self
     }
 
-    /// Sets how long closing may wait for what is held to go out over a slow link. Default 5 s, short enough for a person
-    /// who waits for a program to end. Zero: what cannot go at once comes back at once. While the link is down closing
-    /// does not wait.
+    /// Sets how long closing may wait for what is held to go out over a slow link. Default 5 s,
+    /// short enough for a person who waits for a program to end. Zero: what cannot go at once comes
+    /// back at once. While the link is down closing does not wait.
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.settings.drain = drain;
         self
     }
 
-    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the measure that comes
-    /// with a transport.
+    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the
+    /// measure that comes with a transport.
     #[must_use]
     pub fn measure<Y>(self, measure: Y) -> QueueLayer<Y, S> {
         QueueLayer {
@@ -108,7 +109,8 @@ impl<Z, S> QueueLayer<Z, S> {
         }
     }
 
-    /// Replaces what holds the messages, by a [`MakeStore`](crate::MakeStore). Default [`MemoryStore`].
+    /// Replaces what holds the messages, by a [`MakeStore`](crate::MakeStore). Default
+    /// [`MemoryStore`].
     #[must_use]
     pub fn store<T>(self, store: T) -> QueueLayer<Z, T> {
         QueueLayer {

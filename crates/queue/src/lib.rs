@@ -1,16 +1,19 @@
 //! A tower layer that holds messages while the link is down or slow, within bounds.
 //!
-//! [`QueueLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection). Its own
-//! response, a [`QueueConnection`], takes messages also while the connection below cannot, and passes them on, in order,
-//! as soon as it can. What has to be given up comes back as [`Dropped`](tower_ws_core::Event::Dropped), with the reason.
+//! [`QueueLayer`] stands over any service whose response is a
+//! [`Connection`](tower_ws_core::Connection). Its own response, a [`QueueConnection`], takes
+//! messages also while the connection below cannot, and passes them on, in order, as soon as it
+//! can. What has to be given up comes back as [`Dropped`](tower_ws_core::Event::Dropped), with the
+//! reason.
 //!
 //! # When to use it
 //!
-//! Above a layer that redials, so that whoever sends need not care whether there is a connection at the moment. Without
-//! it the sink of a session is not ready in an outage, and senders wait.
+//! Above a layer that redials, so that whoever sends need not care whether there is a connection at
+//! the moment. Without it the sink of a session is not ready in an outage, and senders wait.
 //!
-//! It stands above acknowledgement, so that what is to be sent again goes ahead of anything new, and above reconnect, so
-//! that it lives across connections. Below reconnect it would end with each connection.
+//! It stands above acknowledgement, so that what is to be sent again goes ahead of anything new,
+//! and above reconnect, so that it lives across connections. Below reconnect it would end with each
+//! connection.
 //!
 //! # Example
 //!
@@ -77,31 +80,35 @@
 //!
 //! # How much it holds
 //!
-//! 1,024 [messages](QueueLayer::messages) and 8 MiB of [payload](QueueLayer::bytes), whichever comes
-//! first. What happens to a message for which there is no room, [`Overflow`] says. A message is held
-//! until its [deadline](tower_ws_core::Outgoing::deadline), in an outage too; one that has none, for
-//! [60 s](QueueLayer::age). A call's deadline is its time limit. A message whose
-//! [ticket](tower_ws_core::Ticket) is cancelled comes back when its turn comes or its room is needed.
+//! 1,024 [messages](QueueLayer::messages) and 8 MiB of [payload](QueueLayer::bytes), whichever
+//! comes first. What happens to a message for which there is no room, [`Overflow`] says. A message
+//! is held until its [deadline](tower_ws_core::Outgoing::deadline), in an outage too; one that has
+//! none, for [60 s](QueueLayer::age). A call's deadline is its time limit. A message whose
+//! [ticket](tower_ws_core::Ticket) is cancelled comes back when its turn comes or its room is
+//! needed.
 //!
 //! ## Why not hold everything?
 //!
-//! Because queues without a bound turn an outage into two: first the client runs out of memory, then the server that
-//! comes back is flooded with what nobody waits for any more.
+//! Because queues without a bound turn an outage into two: first the client runs out of memory,
+//! then the server that comes back is flooded with what nobody waits for any more.
 //!
 //! ## Why does my handler hang when it sends?
 //!
-//! Reading drives everything, the queue too. With [`Overflow::Wait`] a handler that awaits a send on the task that reads
-//! waits, at a full queue, for something that only it can bring about. Send from another task, or choose
+//! Reading drives everything, the queue too. With [`Overflow::Wait`] a handler that awaits a send
+//! on the task that reads waits, at a full queue, for something that only it can bring about. Send
+//! from another task, or choose
 //! [`Overflow::Refuse`]: then the message comes back at once.
 //!
 //! # What it does not do
 //!
-//! - It sends nothing again. What the connection below has accepted is no longer its business, and a message that was
-//!   written to a connection which then broke is lost, unless an acknowledging layer below keeps it.
-//! - It does not outlive the process: what is in memory is lost with it, unless its [`Store`] is a durable one, such as
-//!   that of `tower-ws-spool`.
+//! - It sends nothing again. What the connection below has accepted is no longer its business, and
+//!   a message that was written to a connection which then broke is lost, unless an acknowledging
+//!   layer below keeps it.
+//! - It does not outlive the process: what is in memory is lost with it, unless its [`Store`] is a
+//!   durable one, such as that of `tower-ws-spool`.
 //! - It does not limit a rate: it passes on what the layers below take. Put a rate limit below.
-//! - It has no classes beside the [lanes](tower_ws_core::Lane): what must not wait goes by the control lane.
+//! - It has no classes beside the [lanes](tower_ws_core::Lane): what must not wait goes by the
+//!   control lane.
 
 mod buffer;
 mod connection;

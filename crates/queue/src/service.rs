@@ -12,7 +12,8 @@ use crate::{
     store::{MakeStore, MemoryStore},
 };
 
-/// The service of [`QueueLayer`]: each connection that comes up has a queue of its own. See the [crate docs](crate).
+/// The service of [`QueueLayer`]: each connection that comes up has a queue of its own. See the
+/// [crate docs](crate).
 #[derive(Clone)]
 pub struct Queue<I, Z = Length, S = MemoryStore> {
     inner: I,

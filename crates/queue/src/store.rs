@@ -11,34 +11,36 @@ pub trait MakeStore<M> {
     /// What holds the messages of one session.
     type Store: Store<M>;
 
-    /// The store that a session begins with. It need not be empty: what it holds goes out first. Opening files, and
-    /// failing at it, belongs before this.
+    /// The store that a session begins with. It need not be empty: what it holds goes out first.
+    /// Opening files, and failing at it, belongs before this.
     fn make_store(&self) -> Self::Store;
 }
 
 /// Where a queue keeps what it holds: a list, first in, first out.
 ///
-/// The queue decides what may enter and when something leaves; a store only keeps. It is used from polls, so it must
-/// not block: one that writes to a disk hands its records to a thread of its own. Wakers that it is given wake whoever
-/// reads and whoever writes.
+/// The queue decides what may enter and when something leaves; a store only keeps. It is used from
+/// polls, so it must not block: one that writes to a disk hands its records to a thread of its own.
+/// Wakers that it is given wake whoever reads and whoever writes.
 ///
 /// # The life of a message, for a store that outlives the process
 ///
-/// 1. It enters by [`push_back`](Self::push_back), where it gets its [number](Outgoing::record). If the queue is empty
-///    and the connection ready it passes by instead, unless the store [writes ahead](Self::writes_ahead).
-/// 2. Whoever flushes learns that it was accepted once [`poll_kept`](Self::poll_kept) is ready. A message that could
-///    not be recorded after all is [given up](Self::given_up), and comes back as
+/// 1. It enters by [`push_back`](Self::push_back), where it gets its [number](Outgoing::record). If
+///    the queue is empty and the connection ready it passes by instead, unless the store [writes
+///    ahead](Self::writes_ahead).
+/// 2. Whoever flushes learns that it was accepted once [`poll_kept`](Self::poll_kept) is ready. A
+///    message that could not be recorded after all is [given up](Self::given_up), and comes back as
 ///    [`Dropped`](tower_ws_core::Event::Dropped).
-/// 3. It leaves by [`pop_front`](Self::pop_front), right before it is handed to the connection, once
-///    [`poll_front`](Self::poll_front) is ready; or by `pop_front` or [`take_if`](Self::take_if) because the queue gives
-///    it up. Handed over is not acknowledged: its record must stay.
-/// 4. [`settled`](Self::settled) says what became of it: acknowledged, or given up here or by a layer below. Where the
-///    acknowledgement is a reply, the reply passes [`heard`](Self::heard) instead, and the store's author knows which
-///    message it answers. Now the record may go.
+/// 3. It leaves by [`pop_front`](Self::pop_front), right before it is handed to the connection,
+///    once [`poll_front`](Self::poll_front) is ready; or by `pop_front` or
+///    [`take_if`](Self::take_if) because the queue gives it up. Handed over is not acknowledged:
+///    its record must stay.
+/// 4. [`settled`](Self::settled) says what became of it: acknowledged, or given up here or by a
+///    layer below. Where the acknowledgement is a reply, the reply passes [`heard`](Self::heard)
+///    instead, and the store's author knows which message it answers. Now the record may go.
 ///
-/// A message that is neither settled nor answered when the process ends has been sent, or not: whether it may be sent
-/// again is for its [`replay`](Outgoing::replay) to say. Tickets do not outlive a process. A message whose ticket is
-/// cancelled after it has left is not told of.
+/// A message that is neither settled nor answered when the process ends has been sent, or not:
+/// whether it may be sent again is for its [`replay`](Outgoing::replay) to say. Tickets do not
+/// outlive a process. A message whose ticket is cancelled after it has left is not told of.
 pub trait Store<M> {
     /// Keeps a message behind all others.
     ///
@@ -61,42 +63,45 @@ pub trait Store<M> {
         self.len() == 0
     }
 
-    /// Takes out each message that is `wanted`, first to last, and keeps the order of the others. `wanted` is called
-    /// once for each message, in order.
+    /// Takes out each message that is `wanted`, first to last, and keeps the order of the others.
+    /// `wanted` is called once for each message, in order.
     fn take_if(&mut self, wanted: &mut dyn FnMut(&Held<M>) -> bool) -> Vec<Held<M>>;
 
-    /// True if each message must enter, also one that could go straight to the connection; and if a flush is to wait
-    /// for a message that waits for room. By default false.
+    /// True if each message must enter, also one that could go straight to the connection; and if a
+    /// flush is to wait for a message that waits for room. By default false.
     fn writes_ahead(&self) -> bool {
         false
     }
 
-    /// Ready once the message in front may be handed to the connection. Asked when the connection is ready for it.
-    /// By default at once.
+    /// Ready once the message in front may be handed to the connection. Asked when the connection
+    /// is ready for it. By default at once.
     fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// Ready once everything that has entered is kept as well as it ever will be, or is to be [given
-    /// up](Self::given_up). A flush waits for it, in an outage too. By default at once.
+    /// Ready once everything that has entered is kept as well as it ever will be, or is to be
+    /// [given up](Self::given_up). A flush waits for it, in an outage too. By default at once.
     fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
     }
 
-    /// Takes out the next message, of those that are here, that the store itself gives up, and says why: it could not be
-    /// kept after all, or the store has brought it along and it must not be sent. By default none.
+    /// Takes out the next message, of those that are here, that the store itself gives up, and says
+    /// why: it could not be kept after all, or the store has brought it along and it must not be
+    /// sent. By default none.
     fn given_up(&mut self) -> Option<(Held<M>, DropReason)> {
         None
     }
 
-    /// Everything that was handed to the connection has been flushed by it, and it is up. By default nothing is done.
+    /// Everything that was handed to the connection has been flushed by it, and it is up. By
+    /// default nothing is done.
     fn flushed(&mut self) {}
 
-    /// A message has come to its end, as far as this session goes: acknowledged by the peer if there is no reason,
-    /// otherwise given up, and whoever reads is told of it next. The store takes its [number](Outgoing::record) off, unless it keeps the message for the next
-    /// session. By default nothing is done.
+    /// A message has come to its end, as far as this session goes: acknowledged by the peer if
+    /// there is no reason, otherwise given up, and whoever reads is told of it next. The store
+    /// takes its [number](Outgoing::record) off, unless it keeps the message for the next session.
+    /// By default nothing is done.
     fn settled(&mut self, item: &mut Outgoing<M>, dropped: Option<&DropReason>) {
         let _ = (item, dropped);
     }
@@ -106,7 +111,8 @@ pub trait Store<M> {
         let _ = message;
     }
 
-    /// A connection has come up. The store may leave something in the extensions. By default nothing is done.
+    /// A connection has come up. The store may leave something in the extensions. By default
+    /// nothing is done.
     fn came_up(&mut self, up: &mut Up) {
         let _ = up;
     }

@@ -60,7 +60,8 @@ async fn play(seed: u64, overflow: Overflow) -> (usize, usize) {
                 }
             })
             .await;
-            // What is with the socket has been sent; a peer that is gone took it along, this one says so.
+            // What is with the socket has been sent; a peer that is gone took it along, this one
+            // says so.
             while let Some(Some(Ok(said))) = peer.next().now_or_never() {
                 note(said);
             }

@@ -203,7 +203,8 @@ async fn control_is_never_held() {
     assert_eq!(dropped(&mut queue), [("ping".to_owned(), DropReason::Disconnected)]);
 }
 
-/// The deadlock that has a bug report in every client: a handler that sends, from the task that reads.
+/// The deadlock that has a bug report in every client: a handler that sends, from the task that
+/// reads.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_sends_at_a_full_queue() {
     let layer = QueueLayer::new().messages(1);

@@ -1,4 +1,5 @@
-//! What the queue does for a store that writes ahead: nothing leaves, and no flush is done, before it is kept.
+//! What the queue does for a store that writes ahead: nothing leaves, and no flush is done, before
+//! it is kept.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 

@@ -28,22 +28,26 @@ use crate::{
 ///
 /// # The sink
 ///
-/// A message goes straight down if the limits allow it. Otherwise it stays in hand until its turn comes, moved on by whoever
-/// reads, writes or flushes; until then the sink is not ready for another, and a flush is not done. So at most one message is
-/// held, whose size is known; with [`Excess::Refuse`](crate::Excess::Refuse) none is, it comes back.
+/// A message goes straight down if the limits allow it. Otherwise it stays in hand until its turn
+/// comes, moved on by whoever reads, writes or flushes; until then the sink is not ready for
+/// another, and a flush is not done. So at most one message is held, whose size is known; with
+/// [`Excess::Refuse`](crate::Excess::Refuse) none is, it comes back.
 ///
 /// - The [control lane](tower_ws_core::Lane::Control) passes at once, and does not count.
-/// - The message in hand comes back when its deadline passes, when its ticket is found cancelled at its turn, when the
-///   connection ends for good (`Disconnected`), or when it is closed (`Closed`): the farewell waits for no limit. Flush first.
+/// - The message in hand comes back when its deadline passes, when its ticket is found cancelled at
+///   its turn, when the connection ends for good (`Disconnected`), or when it is closed (`Closed`):
+///   the farewell waits for no limit. Flush first.
 ///
 /// # The stream
 ///
-/// While too much has come in, it is pending, and nothing below is read: not for longer than 5 s at a time. What goes on too
-/// long is ended, with [`Down`] and a [`Failure`] of the kind [`Policy`](FailureKind::Policy), whose
-/// [disposition](Disposition) is to come back after 30 to 120 s. The connection below is dropped then, without a farewell,
-/// for which nobody over there would have an ear; control messages that its socket had not taken go with it, without an event.
+/// While too much has come in, it is pending, and nothing below is read: not for longer than 5 s at
+/// a time. What goes on too long is ended, with [`Down`] and a [`Failure`] of the kind
+/// [`Policy`](FailureKind::Policy), whose [disposition](Disposition) is to come back after 30 to
+/// 120 s. The connection below is dropped then, without a farewell, for which nobody over there
+/// would have an ear; control messages that its socket had not taken go with it, without an event.
 ///
-/// From the first poll of `poll_close` on everything is read without limit: a closing has a deadline of its own.
+/// From the first poll of `poll_close` on everything is read without limit: a closing has a
+/// deadline of its own.
 #[pin_project]
 pub struct RateLimitConnection<C: Connection, Z = Length, G = NoSignal> {
     #[pin]
@@ -75,8 +79,9 @@ struct Held<M> {
     booking: Booking,
 }
 
-/// How long to stay away from a server that flooded us: as long as [the table](Disposition) says of one that asked for it.
-/// At once would invite the same again; never would let one bad hour of a server end a session for good.
+/// How long to stay away from a server that flooded us: as long as [the table](Disposition) says of
+/// one that asked for it. At once would invite the same again; never would let one bad hour of a
+/// server end a session for good.
 const STAY_AWAY: Disposition = Disposition::Wait {
     least: Duration::from_secs(30),
     most: Duration::from_secs(120),

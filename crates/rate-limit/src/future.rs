@@ -16,7 +16,8 @@ use crate::{
 
 /// The future of [`RateLimit`](crate::RateLimit): a dial whose turn has come.
 ///
-/// Errors pass as they are. One by which the server says that it is too much makes all who share the limit of dials pause.
+/// Errors pass as they are. One by which the server says that it is too much makes all who share
+/// the limit of dials pause.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct RateLimitFuture<F, Z = Length, G = NoSignal> {

@@ -21,8 +21,9 @@ use tokio::time::Instant;
 
 /// A rate with a burst.
 ///
-/// Governor asks a clock and keeps its state in a store. Both are a [`Cell`] here: it says the time that we give it, also one
-/// that is yet to come (so that a place ahead can be booked), and it can be told to forget (so that we can ask first).
+/// Governor asks a clock and keeps its state in a store. Both are a [`Cell`] here: it says the time
+/// that we give it, also one that is yet to come (so that a place ahead can be booked), and it can
+/// be told to forget (so that we can ask first).
 pub(crate) struct Gcra {
     limiter: RateLimiter<NotKeyed, Cell, Cell, NoOpMiddleware<Nanos>>,
     cell: Cell,
@@ -31,7 +32,8 @@ pub(crate) struct Gcra {
     origin: Instant,
 }
 
-/// Debts end here: what lies further ahead (146 years) is not counted. It keeps governor's sums from overflowing.
+/// Debts end here: what lies further ahead (146 years) is not counted. It keeps governor's sums
+/// from overflowing.
 const FAR: u64 = 1 << 62;
 
 impl Gcra {
@@ -50,7 +52,8 @@ impl Gcra {
         }
     }
 
-    /// The first moment from `now` on at which this much may pass. What is larger than the burst may pass with a full one.
+    /// The first moment from `now` on at which this much may pass. What is larger than the burst
+    /// may pass with a full one.
     pub(crate) fn earliest(&self, now: Instant, cost: u64) -> Instant {
         self.cell.0.now.store(self.nanos(now), Relaxed);
         self.cell.0.only_asks.store(true, Relaxed);
@@ -61,7 +64,8 @@ impl Gcra {
         }
     }
 
-    /// This much passes at this moment, which [`earliest`](Self::earliest) has allowed. What is more than the burst is owed.
+    /// This much passes at this moment, which [`earliest`](Self::earliest) has allowed. What is
+    /// more than the burst is owed.
     pub(crate) fn take(&self, at: Instant, cost: u64) {
         self.cell.0.now.store(self.nanos(at), Relaxed);
         self.cell.0.only_asks.store(false, Relaxed);

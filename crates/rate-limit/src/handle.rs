@@ -10,16 +10,17 @@ use tower_ws_core::{Reading, Readings, Shared, Value};
 
 use crate::limiter::{LimitStats, Limiter};
 
-/// Looks into the limits of a [`RateLimitLayer`](crate::RateLimitLayer), from any thread. For dashboards
-/// and tests: nothing depends on it. Cheap to clone. It is also in the extensions of each
-/// [`Up`](tower_ws_core::Up).
+/// Looks into the limits of a [`RateLimitLayer`](crate::RateLimitLayer), from any thread. For
+/// dashboards and tests: nothing depends on it. Cheap to clone. It is also in the extensions of
+/// each [`Up`](tower_ws_core::Up).
 ///
 /// It is that of the layer, and so of all its sessions together: limits are shared, and a redial
 /// fills no burst again.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
-/// What the limits of a layer have done, and how they stand: of all its services and connections together.
+/// What the limits of a layer have done, and how they stand: of all its services and connections
+/// together.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {

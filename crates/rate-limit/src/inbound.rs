@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::quota::Quota;
 
-/// How much may come in before this side reads no more for a while, and how long that may go on before it leaves.
+/// How much may come in before this side reads no more for a while, and how long that may go on
+/// before it leaves.
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -19,7 +20,8 @@ use crate::quota::Quota;
 /// # let _: RateLimitLayer = layer;
 /// ```
 ///
-/// Everything that the peer says counts, pings and pongs too. A quota alone is one of messages: `From<Quota>`.
+/// Everything that the peer says counts, pings and pongs too. A quota alone is one of messages:
+/// `From<Quota>`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound {
     pub(crate) messages: Option<Quota>,
@@ -49,19 +51,20 @@ impl Inbound {
 
     /// Limits how many bytes of payload come in.
     ///
-    /// A message that is larger than the burst (or the strict window) takes all of it; with a rate the rest is owed. Give it a
-    /// burst that the largest answer of the server fits into.
+    /// A message that is larger than the burst (or the strict window) takes all of it; with a rate
+    /// the rest is owed. Give it a burst that the largest answer of the server fits into.
     #[must_use]
     pub fn bytes(mut self, quota: Quota) -> Self {
         self.bytes = Some(quota);
         self
     }
 
-    /// Sets how long the peer may be above the limit, without a break, before the connection is ended. Default 30 s: what a
-    /// server had saved up for us is read by then, and what still comes will not end.
+    /// Sets how long the peer may be above the limit, without a break, before the connection is
+    /// ended. Default 30 s: what a server had saved up for us is read by then, and what still comes
+    /// will not end.
     ///
-    /// A break is a moment with nothing to read, or 5 s within the limit: then it is we who read slowly. That the reader is
-    /// late now and then is none.
+    /// A break is a moment with nothing to read, or 5 s within the limit: then it is we who read
+    /// slowly. That the reader is late now and then is none.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

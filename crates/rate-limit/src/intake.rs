@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 use crate::{inbound::Inbound, meter::Meter};
 
-/// The longest stop of one piece: 5 s. Pongs are driven by reading, and servers give up on a client that has not answered
-/// their ping for some 20 s.
+/// The longest stop of one piece: 5 s. Pongs are driven by reading, and servers give up on a client
+/// that has not answered their ping for some 20 s.
 pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(5);
 
-/// How long nothing may be too much before a flood is over: 5 s. On a busy machine a reader is late by some milliseconds all
-/// the time, and then finds a few messages within the limit; one that is within it for so long reads slowly.
+/// How long nothing may be too much before a flood is over: 5 s. On a busy machine a reader is late
+/// by some milliseconds all the time, and then finds a few messages within the limit; one that is
+/// within it for so long reads slowly.
 const BREAK: Duration = Duration::from_secs(5);
 
 /// The intake of one connection.
@@ -65,7 +66,8 @@ impl Intake {
         let costs = [(&mut self.count, 1), (&mut self.bytes, bytes)];
         for (meter, cost) in costs {
             if let Some(meter) = meter {
-                // It is here already, so it is paid for after: each meter runs ahead by what it is owed.
+                // It is here already, so it is paid for after: each meter runs ahead by what it is
+                // owed.
                 let at = meter.earliest(now, cost);
                 meter.take(now, at, cost);
                 self.settled_at = self.settled_at.max(at);

@@ -14,8 +14,8 @@ use crate::{
 
 /// Limits dials, what goes out and what comes in. See the [crate docs](crate).
 ///
-/// The state of the limits belongs to the layer: its clones, and all services and connections made by them, share it. A clone
-/// on which a limit is set anew has that one for itself.
+/// The state of the limits belongs to the layer: its clones, and all services and connections made
+/// by them, share it. A clone on which a limit is set anew has that one for itself.
 #[derive(Clone)]
 pub struct RateLimitLayer<Z = Length, G = NoSignal> {
     measure: Z,
@@ -75,28 +75,33 @@ impl RateLimitLayer {
 }
 
 impl<Z, G> RateLimitLayer<Z, G> {
-    /// Limits the dials: by a [`Quota`] of this layer, or by a [`Limiter`] that others share. Default: no limit.
+    /// Limits the dials: by a [`Quota`] of this layer, or by a [`Limiter`] that others share.
+    /// Default: no limit.
     ///
-    /// A dial waits in `poll_ready`. It pauses as well, for all who share the limit, when the server says that it is too much:
-    /// see [the crate docs](crate#when-the-server-says-that-it-is-too-much).
+    /// A dial waits in `poll_ready`. It pauses as well, for all who share the limit, when the
+    /// server says that it is too much: see [the crate
+    /// docs](crate#when-the-server-says-that-it-is-too-much).
     #[must_use]
     pub fn dials(mut self, limit: impl Into<Limiter>) -> Self {
         self.settings.dials = Some(limit.into());
         self.show()
     }
 
-    /// Limits how many messages go out. Default: no limit. The control lane passes, and does not count.
+    /// Limits how many messages go out. Default: no limit. The control lane passes, and does not
+    /// count.
     #[must_use]
     pub fn messages(mut self, quota: Quota) -> Self {
         self.settings.messages = Some(quota);
         self.limit_outbound()
     }
 
-    /// Limits how many bytes of payload go out. Default: no limit. The control lane passes, and does not count.
+    /// Limits how many bytes of payload go out. Default: no limit. The control lane passes, and
+    /// does not count.
     ///
-    /// A message that is larger than the burst of a rate goes when the whole burst is there, and what is beyond it is owed:
-    /// whatever follows waits until that is paid. One that is larger than a strict window allows could never go: it comes back
-    /// as [`TooLarge`](tower_ws_core::DropReason::TooLarge).
+    /// A message that is larger than the burst of a rate goes when the whole burst is there, and
+    /// what is beyond it is owed: whatever follows waits until that is paid. One that is larger
+    /// than a strict window allows could never go: it comes back as
+    /// [`TooLarge`](tower_ws_core::DropReason::TooLarge).
     #[must_use]
     pub fn bytes(mut self, quota: Quota) -> Self {
         self.settings.bytes = Some(quota);
@@ -110,17 +115,18 @@ impl<Z, G> RateLimitLayer<Z, G> {
         self
     }
 
-    /// Limits what comes in: an [`Inbound`], or a [`Quota`] of messages. Each connection has the limit for itself, so that one
-    /// flood does not keep others from being read. Default: no limit.
+    /// Limits what comes in: an [`Inbound`], or a [`Quota`] of messages. Each connection has the
+    /// limit for itself, so that one flood does not keep others from being read. Default: no limit.
     #[must_use]
     pub fn inbound(mut self, inbound: impl Into<Inbound>) -> Self {
         self.settings.inbound = Some(inbound.into());
         self
     }
 
-    /// Sets how the server says in band that it gets too much: a closure that sees each message that comes in, and says for
-    /// how long nothing but control messages may go out, at most [5 minutes](tower_ws_core::RetryAfter::CAP). The message goes up in any
-    /// case. Default: it does not say so in band.
+    /// Sets how the server says in band that it gets too much: a closure that sees each message
+    /// that comes in, and says for how long nothing but control messages may go out, at most [5
+    /// minutes](tower_ws_core::RetryAfter::CAP). The message goes up in any case. Default: it does
+    /// not say so in band.
     ///
     /// ```
     /// use std::time::Duration;
@@ -142,8 +148,8 @@ impl<Z, G> RateLimitLayer<Z, G> {
         .limit_outbound()
     }
 
-    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the measure that comes with a
-    /// transport. Default: [`Length`], for texts and byte strings.
+    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the
+    /// measure that comes with a transport. Default: [`Length`], for texts and byte strings.
     #[must_use]
     pub fn measure<Y>(self, measure: Y) -> RateLimitLayer<Y, G> {
         RateLimitLayer {

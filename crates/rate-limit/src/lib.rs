@@ -1,17 +1,19 @@
-//! A tower layer that limits dials, messages and bytes out, and floods in; and a plain one that limits requests by a key.
+//! A tower layer that limits dials, messages and bytes out, and floods in; and a plain one that
+//! limits requests by a key.
 //!
-//! [`RateLimitLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection).
-//! [`KeyedRateLimitLayer`] stands over any service at all.
+//! [`RateLimitLayer`] stands over any service whose response is a
+//! [`Connection`](tower_ws_core::Connection). [`KeyedRateLimitLayer`] stands over any service at
+//! all.
 //!
 //! # When to use it
 //!
-//! When the server counts, and bans who sends too much; when many clients of one process would come back all at once; when a
-//! peer is not trusted to be gentle. Without it this side sends as fast as the socket takes it, dials as often as
-//! reconnect wants, and reads as fast as the peer sends.
+//! When the server counts, and bans who sends too much; when many clients of one process would come
+//! back all at once; when a peer is not trusted to be gentle. Without it this side sends as fast as
+//! the socket takes it, dials as often as reconnect wants, and reads as fast as the peer sends.
 //!
-//! It stands below reconnect, so that it sees each dial, and what a redial sends at once (a resend, a queue that drains) is
-//! limited too; and above health, so that a probe waits for no turn, and a limit that does not read is not taken for a peer that
-//! does not speak. It needs neither of them.
+//! It stands below reconnect, so that it sees each dial, and what a redial sends at once (a resend,
+//! a queue that drains) is limited too; and above health, so that a probe waits for no turn, and a
+//! limit that does not read is not taken for a peer that does not speak. It needs neither of them.
 //!
 //! # Example
 //!
@@ -106,17 +108,19 @@
 //! | [`messages`](RateLimitLayer::messages), [`bytes`](RateLimitLayer::bytes) out | this layer and its clones | one message waits in hand and the sink is not ready, or each [comes back](Excess) |
 //! | [`inbound`](RateLimitLayer::inbound) | each connection | not read for at most 5 s at a time; after [30 s](Inbound::patience) without a break the connection ends |
 //!
-//! - **State belongs to the layer, not to the connection.** A redial refills no burst. (What comes in is counted by connection:
-//!   one flood must not keep others from being read.)
-//! - **Turns are booked.** Each message and each dial learns at once when its turn is, behind all who came before, and sleeps
-//!   until then; see [`Limiter`] for what is promised.
-//! - **The control lane passes and does not count.** Pings and pongs are for the server's sake, at most
-//!   [16](tower_ws_core::Lane::CONTROL_ROOM) of them stand at once, and a link that dies because they waited helps nobody. For a
-//!   server that counts frames of any kind, leave them room in the quota.
-//! - **A message that is too large for the limit of bytes** goes with a full burst and is paid for after, or
-//!   [comes back](RateLimitLayer::bytes) where a strict window would never let it pass.
-//! - **Waiting costs nothing else.** The message in hand takes its place in the quota once. If it is given up, its place goes to
-//!   the next, unless bytes are limited too: then the rate makes up for it.
+//! - **State belongs to the layer, not to the connection.** A redial refills no burst. (What comes
+//!   in is counted by connection: one flood must not keep others from being read.)
+//! - **Turns are booked.** Each message and each dial learns at once when its turn is, behind all
+//!   who came before, and sleeps until then; see [`Limiter`] for what is promised.
+//! - **The control lane passes and does not count.** Pings and pongs are for the server's sake, at
+//!   most [16](tower_ws_core::Lane::CONTROL_ROOM) of them stand at once, and a link that dies
+//!   because they waited helps nobody. For a server that counts frames of any kind, leave them room
+//!   in the quota.
+//! - **A message that is too large for the limit of bytes** goes with a full burst and is paid for
+//!   after, or [comes back](RateLimitLayer::bytes) where a strict window would never let it pass.
+//! - **Waiting costs nothing else.** The message in hand takes its place in the quota once. If it
+//!   is given up, its place goes to the next, unless bytes are limited too: then the rate makes up
+//!   for it.
 //!
 //! # When the server says that it is too much
 //!
@@ -128,45 +132,53 @@
 //! | a message, by [`throttle_signal`](RateLimitLayer::throttle_signal) | all normal messages of the limit | what the closure says |
 //! | any other way | the dials of a [`Limiter`] | [`Limiter::pause`] |
 //!
-//! It is told to one, and heeded by all who share the limit: they would be refused too, and be banned for it. Dials pause only
-//! where dials are limited. The failure itself passes, and reconnect heeds it for its own session.
+//! It is told to one, and heeded by all who share the limit: they would be refused too, and be
+//! banned for it. Dials pause only where dials are limited. The failure itself passes, and
+//! reconnect heeds it for its own session.
 //!
 //! # When the server floods us
 //!
-//! Above the limit this side does not read, and TCP makes the peer wait. What has been read is never dropped. Each stop is at
-//! most 5 s, because pongs are driven by reading and a server gives up on a client that answers no ping. While it does not
-//! read it cannot see the end of the connection either, until it reads again; what goes out goes on.
+//! Above the limit this side does not read, and TCP makes the peer wait. What has been read is
+//! never dropped. Each stop is at most 5 s, because pongs are driven by reading and a server gives
+//! up on a client that answers no ping. While it does not read it cannot see the end of the
+//! connection either, until it reads again; what goes out goes on.
 //!
-//! If the peer was ahead of the limit for all of the [patience](Inbound::patience), it ends the connection, as
-//! [`RateLimitConnection`] says, and reconnect comes back after 30 to 120 s. A limit that is too small for what the server has
-//! to say therefore ends each connection after 30 s, and says so in its failure and its log.
+//! If the peer was ahead of the limit for all of the [patience](Inbound::patience), it ends the
+//! connection, as [`RateLimitConnection`] says, and reconnect comes back after 30 to 120 s. A limit
+//! that is too small for what the server has to say therefore ends each connection after 30 s, and
+//! says so in its failure and its log.
 //!
 //! ## Why does health not take a stop for a dead peer?
 //!
-//! Because health, below, is not asked while this layer does not read, and judges only by a read that found nothing. The first
-//! read after a stop finds what has come meanwhile; if that is nothing, health asks the peer before it judges.
+//! Because health, below, is not asked while this layer does not read, and judges only by a read
+//! that found nothing. The first read after a stop finds what has come meanwhile; if that is
+//! nothing, health asks the peer before it judges.
 //!
 //! # How dials differ from reconnect's `Budget`
 //!
-//! A budget belongs to sessions: reconnect plans its next attempt with it, so that a handle, the log and the policy's history
-//! know the time of the slot. It sees nothing but the redials of reconnect, and hears of no other session's `Retry-After`. This
-//! limit stands where connections are made, and holds for whatever dials: without reconnect, for each target of a failover, for
-//! a pool. It knows bursts, strict windows and the server's wishes, and to reconnect a dial that waits here looks like one that
-//! is slow to become ready. For a thousand sessions of one server that only must not stampede, take the budget. If the server
-//! counts, or asks for pauses, take this. Both together do no harm; the stricter one decides.
+//! A budget belongs to sessions: reconnect plans its next attempt with it, so that a handle, the
+//! log and the policy's history know the time of the slot. It sees nothing but the redials of
+//! reconnect, and hears of no other session's `Retry-After`. This limit stands where connections
+//! are made, and holds for whatever dials: without reconnect, for each target of a failover, for a
+//! pool. It knows bursts, strict windows and the server's wishes, and to reconnect a dial that
+//! waits here looks like one that is slow to become ready. For a thousand sessions of one server
+//! that only must not stampede, take the budget. If the server counts, or asks for pauses, take
+//! this. Both together do no harm; the stricter one decides.
 //!
 //! # What it does not do
 //!
 //! - It does not queue: it holds one message at most. A queue, above, does.
-//! - It does not learn the limit from headers such as `X-RateLimit-Remaining`; an application that reads them has
-//!   [`Limiter::pause`].
-//! - It does not bound the time that a dial waits; a `tower::timeout` above it bounds the waiting of a call, not of readiness.
+//! - It does not learn the limit from headers such as `X-RateLimit-Remaining`; an application that
+//!   reads them has [`Limiter::pause`].
+//! - It does not bound the time that a dial waits; a `tower::timeout` above it bounds the waiting
+//!   of a call, not of readiness.
 //! - It knows nothing of other processes.
 //!
 //! # Logs
 //!
-//! `WARN` when a pause begins (`limit`, `pause_ms`), and when a flood ends a connection (`connection`, `over_ms`). `DEBUG` when
-//! the server asks again during a pause, and when a flood begins and is over (`connection`).
+//! `WARN` when a pause begins (`limit`, `pause_ms`), and when a flood ends a connection
+//! (`connection`, `over_ms`). `DEBUG` when the server asks again during a pause, and when a flood
+//! begins and is over (`connection`).
 
 mod connection;
 mod future;

@@ -18,8 +18,9 @@ use crate::{
 
 /// A limit that may be shared: all clones count together.
 ///
-/// [`RateLimitLayer::dials`](crate::RateLimitLayer::dials) takes one, or a [`Quota`], of which it makes one of its own. Give
-/// clones of one to the layers of a thousand clients, and together they dial no more than it allows.
+/// [`RateLimitLayer::dials`](crate::RateLimitLayer::dials) takes one, or a [`Quota`], of which it
+/// makes one of its own. Give clones of one to the layers of a thousand clients, and together they
+/// dial no more than it allows.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -36,14 +37,16 @@ use crate::{
 ///
 /// # What it promises
 ///
-/// - Who comes first, passes first: a turn is booked when somebody comes, behind all who came before. Each waits for its own
-///   moment, so that a thousand who wait do not wake all at once, and one that is never polled again holds up nobody.
+/// - Who comes first, passes first: a turn is booked when somebody comes, behind all who came
+///   before. Each waits for its own moment, so that a thousand who wait do not wake all at once,
+///   and one that is never polled again holds up nobody.
 /// - Who is a little late still has its turn; who is later gets another, behind all others. With a
-///   [strict window](Quota::strict) its length allows for that, a tenth of it. With a [rate](Quota::per_second) it is 250 ms,
-///   or the share of one if that is more, and what is late may come on top of what comes in time.
+///   [strict window](Quota::strict) its length allows for that, a tenth of it. With a
+///   [rate](Quota::per_second) it is 250 ms, or the share of one if that is more, and what is late
+///   may come on top of what comes in time.
 /// - Who gives up gives its turn back. The next who comes may have it; those who wait keep theirs.
-/// - A [pause](Self::pause) holds for all. Whose turn would have come in it, books another when it comes, in the order of
-///   coming; whoever has a turn after it keeps that.
+/// - A [pause](Self::pause) holds for all. Whose turn would have come in it, books another when it
+///   comes, in the order of coming; whoever has a turn after it keeps that.
 #[derive(Clone)]
 pub struct Limiter(Arc<Line>);
 
@@ -82,8 +85,8 @@ pub(crate) struct Booking {
 }
 
 impl Limiter {
-    /// How long dials pause when the server says *too much* and not for how long: 30 s, the least of what
-    /// [the table](tower_ws_core::Disposition) waits after such an answer.
+    /// How long dials pause when the server says *too much* and not for how long: 30 s, the least
+    /// of what [the table](tower_ws_core::Disposition) waits after such an answer.
     pub const PAUSE: Duration = Duration::from_secs(30);
 
     /// A limit for dials that any number of layers may share.
@@ -101,8 +104,9 @@ impl Limiter {
         }))
     }
 
-    /// Lets nobody pass for so long: the server has said, by a way that this crate does not know, that it is too much. At most
-    /// [5 minutes](tower_ws_core::RetryAfter::CAP). Pauses do not add up: the one that ends last counts.
+    /// Lets nobody pass for so long: the server has said, by a way that this crate does not know,
+    /// that it is too much. At most [5 minutes](tower_ws_core::RetryAfter::CAP). Pauses do not add
+    /// up: the one that ends last counts.
     pub fn pause(&self, length: Duration) {
         let length = length.min(RetryAfter::CAP);
         let begins = self.lock().pause(Instant::now(), length);

@@ -39,7 +39,8 @@ impl Meter {
             Kind::Strict { most, window } => {
                 let grace = (window / 10).clamp(LEAST_GRACE, GRACE);
                 Self {
-                    // Whoever is late by the grace, and whoever comes after that one in time, are a window apart.
+                    // Whoever is late by the grace, and whoever comes after that one in time, are a
+                    // window apart.
                     counts: Counts::Strict(Window::new(most, window + grace)),
                     grace,
                 }
@@ -76,7 +77,8 @@ impl Meter {
         }
     }
 
-    /// The moment that was booked has been missed: it is not used. A rate goes on from what was booked after it.
+    /// The moment that was booked has been missed: it is not used. A rate goes on from what was
+    /// booked after it.
     pub(crate) fn untake(&mut self, at: Instant, cost: u64) {
         if let Counts::Strict(window) = &mut self.counts {
             window.untake(at, cost);
@@ -184,8 +186,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes when, and however late within the grace: no window has more than it may. And nobody waits longer than
-        /// those ahead need.
+        /// Whoever comes when, and however late within the grace: no window has more than it may.
+        /// And nobody waits longer than those ahead need.
         #[test]
         fn no_window_has_more_than_it_may(
             most in 1u32..50, window in 1u64..3_000,

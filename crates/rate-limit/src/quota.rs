@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 ///
 /// Two ways of counting, because servers count in two ways:
 ///
-/// - A **rate with a burst** ([`per_second`](Self::per_second), [`try_new`](Self::try_new)): the generic cell rate
-///   algorithm of the [`governor`] crate. What was not used is saved up, to the burst at most. In a time `t` at most `burst +
-///   rate × t` pass.
-/// - A **strict window** ([`strict`](Self::strict)): at most so many in *any* window of this length, wherever it begins.
+/// - A **rate with a burst** ([`per_second`](Self::per_second), [`try_new`](Self::try_new)): the
+///   generic cell rate algorithm of the [`governor`] crate. What was not used is saved up, to the
+///   burst at most. In a time `t` at most `burst + rate × t` pass.
+/// - A **strict window** ([`strict`](Self::strict)): at most so many in *any* window of this
+///   length, wherever it begins.
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -22,9 +23,10 @@ use std::{num::NonZeroU32, time::Duration};
 ///
 /// # Why does the server ban me though I keep to the rate?
 ///
-/// Because of the burst. A server that allows 5 a second and counts in windows of a second sees up to 10 within one, if a
-/// client that was idle sends its burst of 5 and goes on at 5 a second. Most bans after a reconnect, when everything is
-/// subscribed to at once, come from this. For such a server use [`strict`](Self::strict).
+/// Because of the burst. A server that allows 5 a second and counts in windows of a second sees up
+/// to 10 within one, if a client that was idle sends its burst of 5 and goes on at 5 a second. Most
+/// bans after a reconnect, when everything is subscribed to at once, come from this. For such a
+/// server use [`strict`](Self::strict).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota(Kind);
 
@@ -50,7 +52,8 @@ impl Quota {
         Self::rate(most, Duration::from_secs(60))
     }
 
-    /// A rate of `most` in this time, with a burst as large. The share of one is rounded up to a whole nanosecond.
+    /// A rate of `most` in this time, with a burst as large. The share of one is rounded up to a
+    /// whole nanosecond.
     ///
     /// # Errors
     ///
@@ -60,10 +63,12 @@ impl Quota {
         Ok(Self::rate(most, per))
     }
 
-    /// At most `most` in any window of this length: a sliding window, not one that begins afresh at full seconds.
+    /// At most `most` in any window of this length: a sliding window, not one that begins afresh at
+    /// full seconds.
     ///
-    /// Servers count what arrives, and the way there may push two messages together. So the window is longer than it says, by a
-    /// tenth, but by 10 ms at least and 250 ms at most. That is also how late a task may be for its turn.
+    /// Servers count what arrives, and the way there may push two messages together. So the window
+    /// is longer than it says, by a tenth, but by 10 ms at least and 250 ms at most. That is also
+    /// how late a task may be for its turn.
     ///
     /// # Errors
     ///
@@ -73,8 +78,9 @@ impl Quota {
         Ok(Self(Kind::Strict { most, window }))
     }
 
-    /// Sets how much may be saved up, and then pass at once. One (`NonZeroU32::MIN`) spreads evenly. A burst that would take
-    /// more than [a year](Self::LONGEST_REFILL) to save up counts as one that takes a year.
+    /// Sets how much may be saved up, and then pass at once. One (`NonZeroU32::MIN`) spreads
+    /// evenly. A burst that would take more than [a year](Self::LONGEST_REFILL) to save up counts
+    /// as one that takes a year.
     ///
     /// A strict window has no burst of its own: there this changes nothing.
     #[must_use]

@@ -14,11 +14,13 @@ use crate::{
 
 /// The service of [`RateLimitLayer`](crate::RateLimitLayer). See the [crate docs](crate).
 ///
-/// A dial waits for its turn in `poll_ready`, before the service below is readied, so that it keeps nothing of it occupied.
-/// Dropping the service, or a future that waits for its readiness and owns it, gives the turn back.
+/// A dial waits for its turn in `poll_ready`, before the service below is readied, so that it keeps
+/// nothing of it occupied. Dropping the service, or a future that waits for its readiness and owns
+/// it, gives the turn back.
 ///
-/// Use its readiness soon. A call that comes later than its turn holds is made all the same, since the contract of [`Service`]
-/// has no other way, and is made up for by the next dial: it waits longer.
+/// Use its readiness soon. A call that comes later than its turn holds is made all the same, since
+/// the contract of [`Service`] has no other way, and is made up for by the next dial: it waits
+/// longer.
 pub struct RateLimit<S, Z = Length, G = NoSignal> {
     inner: S,
     measure: Z,

@@ -11,8 +11,9 @@ use crate::{
 
 /// A count, bytes or both, and a pause.
 ///
-/// A turn is booked when somebody comes, behind all who came before. So nobody has to be woken by another: whoever sleeps, dies
-/// or is not polled holds up nobody, and a thousand who wait do not wake at once to find one place.
+/// A turn is booked when somebody comes, behind all who came before. So nobody has to be woken by
+/// another: whoever sleeps, dies or is not polled holds up nobody, and a thousand who wait do not
+/// wake at once to find one place.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     count: Option<Meter>,
@@ -94,8 +95,8 @@ impl Slots {
         self.book(now, bytes)
     }
 
-    /// Gives a turn back that has not come. One who comes later may have it; those who wait keep theirs. Where bytes count, it
-    /// is lost: what comes later has another size.
+    /// Gives a turn back that has not come. One who comes later may have it; those who wait keep
+    /// theirs. Where bytes count, it is lost: what comes later has another size.
     pub(crate) fn give_back(&mut self, now: Instant, at: Instant) {
         if at > now && self.bytes.is_none() && self.count.is_some() {
             *self.returned.entry(at).or_default() += 1;
@@ -113,7 +114,8 @@ impl Slots {
         }
     }
 
-    /// Nobody passes for so long. True if a pause begins with it; one that goes on may become longer, never shorter.
+    /// Nobody passes for so long. True if a pause begins with it; one that goes on may become
+    /// longer, never shorter.
     pub(crate) fn pause(&mut self, now: Instant, length: Duration) -> bool {
         let begins = self.paused_until(now).is_none() && length > Duration::ZERO;
         self.paused_until = self.paused_until.max(Some(now + length));

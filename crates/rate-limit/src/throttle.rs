@@ -18,9 +18,11 @@ pub(crate) fn asked_for(failure: &Failure, now: SystemTime) -> Option<Duration> 
     too_much.then_some(Limiter::PAUSE)
 }
 
-/// How a server says in band that it gets too much: what comes in, and for how long nothing normal is to be sent.
+/// How a server says in band that it gets too much: what comes in, and for how long nothing normal
+/// is to be sent.
 ///
-/// Closures implement it. See [`RateLimitLayer::throttle_signal`](crate::RateLimitLayer::throttle_signal).
+/// Closures implement it. See
+/// [`RateLimitLayer::throttle_signal`](crate::RateLimitLayer::throttle_signal).
 pub trait ThrottleSignal<M> {
     /// How long to pause, if this message says so. It goes up in any case.
     fn pause(&self, message: &M) -> Option<Duration>;

@@ -21,8 +21,9 @@ struct Entry {
     cost: u64,
 }
 
-/// So many entries are kept exactly. Beyond that, neighbours within a thousandth of the window are counted together, at
-/// the last one's time: so a window of four thousand million bytes costs 48 KiB, and is never too generous.
+/// So many entries are kept exactly. Beyond that, neighbours within a thousandth of the window are
+/// counted together, at the last one's time: so a window of four thousand million bytes costs 48
+/// KiB, and is never too generous.
 const EXACT: usize = 1024;
 
 impl Window {
@@ -39,8 +40,8 @@ impl Window {
         self.most
     }
 
-    /// The first moment from `now` on at which this much may pass. What is more than the window allows counts as all it
-    /// allows.
+    /// The first moment from `now` on at which this much may pass. What is more than the window
+    /// allows counts as all it allows.
     pub(crate) fn earliest(&self, now: Instant, cost: u64) -> Instant {
         let mut ahead = self.sum;
         let room = self.most - cost.min(self.most);

@@ -1,4 +1,5 @@
-//! The laws that every layer keeps: without a limit, with one that is not reached, and with one that is.
+//! The laws that every layer keeps: without a limit, with one that is not reached, and with one
+//! that is.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -46,7 +47,8 @@ async fn it_keeps_the_laws_below_a_reconnect() {
     Suite::layer(layer).redials().run().await;
 }
 
-/// Some two in a millisecond: most messages of the suite wait a little, and no law depends on how long.
+/// Some two in a millisecond: most messages of the suite wait a little, and no law depends on how
+/// long.
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_laws_at_the_limit() {
     let few = Quota::per_second(n(2_000)).burst(n(3));

@@ -1,4 +1,5 @@
-//! What comes in: a flood is read slowly, then ended; and nobody else takes the silence for something else.
+//! What comes in: a flood is read slowly, then ended; and nobody else takes the silence for
+//! something else.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
@@ -164,7 +165,8 @@ async fn closing_reads_to_the_end_without_a_limit() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Health stands below. The stops are five times as long as its patience, and the peer answers its probes.
+/// Health stands below. The stops are five times as long as its patience, and the peer answers its
+/// probes.
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_not_taken_for_a_dead_peer() {
     let (memory, mut listener) = network();

@@ -4,12 +4,14 @@ use tower_ws_core::{Disposition, Failure, RetryAfter};
 
 use crate::policy::{Decision, History, Policy};
 
-/// The default policy: exponential backoff with jitter, guided by the [`Disposition`] of each failure.
+/// The default policy: exponential backoff with jitter, guided by the [`Disposition`] of each
+/// failure.
 ///
-/// The delay after attempt n (1, 2, 3 …) of an outage is uniform between d/2 and d, where d = min(30 s, 1 s ×
-/// 2ⁿ⁻¹). Half of it is fixed, because full jitter lets a server that drops everybody see too many fast retries;
-/// half is random, because clients that were dropped together must not come back together. The first retry after a
-/// healthy connection is uniform within 1 s: most losses are short.
+/// The delay after attempt n (1, 2, 3 …) of an outage is uniform between d/2 and d, where d =
+/// min(30 s, 1 s × 2ⁿ⁻¹). Half of it is fixed, because full jitter lets a server that drops
+/// everybody see too many fast retries; half is random, because clients that were dropped together
+/// must not come back together. The first retry after a healthy connection is uniform within 1 s:
+/// most losses are short.
 ///
 /// | disposition | what follows |
 /// |---|---|
@@ -24,7 +26,8 @@ use crate::policy::{Decision, History, Policy};
 /// delay above.
 ///
 /// Attempts are unlimited: a client that has given up must be restarted by hand. Set
-/// [`max_attempts`](Self::max_attempts) or [`max_outage`](Self::max_outage) where that is what you want.
+/// [`max_attempts`](Self::max_attempts) or [`max_outage`](Self::max_outage) where that is what you
+/// want.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,8 +70,8 @@ impl Backoff {
         self
     }
 
-    /// Sets the longest delay of all. Default 30 s: after a long outage a person notices the return within half a
-    /// minute.
+    /// Sets the longest delay of all. Default 30 s: after a long outage a person notices the return
+    /// within half a minute.
     #[must_use]
     pub fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
@@ -84,8 +87,8 @@ impl Backoff {
         self
     }
 
-    /// Sets how much of a `Retry-After` is honoured. Default 5 min: without a cap a server, or whoever answers in its
-    /// place, could park the client for good.
+    /// Sets how much of a `Retry-After` is honoured. Default 5 min: without a cap a server, or
+    /// whoever answers in its place, could park the client for good.
     #[must_use]
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.retry_after_cap = cap;
@@ -99,8 +102,9 @@ impl Backoff {
         self
     }
 
-    /// Gives up when the delay before the next attempt would end later than this after the outage began. The spacing of
-    /// attempts and a shared [`Budget`](crate::Budget) are not foreseen. Default: never.
+    /// Gives up when the delay before the next attempt would end later than this after the outage
+    /// began. The spacing of attempts and a shared [`Budget`](crate::Budget) are not foreseen.
+    /// Default: never.
     #[must_use]
     pub fn max_outage(mut self, outage: Duration) -> Self {
         self.max_outage = Some(outage);

@@ -10,9 +10,10 @@ use tower_ws_core::later;
 
 /// How many attempts the sessions of a process may begin in a time, all together. Clones share.
 ///
-/// Jitter spreads a thousand clients that were dropped together over a second or two; that is still a thousand dials. A
-/// budget spreads them as thin as the server, or the NAT on the way, can bear. There is none unless one is
-/// [given](crate::ReconnectLayer::budget): what is right depends on the server. Ten a second is a fair start.
+/// Jitter spreads a thousand clients that were dropped together over a second or two; that is still
+/// a thousand dials. A budget spreads them as thin as the server, or the NAT on the way, can bear.
+/// There is none unless one is [given](crate::ReconnectLayer::budget): what is right depends on the
+/// server. Ten a second is a fair start.
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -27,29 +28,34 @@ use tower_ws_core::later;
 ///
 /// # What it promises
 ///
-/// - Time is cut into slots of `per / dials`, and each attempt takes one: the first that is free at or after the time
-///   that it would begin without a budget. So in any window of `per` at most `dials + 1` attempts begin, and however
-///   many dials were saved up, there is no burst. A session that is read up to [250 ms](Self::GRACE) late still begins
-///   in its slot, so what falls into that time may come on top; one that is read later gets another slot.
-/// - An attempt that finds no free slot is put off, never refused: each session sleeps until its own slot, nobody is
-///   woken in vain. With `n` sessions waiting, the wait is at most about `n` slots longer than without a budget.
+/// - Time is cut into slots of `per / dials`, and each attempt takes one: the first that is free at
+///   or after the time that it would begin without a budget. So in any window of `per` at most
+///   `dials + 1` attempts begin, and however many dials were saved up, there is no burst. A session
+///   that is read up to [250 ms](Self::GRACE) late still begins in its slot, so what falls into
+///   that time may come on top; one that is read later gets another slot.
+/// - An attempt that finds no free slot is put off, never refused: each session sleeps until its
+///   own slot, nobody is woken in vain. With `n` sessions waiting, the wait is at most about `n`
+///   slots longer than without a budget.
 /// - It holds on every path: first dials, backoff, `Retry-After`, policies of your own,
 ///   [`Handle::reconnect_now`](crate::Handle::reconnect_now); and the
 ///   [spacing](crate::ReconnectLayer::min_spacing) of each session's own attempts holds besides.
-/// - [`State::BackingOff`](crate::State::BackingOff), the transitions and the log tell the time of the slot.
-/// - A session that is dropped, closed or taken offline gives its slot back. Those who wait keep theirs: nobody moves
-///   up.
+/// - [`State::BackingOff`](crate::State::BackingOff), the transitions and the log tell the time of
+///   the slot.
+/// - A session that is dropped, closed or taken offline gives its slot back. Those who wait keep
+///   theirs: nobody moves up.
 ///
 /// # What it does not do
 ///
-/// It counts where an attempt begins: a service that takes its time to become ready dials later. What it adds to a
-/// delay is not part of [`History::last_delay`](crate::History::last_delay), and a
-/// [`max_outage`](crate::Backoff::max_outage) does not foresee it. It knows nothing of other processes.
+/// It counts where an attempt begins: a service that takes its time to become ready dials later.
+/// What it adds to a delay is not part of [`History::last_delay`](crate::History::last_delay), and
+/// a [`max_outage`](crate::Backoff::max_outage) does not foresee it. It knows nothing of other
+/// processes.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Mutex<Slots>>);
 
 impl Budget {
-    /// How late a session may come for its slot: 250 ms, more than a busy runtime is late as a rule.
+    /// How late a session may come for its slot: 250 ms, more than a busy runtime is late as a
+    /// rule.
     pub const GRACE: Duration = Duration::from_millis(250);
 
     /// At most `dials` attempts `per` this time. If `per` is zero there is no limit.
@@ -118,7 +124,8 @@ struct Slots {
     length: u128,
     /// When the first began.
     origin: Option<Instant>,
-    /// Runs of slots that are taken: the first of each, and the first after it. They neither touch nor overlap.
+    /// Runs of slots that are taken: the first of each, and the first after it. They neither touch
+    /// nor overlap.
     taken: BTreeMap<u128, u128>,
 }
 

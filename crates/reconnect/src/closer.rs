@@ -13,8 +13,8 @@ use futures_util::task::AtomicWaker;
 
 /// Closes a sink from the task that reads: polls it only when its own waker was called.
 ///
-/// Closing may wake whoever reads, to begin a deadline. If each read polled it anew, the two would wake each other for
-/// ever.
+/// Closing may wake whoever reads, to begin a deadline. If each read polled it anew, the two would
+/// wake each other for ever.
 pub(crate) struct Closer {
     called: Arc<Called>,
     waker: Waker,

@@ -20,26 +20,32 @@ use crate::{backoff::Backoff, closer::Closer, dialer::Dialer, policy::Policy};
 
 /// A session: a connection that redials below itself.
 ///
-/// It shows each connection as an `Up` and a `Down`, numbered 1, 2, 3 …; [`Down::will_retry`] says whether another
-/// will be dialled. Reading drives it all; the sink half never dials, and the two halves may be two tasks.
+/// It shows each connection as an `Up` and a `Down`, numbered 1, 2, 3 …; [`Down::will_retry`] says
+/// whether another will be dialled. Reading drives it all; the sink half never dials, and the two
+/// halves may be two tasks.
 ///
 /// # What happens to messages while there is no connection
 ///
-/// - The sink is not ready, from the loss of a connection until the next one's `Up` has been read. It fails, with
-///   [`Closed`], only once the session is being closed or has ended. So nothing is queued here: put a queue above.
-/// - A message handed to a sink that was ready, but whose connection has just been lost, comes back as
-///   [`Dropped`](Event::Dropped): the session never sends it, and never sends anything twice.
+/// - The sink is not ready, from the loss of a connection until the next one's `Up` has been read.
+///   It fails, with [`Closed`], only once the session is being closed or has ended. So nothing is
+///   queued here: put a queue above.
+/// - A message handed to a sink that was ready, but whose connection has just been lost, comes back
+///   as [`Dropped`](Event::Dropped): the session never sends it, and never sends anything twice.
 /// - A [control](Lane::Control) message needs no readiness and comes back as `Dropped` too. Up to
-///   [`Lane::CONTROL_ROOM`] of these events wait to be read; whoever does not read loses further messages that have
-///   no ticket. They are logged, and counted by [`Handle::discarded`](crate::Handle::discarded).
-/// - A flush is done at once, also when it fails in the middle: nothing waits to be written here, and what became
-///   of the messages is told by the events. So a writer who flushes during an outage is not held up by it.
+///   [`Lane::CONTROL_ROOM`] of these events wait to be read; whoever does not read loses further
+///   messages that have no ticket. They are logged, and counted by
+///   [`Handle::discarded`](crate::Handle::discarded).
+/// - A flush is done at once, also when it fails in the middle: nothing waits to be written here,
+///   and what became of the messages is told by the events. So a writer who flushes during an
+///   outage is not held up by it.
 ///
 /// # How a session ends
 ///
-/// - The policy gives up, or the sink is closed while a connection is up: `Down` without retry, then `None`.
-/// - The policy gives up after failed dials: `None`, since there is one `Down` for each `Up`. The cause is in the
-///   [`EndCause`] that each `Up` brought, and in [`State::Failed`](crate::State::Failed).
+/// - The policy gives up, or the sink is closed while a connection is up: `Down` without retry,
+///   then `None`.
+/// - The policy gives up after failed dials: `None`, since there is one `Down` for each `Up`. The
+///   cause is in the [`EndCause`] that each `Up` brought, and in
+///   [`State::Failed`](crate::State::Failed).
 /// - The sink is closed while there is no connection: a dial in progress is cancelled, then `None`.
 ///
 /// Dropping it aborts everything.
@@ -106,8 +112,8 @@ where
         }
     }
 
-    /// Law of the sink: whoever may have to wait here is parked before anything below is polled, and woken at every
-    /// transition. The inner connection knows nothing of its successor.
+    /// Law of the sink: whoever may have to wait here is parked before anything below is polled,
+    /// and woken at every transition. The inner connection knows nothing of its successor.
     fn park_writer(self: Pin<&mut Self>, cx: &Context<'_>) {
         match self.project().writer {
             Some(writer) => writer.clone_from(cx.waker()),
@@ -133,7 +139,8 @@ where
     /// Keeps a message that cannot be sent until the reader takes it back.
     fn give_back(self: Pin<&mut Self>, item: Outgoing<Message<S, T>>) {
         let this = self.project();
-        // A normal message is the answer to a readiness, and one that somebody waits for must not vanish.
+        // A normal message is the answer to a readiness, and one that somebody waits for must not
+        // vanish.
         let bounded = item.lane == Lane::Control && item.ticket.is_none();
         if bounded && this.returned.len() >= Lane::CONTROL_ROOM {
             this.dialer.session().discard();
@@ -226,7 +233,8 @@ where
         this.returned.pop_front().map(|item| Event::Dropped(item, reason))
     }
 
-    /// While connected, does what the handles ask for: closes, in order, so that nothing below is lost.
+    /// While connected, does what the handles ask for: closes, in order, so that nothing below is
+    /// lost.
     fn poll_leave(self: Pin<&mut Self>, cx: &Context<'_>) {
         let this = self.project();
         if let Some(why) = this.dialer.asked_to_leave() {
@@ -240,7 +248,8 @@ where
         }
     }
 
-    /// An event of the inner connection, as the session's. `None` if the session keeps it to itself.
+    /// An event of the inner connection, as the session's. `None` if the session keeps it to
+    /// itself.
     fn translate(mut self: Pin<&mut Self>, event: Option<Event<Message<S, T>>>) -> Option<Event<Message<S, T>>> {
         match event {
             Some(Event::Up(up)) => Some(Event::Up(self.came_up(up))),

@@ -124,8 +124,8 @@ impl<S, T, P> Dialer<S, T, P> {
         }
     }
 
-    /// Plans the next attempt, no sooner than the spacing and the shared budget allow. Returns the delay, without what
-    /// the budget adds to it.
+    /// Plans the next attempt, no sooner than the spacing and the shared budget allow. Returns the
+    /// delay, without what the budget adds to it.
     fn back_off(&mut self, delay: Duration, cause: &Failure) -> Duration {
         let now = Instant::now();
         let wanted = later(now, delay).max(self.outage.earliest().unwrap_or(now));
@@ -219,7 +219,8 @@ where
     T: Clone,
     P: Policy,
 {
-    /// Resolves to a connection, or to the cause when the policy gives up. [Register](Self::register_for_commands) when it is pending.
+    /// Resolves to a connection, or to the cause when the policy gives up.
+    /// [Register](Self::register_for_commands) when it is pending.
     pub(crate) fn poll_dial(
         &mut self,
         mut call: Pin<&mut Option<Instrumented<S::Future>>>,

@@ -27,8 +27,8 @@ pub use self::{
 
 /// Dials one of several endpoints: the first, in the order of preference, that is not cooling down.
 ///
-/// Stands right below [`ReconnectLayer`](crate::ReconnectLayer), whose target is then a [`Targets`]; what stands below
-/// it sees single targets.
+/// Stands right below [`ReconnectLayer`](crate::ReconnectLayer), whose target is then a
+/// [`Targets`]; what stands below it sees single targets.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,26 +44,29 @@ pub use self::{
 ///
 /// # When an endpoint cools down
 ///
-/// For [30 s](Self::cool_down), or for as long as it asked with `Retry-After` (at most 5 min) or with close 1013, if
-/// that is longer:
+/// For [30 s](Self::cool_down), or for as long as it asked with `Retry-After` (at most 5 min) or
+/// with close 1013, if that is longer:
 ///
 /// - its dial failed;
 /// - its connection went down within [5 s](Self::healthy_after);
-/// - its connection went down later, and the peer refused it for good, or asked to be left alone for a while.
+/// - its connection went down later, and the peer refused it for good, or asked to be left alone
+///   for a while.
 ///
-/// A connection that comes up ends the cool-down. It is nobody's fault when this side closes, or when a dial is
-/// cancelled; nor is the first answer in an outage that asks for new credentials, so the same endpoint is asked once
-/// more. While all are cooling down, the one is dialled that is ready soonest, those last that asked to be left alone.
+/// A connection that comes up ends the cool-down. It is nobody's fault when this side closes, or
+/// when a dial is cancelled; nor is the first answer in an outage that asks for new credentials, so
+/// the same endpoint is asked once more. While all are cooling down, the one is dialled that is
+/// ready soonest, those last that asked to be left alone.
 ///
-/// Cool-downs belong to the [`Targets`]: the sessions that share them learn from each other. A session that finds
-/// itself on an endpoint of less preference stays there while the connection lives; the next redial after the
-/// cool-down returns.
+/// Cool-downs belong to the [`Targets`]: the sessions that share them learn from each other. A
+/// session that finds itself on an endpoint of less preference stays there while the connection
+/// lives; the next redial after the cool-down returns.
 ///
 /// # What reconnect is told
 ///
-/// What one endpoint says need not hold for the session. An *outage* lasts until a connection was up for
-/// [`healthy_after`](Self::healthy_after); within one, the endpoints that failed least go first. With a single endpoint
-/// nothing is changed. With more, the [`Disposition`](tower_ws_core::Disposition) of a failure becomes
+/// What one endpoint says need not hold for the session. An *outage* lasts until a connection was
+/// up for [`healthy_after`](Self::healthy_after); within one, the endpoints that failed least go
+/// first. With a single endpoint nothing is changed. With more, the
+/// [`Disposition`](tower_ws_core::Disposition) of a failure becomes
 ///
 /// | failure | disposition |
 /// |---|---|
@@ -75,21 +78,22 @@ pub use self::{
 /// | credentials are to be refreshed, the first time for this endpoint in this outage | as it is |
 /// | another connection of the same session took over ([close 4409, or 1000, 1001 or 1008 that says so](Failure::is_displaced)) | as it is: `Final` |
 ///
-/// To fail *for good* is to fail with `Final`, or to refuse refreshed credentials. A `Retry-After` of one endpoint does
-/// not hold up the others: then the failure is a new one of the same kind and status, with the original as its source.
-/// Reconnect's spacing, budget and policy hold as ever.
+/// To fail *for good* is to fail with `Final`, or to refuse refreshed credentials. A `Retry-After`
+/// of one endpoint does not hold up the others: then the failure is a new one of the same kind and
+/// status, with the original as its source. Reconnect's spacing, budget and policy hold as ever.
 ///
 /// # What it does not do
 ///
-/// It does not race endpoints, balance load, probe those that are idle, or leave a connection that works for a better
-/// endpoint. It does not redial: without reconnect above, each call dials once.
+/// It does not race endpoints, balance load, probe those that are idle, or leave a connection that
+/// works for a better endpoint. It does not redial: without reconnect above, each call dials once.
 #[derive(Clone)]
 pub struct FailoverLayer {
     rules: Rules,
     clock: Arc<dyn Clock>,
 }
 
-/// The service of [`FailoverLayer`]. Each instance follows the outages of one session; a clone starts afresh.
+/// The service of [`FailoverLayer`]. Each instance follows the outages of one session; a clone
+/// starts afresh.
 pub struct Failover<S> {
     inner: S,
     layer: FailoverLayer,
@@ -109,7 +113,8 @@ pub struct FailoverFuture<F> {
 // === impl FailoverLayer ===
 
 impl FailoverLayer {
-    /// The default of [`cool_down`](Self::cool_down): 30 s, the longest delay of the default backoff.
+    /// The default of [`cool_down`](Self::cool_down): 30 s, the longest delay of the default
+    /// backoff.
     pub const COOL_DOWN: Duration = Duration::from_secs(30);
     /// The default of [`healthy_after`](Self::healthy_after): 5 s, as in reconnect.
     pub const HEALTHY_AFTER: Duration = Duration::from_secs(5);
@@ -126,8 +131,8 @@ impl FailoverLayer {
         self
     }
 
-    /// Sets how long a connection must have been up for its loss not to be the endpoint's fault, and for the outage to
-    /// be over. Default 5 s.
+    /// Sets how long a connection must have been up for its loss not to be the endpoint's fault,
+    /// and for the outage to be over. Default 5 s.
     #[must_use]
     pub fn healthy_after(mut self, uptime: Duration) -> Self {
         self.rules.healthy_after = uptime;

@@ -12,9 +12,11 @@ use tracing::instrument::Instrumented;
 
 use crate::{backoff::Backoff, connection::ReconnectConnection, dialer::Dialer, error::ReconnectError, policy::Policy};
 
-/// The future of [`Reconnect`](crate::Reconnect): dials the first connection, again and again if the policy says so.
+/// The future of [`Reconnect`](crate::Reconnect): dials the first connection, again and again if
+/// the policy says so.
 ///
-/// Resolves to a [`ReconnectError`] when the policy gives up. Dropping it cancels the dial and ends the session.
+/// Resolves to a [`ReconnectError`] when the policy gives up. Dropping it cancels the dial and ends
+/// the session.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReconnectFuture<S: Service<T>, T, P = Backoff> {

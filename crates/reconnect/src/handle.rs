@@ -10,12 +10,12 @@ use crate::session::Hub;
 
 /// Watches one session and tells it when to dial. Cheap to clone, works from any thread.
 ///
-/// [`ReconnectLayer::pair`](crate::ReconnectLayer::pair) gives one out before there is a session; the session's own
-/// is in the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a session alive, and commands to a
-/// session that has ended do nothing.
+/// [`ReconnectLayer::pair`](crate::ReconnectLayer::pair) gives one out before there is a session;
+/// the session's own is in the extensions of each [`Up`](tower_ws_core::Up). A handle never keeps a
+/// session alive, and commands to a session that has ended do nothing.
 ///
-/// It is for dashboards, tests and the word from outside that the network changed. The order of things is told by the
-/// connection's events alone.
+/// It is for dashboards, tests and the word from outside that the network changed. The order of
+/// things is told by the connection's events alone.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Shared<Hub>);
 
@@ -38,15 +38,15 @@ impl Handle {
         }
     }
 
-    /// The present state, and each one that follows: those in between may be skipped. After the session has ended the
-    /// state stays at [`Closed`](State::Closed) or [`Failed`](State::Failed), unless the same
-    /// [`pair`](crate::ReconnectLayer::pair) begins another session.
+    /// The present state, and each one that follows: those in between may be skipped. After the
+    /// session has ended the state stays at [`Closed`](State::Closed) or [`Failed`](State::Failed),
+    /// unless the same [`pair`](crate::ReconnectLayer::pair) begins another session.
     pub fn state(&self) -> watch::Receiver<State> {
         self.0.state()
     }
 
-    /// Every transition from now on. Who falls [`Handle::LAG`] behind loses the oldest, and is told so by
-    /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged).
+    /// Every transition from now on. Who falls [`Handle::LAG`] behind loses the oldest, and is told
+    /// so by [`RecvError::Lagged`](broadcast::error::RecvError::Lagged).
     pub fn transitions(&self) -> broadcast::Receiver<Transition> {
         self.0.transitions()
     }
@@ -57,15 +57,16 @@ impl Handle {
     /// Dials as soon as the [spacing](crate::ReconnectLayer::min_spacing) of attempts and a shared
     /// [`Budget`](crate::Budget) allow. Calls coalesce.
     ///
-    /// While backing off, it cuts the delay short. While connected, it closes the connection in order (which takes
-    /// until the peer answers, or the transport's close deadline) and dials anew: for a network that has changed
-    /// under a connection which does not notice. While a dial is in progress, or offline, it does nothing.
+    /// While backing off, it cuts the delay short. While connected, it closes the connection in
+    /// order (which takes until the peer answers, or the transport's close deadline) and dials
+    /// anew: for a network that has changed under a connection which does not notice. While a dial
+    /// is in progress, or offline, it does nothing.
     pub fn reconnect_now(&self) {
         self.0.ask_to_reconnect();
     }
 
-    /// Stops dialling, until [`go_online`](Self::go_online). An open connection is closed in order, a dial in
-    /// progress is cancelled, the session lives on.
+    /// Stops dialling, until [`go_online`](Self::go_online). An open connection is closed in order,
+    /// a dial in progress is cancelled, the session lives on.
     pub fn go_offline(&self) {
         self.0.set_offline(true);
     }
@@ -75,8 +76,8 @@ impl Handle {
         self.0.set_offline(false);
     }
 
-    /// How many control messages were discarded without an event: handed over while there was no connection, by
-    /// somebody who does not read, with nobody waiting for them. See [the
+    /// How many control messages were discarded without an event: handed over while there was no
+    /// connection, by somebody who does not read, with nobody waiting for them. See [the
     /// connection](crate::ReconnectConnection#what-happens-to-messages-while-there-is-no-connection).
     pub fn discarded(&self) -> u64 {
         self.0.discarded()
@@ -135,7 +136,8 @@ pub enum State {
         attempt: u32,
         /// When it begins.
         until: Instant,
-        /// What went wrong; or, before the first dial, that a shared [`Budget`](crate::Budget) puts it off.
+        /// What went wrong; or, before the first dial, that a shared [`Budget`](crate::Budget) puts
+        /// it off.
         cause: Failure,
     },
     /// Down, and not dialling until [`Handle::go_online`].

@@ -13,7 +13,8 @@ use crate::{
     session::Hub,
 };
 
-/// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate docs](crate).
+/// Makes sessions of connections: below it they come and go, above it one lives on. See the [crate
+/// docs](crate).
 #[derive(Clone, Debug, Default)]
 pub struct ReconnectLayer<P = Backoff> {
     policy: P,
@@ -66,8 +67,8 @@ impl<P> ReconnectLayer<P> {
         }
     }
 
-    /// Makes one attempt only at the first connection, and fails if that does. Default: the policy decides, so that
-    /// a client may be started before its server.
+    /// Makes one attempt only at the first connection, and fails if that does. Default: the policy
+    /// decides, so that a client may be started before its server.
     #[must_use]
     pub fn fail_fast(mut self) -> Self {
         self.settings.fail_fast = true;
@@ -76,18 +77,19 @@ impl<P> ReconnectLayer<P> {
 
     /// Sets the least time from the beginning of one attempt to the next. Default 1 s.
     ///
-    /// Less than 10 ms counts as 10 ms. It holds on every path: backoff, `Retry-After`, a policy of your own,
-    /// [`Handle::reconnect_now`]. Besides, no more than five attempts begin within ten times this, so that whatever
-    /// asks without pause is held to half the rate.
+    /// Less than 10 ms counts as 10 ms. It holds on every path: backoff, `Retry-After`, a policy of
+    /// your own, [`Handle::reconnect_now`]. Besides, no more than five attempts begin within ten
+    /// times this, so that whatever asks without pause is held to half the rate.
     #[must_use]
     pub fn min_spacing(mut self, spacing: Duration) -> Self {
-        // Without any, a dial that fails at once and a policy that wants no delay would never yield.
+        // Without any, a dial that fails at once and a policy that wants no delay would never
+        // yield.
         self.settings.min_spacing = spacing.max(Duration::from_millis(10));
         self
     }
 
-    /// Sets how long a connection must have been up to end an outage, and to start the backoff afresh. Default 5 s.
-    /// It must also have been up for as long as the delay before it.
+    /// Sets how long a connection must have been up to end an outage, and to start the backoff
+    /// afresh. Default 5 s. It must also have been up for as long as the delay before it.
     #[must_use]
     pub fn healthy_after(mut self, uptime: Duration) -> Self {
         self.settings.healthy_after = uptime;
@@ -96,9 +98,9 @@ impl<P> ReconnectLayer<P> {
 
     /// Judges failures by this table. Default: [the documented one](tower_ws_core::Disposition).
     ///
-    /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged. Failover
-    /// and auth, below, see it before: give them [the same table](crate::FailoverLayer::dispositions).
-    /// The builder of `tower-ws` gives it to all three.
+    /// The policy, the [`Down`](tower_ws_core::Down)s and the states have the failure as judged.
+    /// Failover and auth, below, see it before: give them [the same
+    /// table](crate::FailoverLayer::dispositions). The builder of `tower-ws` gives it to all three.
     #[must_use]
     pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.settings.dispositions = table;
@@ -112,7 +114,8 @@ impl<P> ReconnectLayer<P> {
         self
     }
 
-    /// Makes all sessions that are given a clone of this [`Budget`] keep to it together. Default: none.
+    /// Makes all sessions that are given a clone of this [`Budget`] keep to it together. Default:
+    /// none.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.settings.budget = Some(budget);
@@ -126,8 +129,8 @@ impl<P> ReconnectLayer<P> {
         self
     }
 
-    /// Makes the jitter repeatable: all sessions draw the same numbers. For tests; by default each session draws
-    /// its own.
+    /// Makes the jitter repeatable: all sessions draw the same numbers. For tests; by default each
+    /// session draws its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);

@@ -1,14 +1,14 @@
 //! A tower layer under which connections come and go while the session lives on.
 //!
-//! [`ReconnectLayer`] stands over any service whose response is a [`Connection`](tower_ws_core::Connection). Its
-//! own response, a [`ReconnectConnection`], is a connection too, but one that dials anew below itself whenever the
-//! present one is lost. Those above see [`Down`](tower_ws_core::Down), then [`Up`](tower_ws_core::Up) with the next
-//! epoch.
+//! [`ReconnectLayer`] stands over any service whose response is a
+//! [`Connection`](tower_ws_core::Connection). Its own response, a [`ReconnectConnection`], is a
+//! connection too, but one that dials anew below itself whenever the present one is lost. Those
+//! above see [`Down`](tower_ws_core::Down), then [`Up`](tower_ws_core::Up) with the next epoch.
 //!
 //! # When to use it
 //!
-//! Whenever a session should outlive a deployment of its server, a lost network, or an idle timeout of a proxy.
-//! Without it the first `Down` is the last.
+//! Whenever a session should outlive a deployment of its server, a lost network, or an idle timeout
+//! of a proxy. Without it the first `Down` is the last.
 //!
 //! # Example
 //!
@@ -77,31 +77,32 @@
 //!
 //! # When it dials
 //!
-//! A [`Policy`] decides; the default is [`Backoff`], which goes by the [`Disposition`](tower_ws_core::Disposition)
-//! of each failure. Two rules hold whatever a policy, a server or a [`Handle`] wants, so that no combination of
-//! them makes a storm:
+//! A [`Policy`] decides; the default is [`Backoff`], which goes by the
+//! [`Disposition`](tower_ws_core::Disposition) of each failure. Two rules hold whatever a policy, a
+//! server or a [`Handle`] wants, so that no combination of them makes a storm:
 //!
-//! - Attempts begin at least [1 s](ReconnectLayer::min_spacing) apart, and no more than five within 10 s.
-//! - The count of attempts starts afresh only after a *healthy* connection, one that was up for at least
-//!   [5 s](ReconnectLayer::healthy_after) and as long as the delay before it.
+//! - Attempts begin at least [1 s](ReconnectLayer::min_spacing) apart, and no more than five within
+//!   10 s.
+//! - The count of attempts starts afresh only after a *healthy* connection, one that was up for at
+//!   least [5 s](ReconnectLayer::healthy_after) and as long as the delay before it.
 //!
 //! ## Why is "connected" not enough to reset the backoff?
 //!
-//! Because of servers that accept and drop: a proxy without a backend, a crash at the first message, an
-//! authentication that fails after the upgrade. Clients that reset at "connected" answer them with hundreds of
-//! dials a second.
+//! Because of servers that accept and drop: a proxy without a backend, a crash at the first
+//! message, an authentication that fails after the upgrade. Clients that reset at "connected"
+//! answer them with hundreds of dials a second.
 //!
 //! # Many sessions in one process
 //!
-//! They are dropped together when their server restarts, and would come back together. A [`Budget`] that they share
-//! bounds how many dial in a time; those that find none left are put off, each until its own turn. There is none unless
-//! it is [given](ReconnectLayer::budget).
+//! They are dropped together when their server restarts, and would come back together. A [`Budget`]
+//! that they share bounds how many dial in a time; those that find none left are put off, each
+//! until its own turn. There is none unless it is [given](ReconnectLayer::budget).
 //!
 //! # Several endpoints
 //!
-//! [`FailoverLayer`], right below, makes a session of [`Targets`]: it dials the first endpoint, in the order of
-//! preference, that has not failed within the last [30 s](FailoverLayer::COOL_DOWN). A refusal that is final at one
-//! endpoint ends the session only when all have refused.
+//! [`FailoverLayer`], right below, makes a session of [`Targets`]: it dials the first endpoint, in
+//! the order of preference, that has not failed within the last [30 s](FailoverLayer::COOL_DOWN). A
+//! refusal that is final at one endpoint ends the session only when all have refused.
 //!
 //! ```
 //! # use std::{convert::Infallible, num::NonZeroU32, time::Duration};
@@ -142,39 +143,45 @@
 //!
 //! # Which failures are tried again
 //!
-//! Those that the [table](tower_ws_core::Disposition) says. For a protocol with close codes of its own there are named tables, and
-//! each takes rows of your own: [`ReconnectLayer::dispositions`]. A [`Policy`] has the last word.
+//! Those that the [table](tower_ws_core::Disposition) says. For a protocol with close codes of its
+//! own there are named tables, and each takes rows of your own: [`ReconnectLayer::dispositions`]. A
+//! [`Policy`] has the last word.
 //!
 //! # In a long outage
 //!
-//! The session goes on dialling, for as long as the policy wants. Who would rather be told at once than wait puts a
-//! [`CircuitLayer`] on the client: it fails requests fast, and names the cause and when the next attempt begins. The
-//! [state](Handle::state) has both, too, and each failure is [reported](ReconnectLayer::reporter) once.
+//! The session goes on dialling, for as long as the policy wants. Who would rather be told at once
+//! than wait puts a [`CircuitLayer`] on the client: it fails requests fast, and names the cause and
+//! when the next attempt begins. The [state](Handle::state) has both, too, and each failure is
+//! [reported](ReconnectLayer::reporter) once.
 //!
 //! # What it does not do
 //!
-//! - It does not send anything again, and keeps no message: what is sent in an outage waits at the sink, or in a
-//!   queue above.
+//! - It does not send anything again, and keeps no message: what is sent in an outage waits at the
+//!   sink, or in a queue above.
 //! - It does not probe: a dead peer is noticed by a health layer below, which ends the connection.
-//! - It sets no deadline for a dial: the transport has one, and so has `tower::timeout`. A dial that hangs is not
-//!   retried.
-//! - It does not get credentials: for [`RefreshCredentials`](tower_ws_core::Disposition::RefreshCredentials) it
-//!   dials once more, and an auth layer below sees to the rest.
-//! - It does not bound the dials of a whole process unless its sessions share a [`Budget`], and never those of several.
+//! - It sets no deadline for a dial: the transport has one, and so has `tower::timeout`. A dial
+//!   that hangs is not retried.
+//! - It does not get credentials: for
+//!   [`RefreshCredentials`](tower_ws_core::Disposition::RefreshCredentials) it dials once more, and
+//!   an auth layer below sees to the rest.
+//! - It does not bound the dials of a whole process unless its sessions share a [`Budget`], and
+//!   never those of several.
 //! - It does not notice by itself that the network changed or the machine slept: whoever does calls
 //!   [`Handle::reconnect_now`].
 //!
 //! # Logs
 //!
-//! One `tracing` event for each transition: `DEBUG` for a dial and a delay, `INFO` when a connection is up or the session
-//! closed. One for each failure, by [`LogReporter`] unless another [reporter](ReconnectLayer::reporter) takes its place: `WARN`
-//! when a dial failed or a connection is down, and what follows, `ERROR` when the session ends because the policy gave up. The fields are `epoch`, `attempt`, and where they apply `connection`, `kind`,
-//! `cause`, `delay_ms`.
-//! A `WARN` tells of each control message that is [discarded](Handle::discarded). Failover tells which `endpoint` it
-//! dials (`DEBUG`), and which cools down (`WARN`), why, and for how many `cool_down_ms`.
+//! One `tracing` event for each transition: `DEBUG` for a dial and a delay, `INFO` when a
+//! connection is up or the session closed. One for each failure, by [`LogReporter`] unless another
+//! [reporter](ReconnectLayer::reporter) takes its place: `WARN` when a dial failed or a connection
+//! is down, and what follows, `ERROR` when the session ends because the policy gave up. The fields
+//! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `cause`, `delay_ms`. A `WARN`
+//! tells of each control message that is [discarded](Handle::discarded). Failover tells which
+//! `endpoint` it dials (`DEBUG`), and which cools down (`WARN`), why, and for how many
+//! `cool_down_ms`.
 //!
-//! Each attempt is in a span `dial` (`INFO`), with the `epoch` that it would begin and its `attempt`: what the layers below log
-//! while they dial is in it.
+//! Each attempt is in a span `dial` (`INFO`), with the `epoch` that it would begin and its
+//! `attempt`: what the layers below log while they dial is in it.
 
 mod backoff;
 mod budget;

@@ -110,7 +110,8 @@ impl Outage {
     }
 }
 
-/// The distance that attempts keep, whoever asks for them: one in each `least`, [`BURST`] in ten times that.
+/// The distance that attempts keep, whoever asks for them: one in each `least`, [`BURST`] in ten
+/// times that.
 #[derive(Debug)]
 struct Spacing {
     least: Duration,
@@ -118,8 +119,8 @@ struct Spacing {
     starts: VecDeque<Instant>,
 }
 
-/// So many attempts in quick succession serve a person who presses "reconnect"; a program that keeps asking is held
-/// to half that rate.
+/// So many attempts in quick succession serve a person who presses "reconnect"; a program that
+/// keeps asking is held to half that rate.
 const BURST: usize = 5;
 
 impl Spacing {

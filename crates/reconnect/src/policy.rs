@@ -21,8 +21,8 @@ use tower_ws_core::Failure;
 /// ```
 ///
 /// A policy cannot make a storm: whatever it says, attempts keep the distance of
-/// [`min_spacing`](crate::ReconnectLayer::min_spacing). It is called on the task that reads the connection, so it
-/// must not block.
+/// [`min_spacing`](crate::ReconnectLayer::min_spacing). It is called on the task that reads the
+/// connection, so it must not block.
 pub trait Policy {
     /// What to do about `cause`.
     fn decide(&self, cause: &Failure, history: &History) -> Decision;
@@ -43,8 +43,8 @@ impl Policy for Arc<dyn Policy + Send + Sync> {
 /// What a [`Policy`] wants. This list is complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decision {
-    /// Dial again after this delay, or later if the spacing of attempts or a shared [`Budget`](crate::Budget) asks for
-    /// it.
+    /// Dial again after this delay, or later if the spacing of attempts or a shared
+    /// [`Budget`](crate::Budget) asks for it.
     RetryAfter(Duration),
     /// End the session.
     GiveUp,
@@ -53,24 +53,27 @@ pub enum Decision {
 /// How the session fared, for a [`Policy`].
 ///
 /// A connection is *healthy* once it has been up for at least
-/// [`healthy_after`](crate::ReconnectLayer::healthy_after) and at least as long as the delay before it. Only that
-/// ends an outage: to count "connected" as success makes a hot loop of a server that accepts and drops.
+/// [`healthy_after`](crate::ReconnectLayer::healthy_after) and at least as long as the delay before
+/// it. Only that ends an outage: to count "connected" as success makes a hot loop of a server that
+/// accepts and drops.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct History {
-    /// Attempts since a connection was last healthy, that have failed or did not last; the present one included.
-    /// Zero when a healthy connection has just been lost.
+    /// Attempts since a connection was last healthy, that have failed or did not last; the present
+    /// one included. Zero when a healthy connection has just been lost.
     pub attempts: u32,
-    /// Time since the last healthy connection was lost, or since the session began if there was none.
+    /// Time since the last healthy connection was lost, or since the session began if there was
+    /// none.
     pub outage: Duration,
     /// How long the connection that has just been lost was up. `None` when a dial failed.
     pub uptime: Option<Duration>,
-    /// The delay before the present attempt, without what a shared [`Budget`](crate::Budget) added; zero if it had none,
-    /// or if a healthy connection has just been lost.
+    /// The delay before the present attempt, without what a shared [`Budget`](crate::Budget) added;
+    /// zero if it had none, or if a healthy connection has just been lost.
     pub last_delay: Duration,
     /// Why the attempt before this one failed. `None` if it was the first of its outage.
     pub previous: Option<Failure>,
-    /// How long the server asked to be left alone, if it did, seen from now. Neither capped nor jittered.
+    /// How long the server asked to be left alone, if it did, seen from now. Neither capped nor
+    /// jittered.
     pub retry_after: Option<Duration>,
     /// A uniform random number, at least 0 and less than 1, for jitter.
     pub sample: f64,

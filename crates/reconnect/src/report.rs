@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use tower_ws_core::Failure;
 
-/// Gets each failure of a session's connections once, classified: a dial that failed, a connection that was lost.
+/// Gets each failure of a session's connections once, classified: a dial that failed, a connection
+/// that was lost.
 ///
-/// For an error tracker, a notice to a person, a log of your own. Closures implement it. The default, [`LogReporter`], writes to
-/// the log; one of your own takes its place, and may pass on what it gets:
+/// For an error tracker, a notice to a person, a log of your own. Closures implement it. The
+/// default, [`LogReporter`], writes to the log; one of your own takes its place, and may pass on
+/// what it gets:
 ///
 /// ```
 /// use tower_ws_reconnect::{Follows, Incident, LogReporter, ReconnectLayer, Reporter};
@@ -19,8 +21,9 @@ use tower_ws_core::Failure;
 /// # let _ = layer;
 /// ```
 ///
-/// What becomes of single messages and calls is no business of this one: whoever waits for them is told, and no one else. A
-/// connection that is closed on request has not failed, and is not reported.
+/// What becomes of single messages and calls is no business of this one: whoever waits for them is
+/// told, and no one else. A connection that is closed on request has not failed, and is not
+/// reported.
 ///
 /// It is called on the task that reads the connection, so it must not block.
 pub trait Reporter: Send + Sync {

@@ -11,13 +11,15 @@ use crate::{
     layer::Settings, policy::Policy,
 };
 
-/// The service of [`ReconnectLayer`](crate::ReconnectLayer): each call begins a session. See the [crate docs](crate).
+/// The service of [`ReconnectLayer`](crate::ReconnectLayer): each call begins a session. See the
+/// [crate docs](crate).
 ///
-/// It is ready when the service below is; that very instance goes with the call, and dials all connections of the
-/// session.
+/// It is ready when the service below is; that very instance goes with the call, and dials all
+/// connections of the session.
 #[derive(Clone, Debug)]
 pub struct Reconnect<S, P = Backoff> {
-    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept here.
+    // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
+    // here.
     inner: S,
     policy: P,
     settings: Settings,

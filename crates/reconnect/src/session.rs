@@ -70,7 +70,8 @@ impl Hub {
     }
 }
 
-/// A session's end of the [`Hub`]: tells each transition once, to the log, the watchers and the listeners.
+/// A session's end of the [`Hub`]: tells each transition once, to the log, the watchers and the
+/// listeners.
 #[derive(Debug)]
 pub(crate) struct Session {
     hub: Lease<Hub>,
@@ -99,7 +100,8 @@ impl Session {
 
     /// True if somebody asked to reconnect since the last look.
     pub(crate) fn take_reconnect(&self) -> bool {
-        // The load spares the cache line that the handles share: this is looked at with every event.
+        // The load spares the cache line that the handles share: this is looked at with every
+        // event.
         self.hub.reconnect.load(Ordering::Acquire) && self.hub.reconnect.swap(false, Ordering::AcqRel)
     }
 

@@ -218,7 +218,8 @@ async fn asking_again_tells_nothing_new() {
     assert!(transitions.try_recv().is_ok());
 }
 
-/// Closing wakes whoever reads, each time: a layer may begin a deadline in `poll_close`, which the reader has to see to.
+/// Closing wakes whoever reads, each time: a layer may begin a deadline in `poll_close`, which the
+/// reader has to see to.
 #[pin_project::pin_project]
 struct WakesItsReader {
     #[pin]

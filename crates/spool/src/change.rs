@@ -28,7 +28,8 @@ pub(crate) enum Change {
     Remove,
 }
 
-/// At most one change for each record, so that what waits for a slow disk is never more than what is recorded.
+/// At most one change for each record, so that what waits for a slow disk is never more than what
+/// is recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(BTreeMap<u64, Change>);
 
@@ -70,8 +71,8 @@ impl Changes {
         Self(relief)
     }
 
-    /// Takes back what could not be written, below what came since. Returns the records that could not be put, and those
-    /// that could not be marked as leaving: who asked for these has to know.
+    /// Takes back what could not be written, below what came since. Returns the records that could
+    /// not be put, and those that could not be marked as leaving: who asked for these has to know.
     pub(crate) fn take_back(&mut self, failed: Self) -> (Vec<u64>, Vec<u64>) {
         let (mut puts, mut marks) = (Vec::new(), Vec::new());
         for (seq, change) in failed.0 {

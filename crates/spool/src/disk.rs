@@ -19,8 +19,8 @@ use crate::{
 const APPLICATION: i64 = 0x7477_7371;
 /// The form of the tables.
 const VERSION: i64 = 1;
-/// How far the log may grow beyond its regular size before it is cut back after a burst: 4 MiB, as large as it gets in
-/// regular use.
+/// How far the log may grow beyond its regular size before it is cut back after a burst: 4 MiB, as
+/// large as it gets in regular use.
 const LOG_BYTES: i64 = 4 << 20;
 
 const TABLES: &str = "

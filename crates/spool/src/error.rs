@@ -6,7 +6,8 @@ use rusqlite::ErrorCode;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The file cannot be opened for writing: it is not there and cannot be made, or it is read-only.
+    /// The file cannot be opened for writing: it is not there and cannot be made, or it is
+    /// read-only.
     #[error("cannot open the spool {path:?} for writing")]
     #[non_exhaustive]
     Io {

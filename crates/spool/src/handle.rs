@@ -26,8 +26,8 @@ pub struct Snapshot {
     pub recovered: usize,
     /// How many commits have been made.
     pub commits: u64,
-    /// Why the last commit failed, if it did: the disk is full, or gone. New messages come back as refused until one
-    /// succeeds again.
+    /// Why the last commit failed, if it did: the disk is full, or gone. New messages come back as
+    /// refused until one succeeds again.
     pub failure: Option<String>,
 }
 

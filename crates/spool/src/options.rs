@@ -19,12 +19,13 @@ pub struct SpoolOptions {
 /// What a message survives once it is accepted. This list is complete.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Survives {
-    /// A crash of the process, of the system, and the loss of power: each commit is flushed to the disk, as far as the
-    /// disk tells the truth about it.
+    /// A crash of the process, of the system, and the loss of power: each commit is flushed to the
+    /// disk, as far as the disk tells the truth about it.
     #[default]
     PowerLoss,
-    /// A crash of the process. After one of the system the file is whole, but the last messages may be missing from it,
-    /// and some that were settled may be there. Several times as fast where flushing a disk is slow.
+    /// A crash of the process. After one of the system the file is whole, but the last messages may
+    /// be missing from it, and some that were settled may be there. Several times as fast where
+    /// flushing a disk is slow.
     Crash,
 }
 
@@ -47,20 +48,22 @@ impl SpoolOptions {
         }
     }
 
-    /// Sets how many messages, and how many bytes of them, may be recorded: those that the queue holds, and those that
-    /// were handed over and are not settled. Default 16,384 and 64 MiB, room for the defaults of the queue and of the
-    /// acknowledging layer several times over. Their bytes are in memory, too. 0 counts as 1.
+    /// Sets how many messages, and how many bytes of them, may be recorded: those that the queue
+    /// holds, and those that were handed over and are not settled. Default 16,384 and 64 MiB, room
+    /// for the defaults of the queue and of the acknowledging layer several times over. Their bytes
+    /// are in memory, too. 0 counts as 1.
     ///
-    /// A message for which there is no room comes back as refused. With the default bounds that means that something
-    /// is wrong: nothing is acknowledged.
+    /// A message for which there is no room comes back as refused. With the default bounds that
+    /// means that something is wrong: nothing is acknowledged.
     pub fn limits(mut self, messages: usize, bytes: usize) -> Self {
         self.messages = messages.max(1);
         self.bytes = bytes.max(1);
         self
     }
 
-    /// Sets how large the file may become, beside its log of some MiB. Default 256 MiB, four times the bytes of its
-    /// messages: what is left over is for small messages, each of which takes some 40 bytes more.
+    /// Sets how large the file may become, beside its log of some MiB. Default 256 MiB, four times
+    /// the bytes of its messages: what is left over is for small messages, each of which takes some
+    /// 40 bytes more.
     pub fn file_limit(mut self, bytes: u64) -> Self {
         self.file_bytes = bytes;
         self
@@ -72,7 +75,8 @@ impl SpoolOptions {
         self
     }
 
-    /// Sets where wall time comes from: ages and deadlines go on across restarts. Default: the system's clock.
+    /// Sets where wall time comes from: ages and deadlines go on across restarts. Default: the
+    /// system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self

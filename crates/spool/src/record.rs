@@ -51,7 +51,8 @@ impl Record {
         self.ticket.as_ref().is_some_and(Ticket::is_abandoned)
     }
 
-    /// The message, as a queue holds it that begins now. Its age and its deadline go on by wall time.
+    /// The message, as a queue holds it that begins now. Its age and its deadline go on by wall
+    /// time.
     pub(crate) fn revive<M>(&self, message: M, now: Instant, wall: SystemTime) -> Held<M> {
         let wall = millis(wall);
         let mut item = Outgoing::new(message).replay(self.row.replay);
@@ -61,7 +62,8 @@ impl Record {
             let left = at.saturating_sub(wall).max(0);
             later(now, Duration::from_millis(left.unsigned_abs()))
         });
-        // A clock that was set back makes nothing younger than new; one that cannot go back so far makes it new.
+        // A clock that was set back makes nothing younger than new; one that cannot go back so far
+        // makes it new.
         let age = Duration::from_millis(wall.saturating_sub(self.row.accepted).max(0).unsigned_abs());
         let since = now.checked_sub(age).unwrap_or(now);
         Held::new(item, self.row.size, since)

@@ -23,14 +23,14 @@ use crate::{
 
 /// A file that holds the messages of a queue. See the [crate docs](crate).
 ///
-/// Clones share the file. One session uses it at a time: a session that begins while another lives gets a store that
-/// refuses every message, and says why.
+/// Clones share the file. One session uses it at a time: a session that begins while another lives
+/// gets a store that refuses every message, and says why.
 ///
 /// # Dropping it
 ///
-/// When the last clone and the last session are gone, what was handed to the writer's thread is written and the file is
-/// closed; dropping **blocks** until then, for one or two commits. So a clean exit loses nothing. To wait without
-/// blocking, [`close`](Self::close) it first.
+/// When the last clone and the last session are gone, what was handed to the writer's thread is
+/// written and the file is closed; dropping **blocks** until then, for one or two commits. So a
+/// clean exit loses nothing. To wait without blocking, [`close`](Self::close) it first.
 pub struct Spool<M, P, S> {
     core: Arc<Core>,
     pack: P,
@@ -53,17 +53,20 @@ where
     P: Pack<M>,
     S: Strategy<M>,
 {
-    /// Opens the spool at `path`, or makes a new one there, with the default [options](SpoolOptions).
+    /// Opens the spool at `path`, or makes a new one there, with the default
+    /// [options](SpoolOptions).
     ///
-    /// `pack` writes messages down: [`Verbatim`](tower_ws_core::Verbatim) texts and bytes, `tower_ws_transport::Frames`
-    /// those of a WebSocket. `strategy` is that of the acknowledging layer below;
-    /// [`Unacknowledged`](crate::Unacknowledged), if there is none.
+    /// `pack` writes messages down: [`Verbatim`](tower_ws_core::Verbatim) texts and bytes,
+    /// `tower_ws_transport::Frames` those of a WebSocket. `strategy` is that of the acknowledging
+    /// layer below; [`Unacknowledged`](crate::Unacknowledged), if there is none.
     ///
-    /// It **blocks** while it reads the file, so it belongs before the runtime starts, or on a thread that may block.
+    /// It **blocks** while it reads the file, so it belongs before the runtime starts, or on a
+    /// thread that may block.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]: the file is not writable, in use, damaged, or something else. Nothing is repaired or removed.
+    /// [`OpenError`]: the file is not writable, in use, damaged, or something else. Nothing is
+    /// repaired or removed.
     pub fn open(path: impl AsRef<Path>, pack: P, strategy: S) -> Result<Self, OpenError> {
         Self::open_with(path.as_ref(), pack, strategy, SpoolOptions::new())
     }
@@ -116,8 +119,8 @@ impl<M, P, S> Spool<M, P, S> {
         &self.strategy
     }
 
-    /// Writes what is still to be written and closes the file, for all clones: whoever sends afterwards gets the message
-    /// back as refused. Close the session first.
+    /// Writes what is still to be written and closes the file, for all clones: whoever sends
+    /// afterwards gets the message back as refused. Close the session first.
     ///
     /// Dropping the future does not undo it.
     pub async fn close(&self) {
@@ -187,7 +190,8 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.shared.stop();
-        // A waker that the writer drops may be the last owner of a session: it cannot wait for itself.
+        // A waker that the writer drops may be the last owner of a session: it cannot wait for
+        // itself.
         if let Some(thread) = self
             .thread
             .take()

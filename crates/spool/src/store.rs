@@ -38,10 +38,11 @@ where
     unkeyed: Vec<u64>,
     /// Given up by the store, and not reported yet.
     lost: VecDeque<(u64, DropReason)>,
-    /// Settled and reported by the last event. Deleted from the disk at the next call, when the reader
-    /// has surely seen it.
+    /// Settled and reported by the last event. Deleted from the disk at the next call, when the
+    /// reader has surely seen it.
     reported: Vec<u64>,
-    /// Safe, and interrupted: sent by the next session, if this one ends here, and otherwise done with.
+    /// Safe, and interrupted: sent by the next session, if this one ends here, and otherwise done
+    /// with.
     interrupted: Vec<u64>,
     /// The last commit that a flush has to wait for, and the last whose failures are known.
     written: u64,
@@ -50,8 +51,8 @@ where
     ids: Option<Ids>,
 }
 
-/// How many messages are marked as leaving at a time. More cost fewer commits; fewer are taken for sent, though they
-/// were not, if the process is killed in between.
+/// How many messages are marked as leaving at a time. More cost fewer commits; fewer are taken for
+/// sent, though they were not, if the process is killed in between.
 const AHEAD: usize = 64;
 /// How many messages are recorded before it is looked for those that nobody waits for any more.
 const SWEEP: usize = 256;

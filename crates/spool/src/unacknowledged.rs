@@ -4,8 +4,8 @@ use tower_ws_ack::{Acknowledgement, Strategy};
 
 /// For a stack without acknowledgements: what was handed over is settled once it has been flushed.
 ///
-/// That is less than at least once. What the socket of a connection had taken when the connection broke, or the machine
-/// stopped, is lost, as it is without a spool. What the queue held is not.
+/// That is less than at least once. What the socket of a connection had taken when the connection
+/// broke, or the machine stopped, is lost, as it is without a spool. What the queue held is not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unacknowledged;
 

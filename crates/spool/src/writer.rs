@@ -1,4 +1,5 @@
-//! The thread that writes, and what it shares with the session: one short lock, never held while the disk works.
+//! The thread that writes, and what it shares with the session: one short lock, never held while
+//! the disk works.
 
 use std::{
     fmt,
@@ -15,14 +16,14 @@ use crate::{
     disk::Disk,
 };
 
-/// How long to leave a disk alone after it failed: long enough not to fill the log, short enough not to be noticed when
-/// there is room again.
+/// How long to leave a disk alone after it failed: long enough not to fill the log, short enough
+/// not to be noticed when there is room again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the session leaves for the writer, and the other way round.
 ///
-/// While the disk works, changes gather; the next commit takes all of them. Each commit has a number, so that everybody
-/// knows what to wait for.
+/// While the disk works, changes gather; the next commit takes all of them. Each commit has a
+/// number, so that everybody knows what to wait for.
 pub(crate) struct Shared {
     state: Mutex<State>,
     work: Condvar,
@@ -86,8 +87,8 @@ impl Shared {
 
     // --- the session's side
 
-    /// Leaves a record to be written, under the next number. Returns that, and the commit that will have it; `None` once
-    /// nothing is taken any more. `first_id`: the first id that is not used.
+    /// Leaves a record to be written, under the next number. Returns that, and the commit that will
+    /// have it; `None` once nothing is taken any more. `first_id`: the first id that is not used.
     pub(crate) fn put(&self, first_id: u64, row: impl FnOnce(u64) -> Row) -> Option<(u64, u64)> {
         let mut state = self.lock();
         if state.stage != Stage::Open {
@@ -198,7 +199,8 @@ impl Shared {
                 return Some((std::mem::take(&mut state.pending), state.first_id));
             }
             if state.promised >= state.next {
-                // What was put has been taken back before it was written: there is nothing to wait for.
+                // What was put has been taken back before it was written: there is nothing to wait
+                // for.
                 state.next += 1;
                 self.over(state);
                 state = self.lock();

@@ -1,5 +1,5 @@
-//! The laws that every layer keeps, for a queue over a spool: beside a disk that takes its time, and beside one that
-//! seems to take none, where a paused clock lets outages pass.
+//! The laws that every layer keeps, for a queue over a spool: beside a disk that takes its time,
+//! and beside one that seems to take none, where a paused clock lets outages pass.
 
 mod support;
 
@@ -166,7 +166,8 @@ async fn it_keeps_the_laws_over_a_reconnect() {
     Suite::layer(stack).redials().holds_messages().seeds(0..8).run().await;
 }
 
-/// A store that is a plain list and one that is a spool cannot be told apart, but by what outlives them.
+/// A store that is a plain list and one that is a spool cannot be told apart, but by what outlives
+/// them.
 #[tokio::test]
 async fn it_is_a_list_like_any_other() {
     let files = Files::new();

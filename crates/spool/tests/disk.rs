@@ -16,7 +16,8 @@ fn error(path: &Path) -> OpenError {
     Spool::<String, _, _>::open(path, Verbatim, numbers()).unwrap_err()
 }
 
-/// A spool with this many messages that nobody has acknowledged, as a killed process leaves it: the file and its log.
+/// A spool with this many messages that nobody has acknowledged, as a killed process leaves it: the
+/// file and its log.
 async fn killed(path: &Path, messages: usize) {
     let spool = open(path, numbers().all_safe());
     let (mut session, peer, _listener) = session(&spool).await;

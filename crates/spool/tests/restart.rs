@@ -1,5 +1,5 @@
-//! What a spool brings along, and what it does not. Each restart here is an end without a farewell: the session is
-//! dropped; killed processes are in `kill.rs`.
+//! What a spool brings along, and what it does not. Each restart here is an end without a farewell:
+//! the session is dropped; killed processes are in `kill.rs`.
 
 mod support;
 

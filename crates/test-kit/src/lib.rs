@@ -7,7 +7,8 @@
 //! - [`Authority`]: certificates that are good, expired, self-signed or for somebody else.
 //! - [`MustBeReady`]: a service that panics on a `call` without `poll_ready`.
 //! - [`trace_init`]: shows the traces of a failing test.
-//! - [`conformance`]: the laws of a connection as tests that any layer or transport can be put through.
+//! - [`conformance`]: the laws of a connection as tests that any layer or transport can be put
+//!   through.
 //!
 //! All but the last know nothing of the client under test; any will do.
 //!

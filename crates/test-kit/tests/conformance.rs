@@ -174,7 +174,8 @@ async fn a_socket_in_memory() {
     }
 }
 
-/// A sink that is never full breaks no law: what needs a full one is not claimed, or shown by other means.
+/// A sink that is never full breaks no law: what needs a full one is not claimed, or shown by other
+/// means.
 #[tokio::test(start_paused = true)]
 async fn a_socket_that_takes_everything() {
     let report = conformance::transport(InMemory(1 << 17)).await;

@@ -1,4 +1,5 @@
-//! The conformance suite fails over what does not conform: each law catches the layer that breaks it.
+//! The conformance suite fails over what does not conform: each law catches the layer that breaks
+//! it.
 
 use std::{
     collections::VecDeque,

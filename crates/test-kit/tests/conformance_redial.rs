@@ -1,4 +1,5 @@
-//! The conformance suite allows for layers that redial and layers that hold messages, and still catches them.
+//! The conformance suite allows for layers that redial and layers that hold messages, and still
+//! catches them.
 
 use std::{future::Future, panic::AssertUnwindSafe};
 

@@ -18,14 +18,15 @@ use crate::stack::Layers;
 
 /// Connects by the recommended stack with its defaults. See the [crate docs](crate).
 ///
-/// Resolves when the first connection is up. A server that is not there yet is waited for, as long as it takes: put a
-/// `tokio::time::timeout` around it, or use [`Builder::reconnect`] with
-/// [`fail_fast`](ReconnectLayer::fail_fast), if that is too long. Dropping the future ends the attempt.
+/// Resolves when the first connection is up. A server that is not there yet is waited for, as long
+/// as it takes: put a `tokio::time::timeout` around it, or use [`Builder::reconnect`] with
+/// [`fail_fast`](ReconnectLayer::fail_fast), if that is too long. Dropping the future ends the
+/// attempt.
 ///
 /// # Errors
 ///
-/// [`ConnectError`], when the address is none, or when trying again would not help: a certificate that is wrong, a
-/// refusal for good.
+/// [`ConnectError`], when the address is none, or when trying again would not help: a certificate
+/// that is wrong, a refusal for good.
 pub async fn connect(url: impl AsRef<str>) -> Result<(Client, Inbound), ConnectError> {
     builder(url).connect().await
 }
@@ -74,7 +75,8 @@ pub struct Builder<L = Identity, C = Connector> {
 }
 
 impl<L, C> Builder<L, C> {
-    /// Adds an endpoint of the same service, to be dialled when those before it fail ([`FailoverLayer`]).
+    /// Adds an endpoint of the same service, to be dialled when those before it fail
+    /// ([`FailoverLayer`]).
     ///
     /// The [headers](Self::header) go to each of them: all have to be trusted alike.
     pub fn fallback(mut self, url: impl Into<String>) -> Self {
@@ -88,10 +90,10 @@ impl<L, C> Builder<L, C> {
         self
     }
 
-    /// Sets how long a call may take from the moment it is made, waiting in queues, outages and being
-    /// sent again included. Default [60 s](ClientLayer::TIMEOUT); a
-    /// [request](tower_ws_client::Request::timeout) can say otherwise. Each layer of the stack keeps a
-    /// call for as long, and no longer.
+    /// Sets how long a call may take from the moment it is made, waiting in queues, outages and
+    /// being sent again included. Default [60 s](ClientLayer::TIMEOUT); a
+    /// [request](tower_ws_client::Request::timeout) can say otherwise. Each layer of the stack
+    /// keeps a call for as long, and no longer.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.layers.client = self.layers.client.timeout(timeout);
         self
@@ -103,11 +105,12 @@ impl<L, C> Builder<L, C> {
         self
     }
 
-    /// Adds a label to every metric of this session, to tell sessions of one process apart: `("server", "orders")`. Take the
-    /// value from the configuration, never from an address or an id ([`MetricsLayer::label`](tower_ws_metrics::MetricsLayer::label)).
+    /// Adds a label to every metric of this session, to tell sessions of one process apart:
+    /// `("server", "orders")`. Take the value from the configuration, never from an address or an
+    /// id ([`MetricsLayer::label`](tower_ws_metrics::MetricsLayer::label)).
     ///
-    /// The stack counts and measures in any case; the numbers go to the recorder of the [`metrics`](tower_ws_metrics) facade that
-    /// is installed when it connects, or nowhere.
+    /// The stack counts and measures in any case; the numbers go to the recorder of the
+    /// [`metrics`](tower_ws_metrics) facade that is installed when it connects, or nowhere.
     pub fn metrics_label(mut self, key: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
         self.layers.session_metrics = self.layers.session_metrics.label(key, value.clone());
@@ -121,8 +124,9 @@ impl<L, C> Builder<L, C> {
         self
     }
 
-    /// Replaces the layer that sends again what is safe to. The default takes the reading methods of MCP for safe
-    /// ([`JsonRpc::SAFE_METHODS`]), and what a [`Request`](tower_ws_client::Request) declares to be.
+    /// Replaces the layer that sends again what is safe to. The default takes the reading methods
+    /// of MCP for safe ([`JsonRpc::SAFE_METHODS`]), and what a
+    /// [`Request`](tower_ws_client::Request) declares to be.
     pub fn ack(mut self, ack: AckLayer<JsonRpc<JsonText>, Frames>) -> Self {
         self.layers.ack = ack;
         self
@@ -135,8 +139,8 @@ impl<L, C> Builder<L, C> {
     }
 
     /// Judges each failure by this table, wherever one is judged: by reconnect, by failover between
-    /// [fallbacks](Self::fallback), and by [auth](Self::auth), which throws refused credentials away.
-    /// Default: [the documented one](tower_ws_core::Disposition).
+    /// [fallbacks](Self::fallback), and by [auth](Self::auth), which throws refused credentials
+    /// away. Default: [the documented one](tower_ws_core::Disposition).
     pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.dispositions = Some(table);
         self
@@ -161,7 +165,8 @@ impl<L, C> Builder<L, C> {
         self
     }
 
-    /// Adds a layer below reconnect: it acts on each connection anew. The one added first is the outermost.
+    /// Adds a layer below reconnect: it acts on each connection anew. The one added first is the
+    /// outermost.
     ///
     /// This is the place of a dialogue that opens each connection
     /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
@@ -180,7 +185,8 @@ impl<L, C> Builder<L, C> {
     }
 
     /// Replaces what dials: other roots, a client certificate, pins, a proxy, another guard of
-    /// addresses ([`Connect`](tower_ws_connector::Connect)); or a connector of your own, with the guard that you put around it.
+    /// addresses ([`Connect`](tower_ws_connector::Connect)); or a connector of your own, with the
+    /// guard that you put around it.
     pub fn connector<D>(self, connector: D) -> Builder<L, D> {
         Builder {
             url: self.url,

@@ -1,7 +1,8 @@
 //! A resilient WebSocket client built from small Tower layers.
 //!
-//! [`connect`] gives a cloneable [`Client`] for JSON-RPC calls, and an [`Inbound`] stream of what the server says of its own
-//! accord. The session stays up through drops and restarts, and says exactly what became of every call.
+//! [`connect`] gives a cloneable [`Client`] for JSON-RPC calls, and an [`Inbound`] stream of what
+//! the server says of its own accord. The session stays up through drops and restarts, and says
+//! exactly what became of every call.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
@@ -60,8 +61,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`stack`] is this order as a function, over a transport or a connector of your own; [`builder`] changes single layers.
-//! Each is a crate of its own and can be left out, replaced, or put over another transport. From the top:
+//! [`stack`] is this order as a function, over a transport or a connector of your own; [`builder`]
+//! changes single layers. Each is a crate of its own and can be left out, replaced, or put over
+//! another transport. From the top:
 //!
 //! | layer | place, and why | without it |
 //! |---|---|---|
@@ -81,22 +83,26 @@
 //! | [`TransportLayer`](transport): WebSocket; also `lines` and `memory` | above what dials | there is no connection |
 //! | [`Connect`](connector::Connect): the guard of addresses, TLS, proxies; with [`Builder::connector`] | at the bottom: makes the byte streams | a connector of your own, and its guard |
 //!
-//! All of them fit together in any order, and some orders cannot work: a queue below ack, health above reconnect. Such a stack
-//! fails to connect, for good, with a [`WrongOrder`](core::WrongOrder) that names the layer, says what would go wrong, and
-//! where it belongs. A layer of your own may stand anywhere; [the docs of the contract](core#a-layer-of-your-own) have
-//! one.
+//! All of them fit together in any order, and some orders cannot work: a queue below ack, health
+//! above reconnect. Such a stack fails to connect, for good, with a
+//! [`WrongOrder`](core::WrongOrder) that names the layer, says what would go wrong, and where it
+//! belongs. A layer of your own may stand anywhere; [the docs of the
+//! contract](core#a-layer-of-your-own) have one.
 //!
-//! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`, `load_shed`. What each means where,
-//! [`stock`] says. [`CircuitLayer`](reconnect::CircuitLayer) belongs there too: in a long outage it fails calls at once, with the cause
-//! and when the next attempt begins.
+//! On the [`Client`], stock Tower layers mean what people expect: `timeout`, `concurrency_limit`,
+//! `load_shed`. What each means where, [`stock`] says. [`CircuitLayer`](reconnect::CircuitLayer)
+//! belongs there too: in a long outage it fails calls at once, with the cause and when the next
+//! attempt begins.
 //!
 //! # What it does not do
 //!
-//! It sends nothing twice that could do harm: a call that was sent and not answered when the connection went down goes again
-//! only if its method reads, by the list of [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any
-//! other fails as [`Interrupted`](CallError::Interrupted), and the application decides. Unless its queue has a
-//! `tower_ws_spool::Spool` (feature `spool`) it does not persist what waits: a process that ends takes its waiting calls along.
-//! Its guard of addresses is that of an operator's URL ([`connector::guard`]): for one that somebody typed, choose another.
+//! It sends nothing twice that could do harm: a call that was sent and not answered when the
+//! connection went down goes again only if its method reads, by the list of
+//! [`ack::JsonRpc::SAFE_METHODS`], or if its [`Request`] says that it may. Any other fails as
+//! [`Interrupted`](CallError::Interrupted), and the application decides. Unless its queue has a
+//! `tower_ws_spool::Spool` (feature `spool`) it does not persist what waits: a process that ends
+//! takes its waiting calls along. Its guard of addresses is that of an operator's URL
+//! ([`connector::guard`]): for one that somebody typed, choose another.
 
 mod builder;
 pub mod mcp;

@@ -37,8 +37,8 @@ pub fn relay(url: impl AsRef<str>) -> relay::Relay {
     )
 }
 
-/// A transport for `rmcp`, the official SDK, over the recommended stack: what a program written for another of its
-/// transports changes is one line. See [`rmcp`].
+/// A transport for `rmcp`, the official SDK, over the recommended stack: what a program written for
+/// another of its transports changes is one line. See [`rmcp`].
 ///
 /// ```no_run
 /// # async fn run<H: ::rmcp::ClientHandler>(handler: H) -> Result<(), Box<dyn std::error::Error>> {
@@ -57,10 +57,12 @@ pub fn rmcp_transport(url: impl AsRef<str>) -> rmcp::RmcpTransport {
     rmcp::RmcpTransport::new(relay(url))
 }
 
-/// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed before it connects.
+/// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed
+/// before it connects.
 pub type McpStack = Builder<Stack<McpLayer<JsonText>, Identity>>;
 
-/// Connects to a server of either era by the recommended stack. `client` is what the server is told of this side.
+/// Connects to a server of either era by the recommended stack. `client` is what the server is told
+/// of this side.
 ///
 /// Resolves when calls can be made; see [`connect`](crate::connect).
 ///
@@ -73,12 +75,14 @@ pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mc
     Ok((Mcp::new(client, session), inbound))
 }
 
-/// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare `capabilities` whose requests
-/// are [answered](Inbound::answer_with).
+/// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare
+/// `capabilities` whose requests are [answered](Inbound::answer_with).
 ///
-/// Failures are judged by [`DispositionTable::mcp`]: give that to a [reconnect layer](Builder::reconnect) of your own, too.
+/// Failures are judged by [`DispositionTable::mcp`]: give that to a [reconnect
+/// layer](Builder::reconnect) of your own, too.
 ///
-/// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer another, or none.
+/// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer
+/// another, or none.
 pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
     let (layer, session) = McpLayer::pair(JsonText, client, capabilities);
     (stack(url).layer(layer), session)

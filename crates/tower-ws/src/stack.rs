@@ -7,11 +7,13 @@ use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
 use tower_ws_transport::{Frames, JsonText};
 
-/// The recommended stack over connections of your own: another connector, another transport, layers between.
+/// The recommended stack over connections of your own: another connector, another transport, layers
+/// between.
 ///
-/// `transport` is a service whose response is a [`Connection`](tower_ws_core::Connection) of WebSocket
-/// [`Message`](crate::Message)s; its target has to be `Clone`, to be dialled again. The stack is a service from that target
-/// to a [`Client`](crate::Client) and its [`Inbound`](crate::Inbound).
+/// `transport` is a service whose response is a [`Connection`](tower_ws_core::Connection) of
+/// WebSocket [`Message`](crate::Message)s; its target has to be `Clone`, to be dialled again. The
+/// stack is a service from that target to a [`Client`](crate::Client) and its
+/// [`Inbound`](crate::Inbound).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
@@ -52,7 +54,8 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Each place with its reason. Which orders cannot work is in [`WrongOrder`](tower_ws_core::WrongOrder).
+    /// Each place with its reason. Which orders cannot work is in
+    /// [`WrongOrder`](tower_ws_core::WrongOrder).
     pub(crate) fn over<F, S>(self, failover: F, transport: S) -> Session<F::Service>
     where
         F: Layer<Health<S, Frames>>,
@@ -60,17 +63,21 @@ impl Layers {
         ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
             .layer(self.client)
-            // counts what the application sees; right below it, so that it sees what queue and ack give up
+            // counts what the application sees; right below it, so that it sees what queue and ack
+            // give up
             .layer(self.session_metrics)
-            // holds what was accepted while the link is down; above ack, so that what is sent again goes first
+            // holds what was accepted while the link is down; above ack, so that what is sent again
+            // goes first
             .layer(self.queue)
-            // keeps what was sent until it is answered; above reconnect, since it outlives connections
+            // keeps what was sent until it is answered; above reconnect, since it outlives
+            // connections
             .layer(self.ack)
             // above it a session lives across drops, below it everything is per connection
             .layer(self.reconnect)
             // counts what the network sees; below reconnect, so that each dial counts
             .layer(self.connection_metrics)
-            // passes over endpoints that failed, if there are several; above all that an endpoint can be blamed for
+            // passes over endpoints that failed, if there are several; above all that an endpoint
+            // can be blamed for
             .layer(failover)
             // ends a connection whose peer is dead; below reconnect, which does the rest
             .layer(self.health)

@@ -1,7 +1,8 @@
 //! What stock layers of tower and tower-http mean in each plane. Documentation only.
 //!
-//! The same layer can stand in two places. Among connections, below or above reconnect, a *request* is a dial, and its *response*
-//! a connection. On the [`Client`](crate::Client) a request is a call, and its response a reply.
+//! The same layer can stand in two places. Among connections, below or above reconnect, a *request*
+//! is a dial, and its *response* a connection. On the [`Client`](crate::Client) a request is a
+//! call, and its response a reply.
 //!
 //! | layer | among connections | on calls |
 //! |---|---|---|
@@ -18,5 +19,5 @@
 //!
 //! # Why does my limit not bound the open connections?
 //!
-//! Because a connection is the *response* of a dial, and tower's limits end with the response. To bound connections, keep the
-//! permit in what holds the connection.
+//! Because a connection is the *response* of a dial, and tower's limits end with the response. To
+//! bound connections, keep the permit in what holds the connection.

@@ -2,7 +2,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tower_ws_core::{Carry, Measure, Pack, Probe};
 
-/// What layers may know of WebSocket messages: their size and kind, how to ping, and how to write them down.
+/// What layers may know of WebSocket messages: their size and kind, how to ping, and how to write
+/// them down.
 ///
 /// The probe is a ping frame whose payload is the nonce, eight bytes in network order; its answer is the pong that echoes
 /// it ([RFC 6455, section 5.5.2](https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2)).
@@ -39,7 +40,8 @@ impl Probe<Message> for Frames {
     }
 }
 
-/// A text or a binary message: one byte that says which, then the payload. Control frames are not kept.
+/// A text or a binary message: one byte that says which, then the payload. Control frames are not
+/// kept.
 impl Pack<Message> for Frames {
     fn pack(&self, message: &Message) -> Option<Bytes> {
         let (kind, payload) = match message {

@@ -8,25 +8,30 @@ use tower_ws_core::{Failure, Progress};
 
 use crate::{Error, Message, io::Counted, limits::Limits, scanned::Scanned, websocket::WebSocket};
 
-/// How bytes become messages once the handshake is done: the part of a WebSocket crate that [`Upgrade`](crate::Upgrade) needs.
+/// How bytes become messages once the handshake is done: the part of a WebSocket crate that
+/// [`Upgrade`](crate::Upgrade) needs.
 ///
-/// The handshake, its checks and its limits stay the same whatever frames, and so does everything above: a socket is a sink
-/// and a stream of [`Message`](crate::Message)s, and [`LiftLayer`](crate::LiftLayer) makes a connection of it. [`Tungstenite`]
-/// is the default; `sockudo::Sockudo`, behind a feature, can compress.
+/// The handshake, its checks and its limits stay the same whatever frames, and so does everything
+/// above: a socket is a sink and a stream of [`Message`](crate::Message)s, and
+/// [`LiftLayer`](crate::LiftLayer) makes a connection of it. [`Tungstenite`] is the default;
+/// `sockudo::Sockudo`, behind a feature, can compress.
 ///
 /// A socket keeps to a few rules that the lift relies on:
 ///
-/// - it takes pieces of a large message as [`Message::Frame`](crate::Message::Frame)s, with control messages between them;
-/// - it answers pings and close frames while somebody reads, and pings come up as messages all the same;
-/// - a close frame of either side does not end reading; the end of the bytes does. After a close frame of the peer's that is
-///   the end of the stream, without one it is an error.
+/// - it takes pieces of a large message as [`Message::Frame`](crate::Message::Frame)s, with control
+///   messages between them;
+/// - it answers pings and close frames while somebody reads, and pings come up as messages all the
+///   same;
+/// - a close frame of either side does not end reading; the end of the bytes does. After a close
+///   frame of the peer's that is the end of the stream, without one it is an error.
 pub trait Framing {
     /// What the upgrade answers with, over byte streams of type `IO`.
     type Socket<IO>: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin
     where
         IO: rt::Read + rt::Write + Unpin + Send + 'static;
 
-    /// What `sec-websocket-extensions` offers. `None`, as by default: then an answer that chooses one is refused.
+    /// What `sec-websocket-extensions` offers. `None`, as by default: then an answer that chooses
+    /// one is refused.
     fn offer(&self) -> Option<HeaderValue> {
         None
     }
@@ -35,8 +40,8 @@ pub trait Framing {
     ///
     /// # Errors
     ///
-    /// The server's choice among the extensions offered, which is in the headers of its answer, is not one that was offered
-    /// or not one that this can follow.
+    /// The server's choice among the extensions offered, which is in the headers of its answer, is
+    /// not one that was offered or not one that this can follow.
     fn socket<IO>(
         &self,
         stream: Upgraded<IO>,
@@ -47,8 +52,9 @@ pub trait Framing {
         IO: rt::Read + rt::Write + Unpin + Send + 'static;
 }
 
-/// The byte stream of an upgrade, as tokio's `AsyncRead` and `AsyncWrite`: first what came in behind the answer. Its frames have
-/// been looked at: a message of too many of them, or one that takes too long, is an error of reading.
+/// The byte stream of an upgrade, as tokio's `AsyncRead` and `AsyncWrite`: first what came in
+/// behind the answer. Its frames have been looked at: a message of too many of them, or one that
+/// takes too long, is an error of reading.
 pub type Upgraded<IO> = Scanned<Counted<TokioIo<IO>>>;
 
 /// Framing by tungstenite: no extensions.

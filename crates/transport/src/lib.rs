@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`TransportLayer`] is the first two in one. The third are those of
-//! [`tower-ws-connector`](tower_ws_connector), or any `Service<Uri>` whose response implements hyper's `Read` and `Write`. For
-//! peers that do not speak WebSocket there is [`lines`].
+//! [`tower-ws-connector`](tower_ws_connector), or any `Service<Uri>` whose response implements
+//! hyper's `Read` and `Write`. For peers that do not speak WebSocket there is [`lines`].
 //!
 //! # Which transports there are
 //!
@@ -23,8 +23,9 @@
 //! | [`lines`] over `process::Process` (feature `process`) | the same | no | the end of its stdin | no | its exit status, if not 0, or its signal |
 //! | [`memory`] | any type, not copied | no | the end of the channel | no | an end like any other |
 //!
-//! WebSocket runs over a Unix socket as well: give it a connector. Where there are no pings, health probes by a request of
-//! the protocol (`probe_fn`). The [conformance suite](https://docs.rs/tower-ws-test-kit) passes over all of them.
+//! WebSocket runs over a Unix socket as well: give it a connector. Where there are no pings, health
+//! probes by a request of the protocol (`probe_fn`). The [conformance
+//! suite](https://docs.rs/tower-ws-test-kit) passes over all of them.
 //!
 //! # Example
 //!
@@ -86,7 +87,8 @@
 //! - It follows no redirect, and keeps no cookies.
 //! - By default it offers no extension, and there is no compression: see the feature `sockudo`.
 //! - Names, addresses, TLS and proxies are its connector's business.
-//! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is not spoken.
+//! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is
+//!   not spoken.
 //! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
 //!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
 //!   [`Limits::fragment`] and [`Limits::write_buffer`].

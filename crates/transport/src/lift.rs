@@ -21,13 +21,13 @@ pub struct LiftLayer {
 
 /// Makes [connections](tower_ws_core::Connection) of the WebSockets that another service opens.
 ///
-/// That service may be [`Upgrade`](crate::Upgrade) or any other whose answers hold a sink and a stream of tungstenite's
-/// messages; if it puts a [`Progress`] into their extensions, the write deadline counts bytes. All extensions go up with
-/// [`Up`], and [`Handshake`] with them.
+/// That service may be [`Upgrade`](crate::Upgrade) or any other whose answers hold a sink and a
+/// stream of tungstenite's messages; if it puts a [`Progress`] into their extensions, the write
+/// deadline counts bytes. All extensions go up with [`Up`], and [`Handshake`] with them.
 ///
-/// Closing the sink says 1000. For another code or a reason send [`Message::Close`] first, then close the sink: that is
-/// what tells the layers above that the end is wanted. Raw frames and codes that must not be sent come back as
-/// [`Dropped`](tower_ws_core::Event::Dropped).
+/// Closing the sink says 1000. For another code or a reason send [`Message::Close`] first, then
+/// close the sink: that is what tells the layers above that the end is wanted. Raw frames and codes
+/// that must not be sent come back as [`Dropped`](tower_ws_core::Event::Dropped).
 #[derive(Clone, Debug)]
 pub struct LiftService<S> {
     inner: S,

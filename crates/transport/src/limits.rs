@@ -4,7 +4,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::scan::Scan;
 
-/// How much of anything one connection holds and bears. Every buffer has a bound; all sizes are in bytes.
+/// How much of anything one connection holds and bears. Every buffer has a bound; all sizes are in
+/// bytes.
 ///
 /// ```
 /// use tower_ws_transport::Limits;
@@ -15,31 +16,35 @@ use crate::scan::Scan;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest message that may come in. Default 16 MiB: generous for JSON, bearable as a memory bound. A larger
-    /// one ends the connection with close code 1009.
+    /// The largest message that may come in. Default 16 MiB: generous for JSON, bearable as a
+    /// memory bound. A larger one ends the connection with close code 1009.
     pub message_in: usize,
     /// The largest message that may go out. Default 16 MiB. A larger one comes back as
     /// [`Dropped`](tower_ws_core::Event::Dropped), and the connection stays.
     pub message_out: usize,
-    /// The largest single frame that may come in. Default 16 MiB: most peers send a message as one frame. Memory for
-    /// a frame is taken when its header arrives, so this bounds what a header alone can cost.
+    /// The largest single frame that may come in. Default 16 MiB: most peers send a message as one
+    /// frame. Memory for a frame is taken when its header arrives, so this bounds what a header
+    /// alone can cost.
     pub frame_in: usize,
     /// How much may wait to be written. Default 1 MiB.
     pub write_buffer: usize,
-    /// How much is read at once. Default 16 KiB. The codec clears this much memory on every poll of the socket, also on
-    /// those that find nothing: 128 KiB make small messages markedly slower, and each connection holds this much while
-    /// idle. Raise it for few connections with large messages.
+    /// How much is read at once. Default 16 KiB. The codec clears this much memory on every poll of
+    /// the socket, also on those that find nothing: 128 KiB make small messages markedly slower,
+    /// and each connection holds this much while idle. Raise it for few connections with large
+    /// messages.
     pub read_buffer: usize,
-    /// The size of the frames that a large message is cut into. Default 64 KiB, so that a ping never waits behind more
-    /// than that. Kept between 4 KiB and a quarter of [`write_buffer`](Self::write_buffer).
+    /// The size of the frames that a large message is cut into. Default 64 KiB, so that a ping
+    /// never waits behind more than that. Kept between 4 KiB and a quarter of
+    /// [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
-    /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256 bytes. More end the connection
-    /// with close code 1009: endless empty frames cost nothing to send, and no limit on bytes ends them. 0
-    /// counts as 1.
+    /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256
+    /// bytes. More end the connection with close code 1009: endless empty frames cost nothing to
+    /// send, and no limit on bytes ends them. 0 counts as 1.
     pub fragments: u32,
-    /// How long a message may be on its way in, from its first byte to its last. Default 10 min: 16 MiB at 28 KB/s. A peer that
-    /// drips a byte now and then looks alive for ever; this ends the connection, with close code 1008. It is looked at when
-    /// bytes come in; silence is the business of a health layer.
+    /// How long a message may be on its way in, from its first byte to its last. Default 10 min: 16
+    /// MiB at 28 KB/s. A peer that drips a byte now and then looks alive for ever; this ends the
+    /// connection, with close code 1008. It is looked at when bytes come in; silence is the
+    /// business of a health layer.
     pub message_time: Duration,
 }
 
@@ -129,7 +134,8 @@ impl Limits {
             .read_buffer_size(self.read_buffer.max(LEAST_READ))
             // Small messages gather up to one piece, then the system gets them.
             .write_buffer_size(piece)
-            // Room for what has gathered, one more piece, and control frames: the codec refuses what does not fit.
+            // Room for what has gathered, one more piece, and control frames: the codec refuses
+            // what does not fit.
             .max_write_buffer_size(self.write_buffer.max(4 * piece))
             .max_message_size(Some(self.message_in))
             .max_frame_size(Some(self.frame_in))

@@ -46,11 +46,12 @@ pub struct LinesLayer {
     to_connection: ToLines,
 }
 
-/// Makes [connections](tower_ws_core::Connection) of byte streams: each message is a line of UTF-8 text.
+/// Makes [connections](tower_ws_core::Connection) of byte streams: each message is a line of UTF-8
+/// text.
 ///
-/// A message with a newline in it, or a carriage return at its end, would arrive as something else: it comes back as
-/// [`Dropped`](tower_ws_core::Event::Dropped). Closing ends the write side; there are no pings, and so no life sign but
-/// the messages themselves.
+/// A message with a newline in it, or a carriage return at its end, would arrive as something else:
+/// it comes back as [`Dropped`](tower_ws_core::Event::Dropped). Closing ends the write side; there
+/// are no pings, and so no life sign but the messages themselves.
 #[derive(Clone, Debug)]
 pub struct Lines<S> {
     inner: S,
@@ -91,8 +92,9 @@ impl LinesLayer {
         }
     }
 
-    /// Sets the longest line, in bytes without its end, in both directions. A longer one that goes out comes back as
-    /// [`Dropped`](tower_ws_core::Event::Dropped); one that comes in ends the connection.
+    /// Sets the longest line, in bytes without its end, in both directions. A longer one that goes
+    /// out comes back as [`Dropped`](tower_ws_core::Event::Dropped); one that comes in ends the
+    /// connection.
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Self {
         self.to_connection.wire.limit = bytes;

@@ -1,10 +1,10 @@
 //! A transport without a network: sockets that are pairs of bounded channels.
 //!
-//! For tests, and for a peer in the same process. Nothing touches the system, so it runs under a paused clock and does
-//! the same thing each time.
+//! For tests, and for a peer in the same process. Nothing touches the system, so it runs under a
+//! paused clock and does the same thing each time.
 //!
-//! [`channel`] gives the two sides of a connector: [`Memory`] dials, [`Listener`] accepts or refuses. [`pair`] gives two
-//! connected [`Socket`]s and nothing else.
+//! [`channel`] gives the two sides of a connector: [`Memory`] dials, [`Listener`] accepts or
+//! refuses. [`pair`] gives two connected [`Socket`]s and nothing else.
 //!
 //! ```
 //! use futures_util::{SinkExt, StreamExt};
@@ -32,8 +32,8 @@
 //!
 //! # What it does not do
 //!
-//! - There is no closing handshake: a peer that closes and one that vanishes look the same, an end of the stream, which
-//!   the connection takes for a failure of the network.
+//! - There is no closing handshake: a peer that closes and one that vanishes look the same, an end
+//!   of the stream, which the connection takes for a failure of the network.
 //! - A message is delivered whole or not at all; there are no bytes, so nothing counts them.
 
 use std::{
@@ -51,8 +51,8 @@ use tokio_util::sync::PollSender;
 use tower_service::Service;
 use tower_ws_core::Lift;
 
-/// The two sides of an in-memory connector. Each socket takes `capacity` messages that its peer has not read; 0 counts
-/// as 1.
+/// The two sides of an in-memory connector. Each socket takes `capacity` messages that its peer has
+/// not read; 0 counts as 1.
 pub fn channel<M: Send + 'static>(capacity: usize) -> (Memory<M>, Listener<M>) {
     let (dials, incoming) = mpsc::unbounded_channel();
     (Memory { dials }, Listener { incoming, capacity })
@@ -69,18 +69,20 @@ pub fn pair<M: Send + 'static>(capacity: usize) -> (Socket<M>, Socket<M>) {
 ///
 /// # Errors
 ///
-/// A dial that the [`Listener`] refuses, or that has no listener, fails with an [`io::Error`] of the kind
-/// `ConnectionRefused`, which [`Failure::of`](tower_ws_core::Failure::of) classifies as the network's.
+/// A dial that the [`Listener`] refuses, or that has no listener, fails with an [`io::Error`] of
+/// the kind `ConnectionRefused`, which [`Failure::of`](tower_ws_core::Failure::of) classifies as
+/// the network's.
 ///
 /// # Cancellation
 ///
-/// A dial whose future is dropped is never seen by the listener, unless it has been accepted already: then the peer's
-/// socket ends.
+/// A dial whose future is dropped is never seen by the listener, unless it has been accepted
+/// already: then the peer's socket ends.
 pub struct Memory<M> {
     dials: mpsc::UnboundedSender<Answer<M>>,
 }
 
-/// The listening side. Dials wait until they are accepted or refused; dropping the listener refuses all of them.
+/// The listening side. Dials wait until they are accepted or refused; dropping the listener refuses
+/// all of them.
 pub struct Listener<M> {
     incoming: mpsc::UnboundedReceiver<Answer<M>>,
     capacity: usize,
@@ -94,11 +96,12 @@ pub struct Dial<M> {
 
 /// One end of an in-memory socket.
 ///
-/// A sink of messages and a stream of what the peer sent. Closing the sink ends the peer's stream once the peer has read
-/// what was sent, and leaves this side's stream open. Dropping the socket does the same, and makes the peer's sink fail.
+/// A sink of messages and a stream of what the peer sent. Closing the sink ends the peer's stream
+/// once the peer has read what was sent, and leaves this side's stream open. Dropping the socket
+/// does the same, and makes the peer's sink fail.
 ///
-/// A message counts as flushed once it is in the channel: flushing does not wait for the peer to read. A message that is
-/// sent without readiness fails with an error, and is lost.
+/// A message counts as flushed once it is in the channel: flushing does not wait for the peer to
+/// read. A message that is sent without readiness fails with an error, and is lost.
 pub struct Socket<M> {
     sender: PollSender<M>,
     /// `PollSender` panics when it is used without a reservation.
@@ -144,8 +147,8 @@ impl<M> fmt::Debug for Memory<M> {
 // === impl Listener ===
 
 impl<M: Send + 'static> Listener<M> {
-    /// Accepts the next dial, and returns the peer's end of it. `None` once every [`Memory`] is dropped and every dial
-    /// is answered.
+    /// Accepts the next dial, and returns the peer's end of it. `None` once every [`Memory`] is
+    /// dropped and every dial is answered.
     ///
     /// Cancel safe: no dial is lost.
     pub async fn accept(&mut self) -> Option<Socket<M>> {

@@ -1,4 +1,5 @@
-//! A child process's stdin and stdout, as a byte stream: below [`lines`](crate::lines), for servers that are programs.
+//! A child process's stdin and stdout, as a byte stream: below [`lines`](crate::lines), for servers
+//! that are programs.
 
 use std::{
     fmt,
@@ -36,11 +37,13 @@ use tower_ws_core::{Disposition, Failure, FailureKind};
 /// # Ok(()) }
 /// ```
 ///
-/// Its stdin and stdout are the connection; its stderr is what the command says, by default that of this process. Below
-/// reconnect a program that has ended is started again, with the distance that dials keep.
+/// Its stdin and stdout are the connection; its stderr is what the command says, by default that of
+/// this process. Below reconnect a program that has ended is started again, with the distance that
+/// dials keep.
 ///
-/// A program that is not there or must not be started fails the dial for good. When a program ends, how it ended is the cause
-/// of [`Down`](tower_ws_core::Down), unless it was well. Dropping the connection kills it.
+/// A program that is not there or must not be started fails the dial for good. When a program ends,
+/// how it ended is the cause of [`Down`](tower_ws_core::Down), unless it was well. Dropping the
+/// connection kills it.
 #[derive(Clone)]
 pub struct Process {
     // Commands cannot be cloned, so each dial makes one.
@@ -49,7 +52,8 @@ pub struct Process {
 
 /// The stdin and stdout of a program that runs.
 ///
-/// Shutting it down closes its stdin, which is how a program is told to end; reading goes on until it has.
+/// Shutting it down closes its stdin, which is how a program is told to end; reading goes on until
+/// it has.
 #[derive(Debug)]
 pub struct Pipes {
     stdin: Option<ChildStdin>,
@@ -64,7 +68,8 @@ enum Running {
     Ended,
 }
 
-/// How long a program may run on after the end of its stdout: one that closes it and stays is no server any more.
+/// How long a program may run on after the end of its stdout: one that closes it and stays is no
+/// server any more.
 const EXIT: Duration = Duration::from_secs(1);
 
 impl Process {

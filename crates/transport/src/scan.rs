@@ -30,10 +30,11 @@ pub enum FrameError {
     },
 }
 
-/// Follows the frames of a byte stream by their headers, ahead of the codec; it looks at no payload but that of a close frame.
+/// Follows the frames of a byte stream by their headers, ahead of the codec; it looks at no payload
+/// but that of a close frame.
 ///
-/// The codec counts the bytes of a message, and neither its frames nor the time that it takes; and it hides which illegal code
-/// a peer closed with.
+/// The codec counts the bytes of a message, and neither its frames nor the time that it takes; and
+/// it hides which illegal code a peer closed with.
 #[derive(Debug)]
 pub(crate) struct Scan {
     fragments: u32,

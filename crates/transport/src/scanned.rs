@@ -12,8 +12,9 @@ use tokio::{
 
 use crate::scan::{FrameError, Scan};
 
-/// A byte stream of a WebSocket, whose frames are looked at before whatever frames gets them: that none has too many
-/// fragments, takes too long, or closes with a code that is forbidden ([`FrameError`]).
+/// A byte stream of a WebSocket, whose frames are looked at before whatever frames gets them: that
+/// none has too many fragments, takes too long, or closes with a code that is forbidden
+/// ([`FrameError`]).
 #[pin_project]
 #[derive(Debug)]
 pub struct Scanned<IO> {

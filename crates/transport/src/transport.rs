@@ -14,8 +14,8 @@ use crate::{
 
 /// [`LiftLayer`] over [`UpgradeLayer`]: a connector becomes a service of WebSocket connections.
 ///
-/// See the [crate docs](crate) for an example. Use the two apart to put something between them: there, a target is an
-/// `http::Request<()>`, and tower-http's request layers fit.
+/// See the [crate docs](crate) for an example. Use the two apart to put something between them:
+/// there, a target is an `http::Request<()>`, and tower-http's request layers fit.
 #[derive(Clone, Debug)]
 pub struct TransportLayer<F = Tungstenite> {
     upgrade: UpgradeLayer<F>,

@@ -16,9 +16,10 @@ use crate::{framing::Upgraded, limits::Limits};
 
 /// An upgraded WebSocket: a sink and a stream of [`Message`]s.
 ///
-/// Framing, masking, fragments and the answers to pings and close frames are tungstenite's. Answers leave while somebody
-/// reads; pings and pongs come up as messages all the same. What it lacks (deadlines, a control lane, `Up` and `Down`)
-/// [`LiftLayer`](crate::LiftLayer) adds. Dropping it aborts the connection.
+/// Framing, masking, fragments and the answers to pings and close frames are tungstenite's. Answers
+/// leave while somebody reads; pings and pongs come up as messages all the same. What it lacks
+/// (deadlines, a control lane, `Up` and `Down`) [`LiftLayer`](crate::LiftLayer) adds. Dropping it
+/// aborts the connection.
 pub struct WebSocket<IO> {
     inner: WebSocketStream<Upgraded<IO>>,
 }

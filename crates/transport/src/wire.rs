@@ -58,8 +58,8 @@ impl Wire<Message> for WebSocketWire {
         Ok(())
     }
 
-    /// Frames of the fragment size: the first names the type, the others continue it, the last is final (RFC 6455,
-    /// section 5.4). Nothing is copied.
+    /// Frames of the fragment size: the first names the type, the others continue it, the last is
+    /// final (RFC 6455, section 5.4). Nothing is copied.
     fn split(&self, message: &mut Message) -> Option<Message> {
         let (opcode, len) = match message {
             Message::Text(text) => (Data::Text, text.len()),
@@ -77,7 +77,8 @@ impl Wire<Message> for WebSocketWire {
         Some(Message::Frame(Frame::message(piece, OpCode::Data(opcode), false)))
     }
 
-    /// Pings and pongs. A close frame would, too, but it would leave the other message unfinished for ever.
+    /// Pings and pongs. A close frame would, too, but it would leave the other message unfinished
+    /// for ever.
     fn interleaves(&self, message: &Message) -> bool {
         matches!(message, Message::Ping(_) | Message::Pong(_))
     }

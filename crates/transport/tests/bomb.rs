@@ -1,4 +1,5 @@
-//! Few bytes that become very many: what they cost is bounded. In a program of its own, whose memory is its own.
+//! Few bytes that become very many: what they cost is bounded. In a program of its own, whose
+//! memory is its own.
 #![cfg(feature = "sockudo")]
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 

@@ -1,7 +1,7 @@
 //! The laws of a connection, kept over a child process.
 //!
-//! The child is this program once more: it relays between its stdio and a port on which the suite's far end is. It ends
-//! when either side does, so that nothing outlives a connection.
+//! The child is this program once more: it relays between its stdio and a port on which the suite's
+//! far end is. It ends when either side does, so that nothing outlives a connection.
 #![allow(clippy::unwrap_used, reason = "all of this is for tests")]
 
 #[path = "support/relay.rs"]

@@ -340,7 +340,8 @@ async fn a_peer_that_stops_reading(framing: impl AnyFraming) {
     };
     assert_eq!(failure.kind(), FailureKind::Timeout, "{failure}");
     let sent = bounded(writer).await.unwrap();
-    // Backpressure, not memory: what was taken is what the kernel took, and one message in the works.
+    // Backpressure, not memory: what was taken is what the kernel took, and one message in the
+    // works.
     let taken = u64::from(sent) * (256 << 10);
     assert!(
         taken <= progress.written() + (2 << 20),

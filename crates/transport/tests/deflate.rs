@@ -46,7 +46,8 @@ impl Harness for Compressed {
     }
 }
 
-/// The suite's messages, filled with what does not compress to nothing: it has to be able to fill a connection.
+/// The suite's messages, filled with what does not compress to nothing: it has to be able to fill a
+/// connection.
 const NUMBERS: Numbering<Message> = Numbering {
     make: |n| {
         let noise = Noise(n as u32).take(256).map(|byte| char::from(b'!' + byte % 90));

@@ -91,7 +91,8 @@ impl Machine {
         }
     }
 
-    /// These are acknowledged, if they can have been seen. Returns the id under which the reply goes up.
+    /// These are acknowledged, if they can have been seen. Returns the id under which the reply
+    /// goes up.
     pub(crate) fn acknowledged(&mut self, key: u64, cumulative: bool) -> u64 {
         let named = |item: &Item| item.seen && (item.key == key || cumulative && item.key < key);
         let (acked, rest) = self.line.drain(..).partition::<Vec<_>, _>(named);
@@ -105,7 +106,8 @@ impl Machine {
         acked.first().map_or(key, |item| item.original)
     }
 
-    /// The connection is lost, another is to come; with `replay` false nothing that was seen goes again.
+    /// The connection is lost, another is to come; with `replay` false nothing that was seen goes
+    /// again.
     pub(crate) fn down(&mut self, replay: bool) {
         self.up = false;
         for at in (0..self.line.len()).rev() {

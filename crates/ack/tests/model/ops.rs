@@ -37,7 +37,8 @@ pub(crate) enum Op {
     },
     /// One that awaits nothing.
     Notify(Moment),
-    /// The peer acknowledges something that it has received, lately or some time ago, or something unknown.
+    /// The peer acknowledges something that it has received, lately or some time ago, or something
+    /// unknown.
     Acknowledgement(Which),
     /// The connection takes so many more messages.
     Takes(usize),

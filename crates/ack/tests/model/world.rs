@@ -373,7 +373,8 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         assert!(!self.cancelled.contains(&n) || legal, "{n} was cancelled: {end}");
     }
 
-    /// When something that was cancelled is let go is nobody's business; what is given up at one time may come back in any order.
+    /// When something that was cancelled is let go is nobody's business; what is given up at one
+    /// time may come back in any order.
     fn sorted(&self, told: Vec<Told>) -> (Vec<Told>, Vec<Told>) {
         let cancelled = |told: &Told| match told {
             Told::Delivered(n) | Told::Dropped(n, _) => self.cancelled.contains(n),

@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The IPv4 addresses that an IPv6 address stands for, by whatever carries the packet on: a translator or a tunnel.
+/// The IPv4 addresses that an IPv6 address stands for, by whatever carries the packet on: a
+/// translator or a tunnel.
 ///
 /// | form | of | where |
 /// |---|---|---|
@@ -74,7 +75,8 @@ pub(super) mod tests {
             ("::192.0.2.33", "192.0.2.33"),
             ("64:ff9b::192.0.2.33", "192.0.2.33"),
             ("2002:c000:221::1", "192.0.2.33"),
-            // RFC 4380, section 4 has no example; this is the one of the inversion: 192.0.2.45 is 3fff:fdd2.
+            // RFC 4380, section 4 has no example; this is the one of the inversion: 192.0.2.45 is
+            // 3fff:fdd2.
             ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
             ("2a00::5efe:c000:221", "192.0.2.33"),
         ] {

@@ -1,9 +1,11 @@
 //! The address guard: what may be dialled, and what may not.
 //!
-//! A URL can lead where its reader did not mean to go: to the metadata service of a cloud, which hands out credentials; to a
-//! database that trusts its network; to a name that resolves to a public address when it is checked, and to this machine when
-//! it is dialled. The guard acts in the dial itself, on the addresses that it uses. Nothing is sent to one that is refused, not
-//! even a packet of TCP. [`connector()`](crate::connector()) and [`tcp_connector`](crate::tcp_connector) have it built in.
+//! A URL can lead where its reader did not mean to go: to the metadata service of a cloud, which
+//! hands out credentials; to a database that trusts its network; to a name that resolves to a
+//! public address when it is checked, and to this machine when it is dialled. The guard acts in the
+//! dial itself, on the addresses that it uses. Nothing is sent to one that is refused, not even a
+//! packet of TCP. [`connector()`](crate::connector()) and [`tcp_connector`](crate::tcp_connector)
+//! have it built in.
 //!
 //! # Two profiles
 //!
@@ -15,9 +17,10 @@
 //! | ports | all | 443 |
 //! | names | all but those of metadata services | no `localhost`, `*.local`, `*.internal`, `*.home.arpa`, no single labels |
 //!
-//! Each has exceptions: [`allow_network`](Profile::allow_network), [`allow_host`](Profile::allow_host),
-//! [`allow_port`](Profile::allow_port), [`allow_plaintext`](Profile::allow_plaintext),
-//! [`refuse_network`](Profile::refuse_network). [`Profile::unguarded`] turns it off.
+//! Each has exceptions: [`allow_network`](Profile::allow_network),
+//! [`allow_host`](Profile::allow_host), [`allow_port`](Profile::allow_port),
+//! [`allow_plaintext`](Profile::allow_plaintext), [`refuse_network`](Profile::refuse_network).
+//! [`Profile::unguarded`] turns it off.
 //!
 //! # Example
 //!
@@ -52,12 +55,12 @@
 //!
 //! # Addresses
 //!
-//! The first row that an address is in decides. What is in none is global, and allowed: so are the networks that IANA lists
-//! as special but globally reachable. The IANA registries are those for
+//! The first row that an address is in decides. What is in none is global, and allowed: so are the
+//! networks that IANA lists as special but globally reachable. The IANA registries are those for
 //! [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry/) and
-//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry/) special-purpose addresses; two of their networks are
-//! refused to the last address though parts of them count as reachable (`192.0.0.0/24`, `2001::/23`), for nobody's server is
-//! there.
+//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry/) special-purpose addresses;
+//! two of their networks are refused to the last address though parts of them count as reachable
+//! (`192.0.0.0/24`, `2001::/23`), for nobody's server is there.
 //!
 //! | network | rule | operator | untrusted | source |
 //! |---|---|---|---|---|
@@ -102,28 +105,32 @@
 //! | `2000::/3` | global | yes | yes | [RFC 4291](https://www.rfc-editor.org/rfc/rfc4291#section-2.4) and the [IANA address space](https://www.iana.org/assignments/ipv6-address-space/) |
 //! | `::/0` | reserved | yes | no | [IANA](https://www.iana.org/assignments/ipv6-address-space/): the rest, with `100::/64` (discard) and `5f00::/16` (segments) |
 //!
-//! An IPv6 address that stands for an IPv4 one is refused where that one is: compatible, mapped, translated, NAT64, 6to4,
-//! Teredo (server and client), ISATAP. A mapped one is the IPv4 address in all respects.
+//! An IPv6 address that stands for an IPv4 one is refused where that one is: compatible, mapped,
+//! translated, NAT64, 6to4, Teredo (server and client), ISATAP. A mapped one is the IPv4 address in
+//! all respects.
 //!
 //! # Spellings
 //!
-//! A host is an IPv4 address in four decimal numbers, an IPv6 address in brackets, or a name. The rest (`127.1`,
-//! `0x7f.0.0.1`, `017700000001`, percent-encoded, full-width digits, zones) is refused by both profiles and
-//! [`WsUrl`](crate::WsUrl) alike, so that there is nothing to be read in two ways.
+//! A host is an IPv4 address in four decimal numbers, an IPv6 address in brackets, or a name. The
+//! rest (`127.1`, `0x7f.0.0.1`, `017700000001`, percent-encoded, full-width digits, zones) is
+//! refused by both profiles and [`WsUrl`](crate::WsUrl) alike, so that there is nothing to be read
+//! in two ways.
 //!
 //! # Plaintext
 //!
 //! `ws` goes to loopback, by address or by a name that resolves to it; elsewhere only by
-//! [`allow_plaintext`](Profile::allow_plaintext). A name with a loopback address among others is dialled at that one.
+//! [`allow_plaintext`](Profile::allow_plaintext). A name with a loopback address among others is
+//! dialled at that one.
 //!
 //! # Through a proxy
 //!
-//! The proxy resolves and dials, so the guard sees a name at most. There are two places for it, and both are needed:
-//! a [`Guard`] around the connector that dials the proxy judges *the proxy's* address, by the operator's profile (with
-//! plaintext allowed if the way to the proxy is `http` and not on this machine; TLS to the server runs inside); a
-//! [`GuardLayer`] around the connector that speaks to the proxy judges the *target*: its scheme, port, name, and address if
-//! it is written as one. What the name resolves to is the proxy's to judge. For untrusted URLs, use a proxy that does.
-//! [`Connect::through`](crate::Connect::through) has both.
+//! The proxy resolves and dials, so the guard sees a name at most. There are two places for it, and
+//! both are needed: a [`Guard`] around the connector that dials the proxy judges *the proxy's*
+//! address, by the operator's profile (with plaintext allowed if the way to the proxy is `http` and
+//! not on this machine; TLS to the server runs inside); a [`GuardLayer`] around the connector that
+//! speaks to the proxy judges the *target*: its scheme, port, name, and address if it is written as
+//! one. What the name resolves to is the proxy's to judge. For untrusted URLs, use a proxy that
+//! does. [`Connect::through`](crate::Connect::through) has both.
 //!
 //! # What it does not do
 //!
@@ -131,9 +138,10 @@
 //!   [refused](Profile::refuse_network) by whoever dials untrusted URLs from within the site.
 //! - It does not know which public addresses are your own.
 //! - It cannot tell a directed broadcast of some network from its hosts.
-//! - It does not look at what other layers dial: redirects are not followed here, and a connector of your own has the guard
-//!   that you put around it.
-//! - Its errors name the host and the address it resolved to. That is for the operator: to somebody untrusted, show the kind.
+//! - It does not look at what other layers dial: redirects are not followed here, and a connector
+//!   of your own has the guard that you put around it.
+//! - Its errors name the host and the address it resolved to. That is for the operator: to somebody
+//!   untrusted, show the kind.
 //!
 //! Without it, a URL is dialled wherever it leads.
 

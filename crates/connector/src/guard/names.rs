@@ -5,7 +5,8 @@ pub(super) fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// Whether a [plain] name is that of a metadata service. Its address is in the table, but a proxy resolves for itself.
+/// Whether a [plain] name is that of a metadata service. Its address is in the table, but a proxy
+/// resolves for itself.
 pub(super) fn is_metadata(name: &str) -> bool {
     matches!(
         name,
@@ -18,7 +19,8 @@ pub(super) fn is_metadata(name: &str) -> bool {
 /// A single label is looked up in the domain of the site. `localhost` is [RFC
 /// 6761](https://www.rfc-editor.org/rfc/rfc6761#section-6.3), `local` [RFC
 /// 6762](https://www.rfc-editor.org/rfc/rfc6762#section-3), `home.arpa` [RFC
-/// 8375](https://www.rfc-editor.org/rfc/rfc8375), and ICANN has set aside `internal` for private use.
+/// 8375](https://www.rfc-editor.org/rfc/rfc8375), and ICANN has set aside `internal` for private
+/// use.
 pub(super) fn is_local(name: &str) -> bool {
     const LOCAL: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
     !name.contains('.')

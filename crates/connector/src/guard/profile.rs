@@ -10,8 +10,8 @@ use super::{
 
 /// What may be dialled. See the [module docs](super) for the two that have names.
 ///
-/// Cheap to clone. A network that is refused by [`refuse_network`](Self::refuse_network) wins over what is allowed, and
-/// both over the table.
+/// Cheap to clone. A network that is refused by [`refuse_network`](Self::refuse_network) wins over
+/// what is allowed, and both over the table.
 #[derive(Clone, Debug)]
 pub struct Profile(Arc<Rules>);
 
@@ -46,8 +46,8 @@ enum Ports {
 }
 
 impl Profile {
-    /// For a URL that the operator chose, in a configuration for instance: anything but what cannot be meant. The
-    /// default.
+    /// For a URL that the operator chose, in a configuration for instance: anything but what cannot
+    /// be meant. The default.
     pub fn operator() -> Self {
         Self::new(Base::Operator, Plaintext::Loopback, Ports::Any)
     }
@@ -57,8 +57,8 @@ impl Profile {
         Self::new(Base::Untrusted, Plaintext::Nowhere, Ports::Only(vec![443]))
     }
 
-    /// No guard: any address, any port, plaintext too. What [`refuse_network`](Self::refuse_network) names is still
-    /// refused.
+    /// No guard: any address, any port, plaintext too. What
+    /// [`refuse_network`](Self::refuse_network) names is still refused.
     pub fn unguarded() -> Self {
         Self::new(Base::Unguarded, Plaintext::Anywhere, Ports::Any)
     }
@@ -74,7 +74,8 @@ impl Profile {
         }))
     }
 
-    /// Allows the addresses of a network (or a single one), as they are: not the same IPv4 addresses inside of IPv6.
+    /// Allows the addresses of a network (or a single one), as they are: not the same IPv4
+    /// addresses inside of IPv6.
     ///
     /// Neither plaintext nor other ports come with it.
     #[must_use]
@@ -119,8 +120,8 @@ impl Profile {
         self.allow_port(80)
     }
 
-    /// Refuses a network, also where its IPv4 addresses are inside of IPv6 ones: your own public addresses, or the
-    /// prefix of your NAT64.
+    /// Refuses a network, also where its IPv4 addresses are inside of IPv6 ones: your own public
+    /// addresses, or the prefix of your NAT64.
     #[must_use]
     pub fn refuse_network(mut self, network: impl Into<IpNet>) -> Self {
         self.edit().refused.push(canonical(network.into()));
@@ -154,7 +155,8 @@ impl Profile {
         Ok(())
     }
 
-    /// Judges what a dial is about to use: an address, how it was come by, and whether TLS goes there.
+    /// Judges what a dial is about to use: an address, how it was come by, and whether TLS goes
+    /// there.
     pub(super) fn check_dial(&self, ip: IpAddr, name: Option<&str>, secure: bool) -> Result<(), Refused> {
         match name {
             Some(name) if self.knows(name) => self.check_listed(ip)?,
@@ -167,7 +169,8 @@ impl Profile {
         }
     }
 
-    /// Judges a name before it is resolved. `far`: by somebody else, so that nothing is known of its addresses.
+    /// Judges a name before it is resolved. `far`: by somebody else, so that nothing is known of
+    /// its addresses.
     pub(super) fn check_name(&self, name: &str, secure: bool, far: bool) -> Result<(), Refused> {
         let plain = plain(name);
         let special = match self.0.base {
@@ -431,7 +434,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_form_of_a_refused_address_passes(bits in any::<u32>(), row in 0..table::TABLE.len()) {
-            // At random nearly all would be global: each is moved into one of the networks of the table, too.
+            // At random nearly all would be global: each is moved into one of the networks of the
+            // table, too.
             let within = match table::TABLE[row].network {
                 IpNet::V4(net) => u32::from(net.network()) | bits & u32::from(net.hostmask()),
                 IpNet::V6(_) => bits,

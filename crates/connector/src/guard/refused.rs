@@ -5,8 +5,8 @@ use tower_ws_core::{Failure, FailureKind};
 
 /// The guard refused to dial: by which rule, and what. It shows neither path nor query.
 ///
-/// As a [`Failure`] it is of the kind [`Policy`](FailureKind::Policy), and so final; the failure says why, and how to allow it, and
-/// has this as its source.
+/// As a [`Failure`] it is of the kind [`Policy`](FailureKind::Policy), and so final; the failure
+/// says why, and how to allow it, and has this as its source.
 #[derive(Clone, Debug, Error)]
 #[error("{what} is refused by the guard's rule `{rule}`")]
 pub struct Refused {

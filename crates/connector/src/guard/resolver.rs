@@ -13,14 +13,15 @@ use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 use super::Profile;
 use crate::tcp::{Resolver, Resolving};
 
-/// How many addresses of a name are looked at: more than any answer that fits into a packet of DNS over UDP has, so that
-/// a resolver cannot make a dial endless.
+/// How many addresses of a name are looked at: more than any answer that fits into a packet of DNS
+/// over UDP has, so that a resolver cannot make a dial endless.
 const ADDRESSES: usize = 64;
 
 /// A resolver that gives out allowed addresses only. [`Guard::new`](super::Guard::new) makes it.
 ///
-/// Of a name with allowed and refused addresses, the allowed ones are dialled: nothing goes to the others, and a name may
-/// well have a link-local address beside the one that is meant. A name that has none but refused ones is refused.
+/// Of a name with allowed and refused addresses, the allowed ones are dialled: nothing goes to the
+/// others, and a name may well have a link-local address beside the one that is meant. A name that
+/// has none but refused ones is refused.
 #[derive(Clone, Debug)]
 pub struct Checked<R = GaiResolver> {
     inner: Resolver<R>,

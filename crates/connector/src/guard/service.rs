@@ -14,13 +14,14 @@ use crate::url::{self, Host};
 
 /// Refuses to dial what its [`Profile`] does not allow. See the [module docs](super).
 ///
-/// It judges scheme, port, and host as they stand in the URL, for a connector dials an address there without asking a
-/// resolver; and by [`Checked`] what names resolve to, in the very dial that uses it.
+/// It judges scheme, port, and host as they stand in the URL, for a connector dials an address
+/// there without asking a resolver; and by [`Checked`] what names resolve to, in the very dial that
+/// uses it.
 #[derive(Clone, Debug)]
 pub struct Guard<C> {
     profile: Profile,
-    /// One connector for each scheme: a resolver is told a name only, so the rule for plaintext has to be
-    /// built into the one that `ws` uses.
+    /// One connector for each scheme: a resolver is told a name only, so the rule for plaintext has
+    /// to be built into the one that `ws` uses.
     plain: C,
     secure: C,
     resolves_remotely: bool,
@@ -28,10 +29,10 @@ pub struct Guard<C> {
 
 /// Layers a [`Guard`] over a connector that resolves names far from here: a proxy.
 ///
-/// It judges scheme, port, names, and addresses in the URL. **Not what a name resolves to**: only the proxy knows, and it
-/// has to guard what is behind it. So `ws` to a name is refused, unless the profile
-/// [allows](Profile::allow_plaintext) plaintext anywhere. The way to the proxy is dialled by a connector with a guard of
-/// its own, for the proxy's address: [`Guard::new`].
+/// It judges scheme, port, names, and addresses in the URL. **Not what a name resolves to**: only
+/// the proxy knows, and it has to guard what is behind it. So `ws` to a name is refused, unless the
+/// profile [allows](Profile::allow_plaintext) plaintext anywhere. The way to the proxy is dialled
+/// by a connector with a guard of its own, for the proxy's address: [`Guard::new`].
 #[derive(Clone, Debug, Default)]
 pub struct GuardLayer {
     profile: Profile,
@@ -40,9 +41,11 @@ pub struct GuardLayer {
 // === impl Guard ===
 
 impl<C> Guard<C> {
-    /// Guards the connector that `connector` makes of a resolver, which is `resolver` with a check of its answers.
+    /// Guards the connector that `connector` makes of a resolver, which is `resolver` with a check
+    /// of its answers.
     ///
-    /// It is called twice, and has to use the resolver that it is given for all names: `HttpConnector` does.
+    /// It is called twice, and has to use the resolver that it is given for all names:
+    /// `HttpConnector` does.
     pub fn new<R, F>(profile: Profile, resolver: R, connector: F) -> Self
     where
         R: Clone,

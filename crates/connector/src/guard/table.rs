@@ -27,8 +27,8 @@ pub(super) enum When {
 
 use When::{Always, Never, Untrusted};
 
-/// The first row that an address is in decides: the narrow ones stand before the wide ones. The table in the docs of the
-/// module is this one, row by row, with the sources.
+/// The first row that an address is in decides: the narrow ones stand before the wide ones. The
+/// table in the docs of the module is this one, row by row, with the sources.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     v4([168, 63, 129, 16], 32, Rule::Metadata, Always),

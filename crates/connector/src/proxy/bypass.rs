@@ -23,7 +23,8 @@ struct Rule {
 }
 
 impl Bypass {
-    /// Adds the entries of a list. There are no wrong ones: what is neither address nor network is a name.
+    /// Adds the entries of a list. There are no wrong ones: what is neither address nor network is
+    /// a name.
     pub(super) fn add(&mut self, list: &str) {
         let mut any_port = Vec::new();
         for entry in list

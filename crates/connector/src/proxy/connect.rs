@@ -1,7 +1,7 @@
 //! HTTP CONNECT: [RFC 9110, section 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6).
 //!
-//! Not hyper-util's `Tunnel`: it takes port 443 for a `ws` URL without a port, tells no status but 407, and loses what comes
-//! behind the answer.
+//! Not hyper-util's `Tunnel`: it takes port 443 for a `ws` URL without a port, tells no status but
+//! 407, and loses what comes behind the answer.
 
 use http::{
     HeaderValue, Request,

@@ -6,8 +6,9 @@ use crate::classify::classify;
 
 /// What went wrong at a proxy.
 ///
-/// It is the source of the [`Failure`] that a dial through a proxy fails with; [`find`](tower_ws_core::find) gets it out of
-/// the chain. The failure names the proxy, by its address without the credentials, and says what to do:
+/// It is the source of the [`Failure`] that a dial through a proxy fails with;
+/// [`find`](tower_ws_core::find) gets it out of the chain. The failure names the proxy, by its
+/// address without the credentials, and says what to do:
 ///
 /// | error | kind | disposition |
 /// |---|---|---|
@@ -38,7 +39,8 @@ pub enum ProxyError {
         /// When the proxy wants to be asked again.
         retry_after: Option<RetryAfter>,
     },
-    /// A SOCKS proxy did not accept the user name and password, wants some, or knows another method only.
+    /// A SOCKS proxy did not accept the user name and password, wants some, or knows another method
+    /// only.
     #[error("the proxy did not let this side in")]
     Credentials,
     /// A SOCKS proxy did not open the tunnel.

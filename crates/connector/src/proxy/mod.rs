@@ -64,9 +64,9 @@
 //!
 //! # Which proxy for what
 //!
-//! [`Proxies`] says it: [one for everything](Proxies::all), or [what the environment says](Proxies::from_env), with
-//! [exceptions](Proxies::except). This machine itself is always dialled directly, unless [wanted
-//! otherwise](Proxies::loopback).
+//! [`Proxies`] says it: [one for everything](Proxies::all), or [what the environment
+//! says](Proxies::from_env), with [exceptions](Proxies::except). This machine itself is always
+//! dialled directly, unless [wanted otherwise](Proxies::loopback).
 //!
 //! | URL | spoken to it | the server's name is resolved |
 //! |---|---|---|
@@ -77,31 +77,39 @@
 //!
 //! # Errors
 //!
-//! A dial that fails at the proxy fails as [`FailureKind::Proxy`](tower_ws_core::FailureKind::Proxy), or as a timeout that names
-//! the proxy, with a [`ProxyError`] as the source. It is never taken for the server's doing: a 401 or 407 of a proxy is final,
-//! and refreshes no credentials of the server's. What is above the tunnel, TLS and the upgrade, fails as it does without one.
+//! A dial that fails at the proxy fails as
+//! [`FailureKind::Proxy`](tower_ws_core::FailureKind::Proxy), or as a timeout that names the proxy,
+//! with a [`ProxyError`] as the source. It is never taken for the server's doing: a 401 or 407 of a
+//! proxy is final, and refreshes no credentials of the server's. What is above the tunnel, TLS and
+//! the upgrade, fails as it does without one.
 //!
 //! # Secrets
 //!
-//! User name and password go to the proxy and to nobody else, and into no `Debug`, error or log. With `http://` and `socks5://`
-//! they cross the network up to the proxy in the clear, as both protocols have it.
+//! User name and password go to the proxy and to nobody else, and into no `Debug`, error or log.
+//! With `http://` and `socks5://` they cross the network up to the proxy in the clear, as both
+//! protocols have it.
 //!
 //! # A guard of addresses
 //!
-//! Where the proxy resolves names, nobody on this side learns the server's address. A guard can check, above this layer,
-//! the names and literal addresses in the server's URL, and below it, or in the resolver of the connector, the address of the
-//! *proxy*, which in a company's network is often a private one, and of what is dialled directly. What a name stands for is up
-//! to the proxy's own rules. If it has to be checked here, take a `socks5://` proxy, and give the guarded resolver to
-//! [`ProxyLayer::resolver`] too. A guard that judges schemes stands above: below it, `wss` and `ws` look the same, and both look
-//! like plaintext. [`Connect::through`](crate::Connect::through) has all of this in its place; with a layer of your own, put a
-//! [`GuardLayer`](crate::guard::GuardLayer) above, and allow plaintext below.
+//! Where the proxy resolves names, nobody on this side learns the server's address. A guard can
+//! check, above this layer, the names and literal addresses in the server's URL, and below it, or
+//! in the resolver of the connector, the address of the *proxy*, which in a company's network is
+//! often a private one, and of what is dialled directly. What a name stands for is up to the
+//! proxy's own rules. If it has to be checked here, take a `socks5://` proxy, and give the guarded
+//! resolver to [`ProxyLayer::resolver`] too. A guard that judges schemes stands above: below it,
+//! `wss` and `ws` look the same, and both look like plaintext.
+//! [`Connect::through`](crate::Connect::through) has all of this in its place; with a layer of your
+//! own, put a [`GuardLayer`](crate::guard::GuardLayer) above, and allow plaintext below.
 //!
 //! # What it does not do
 //!
-//! - No SOCKS4, and no authentication but user name and password ("Basic" with HTTP): no NTLM, Kerberos, Digest.
-//! - No automatic configuration (PAC, WPAD), and no settings of the operating system: only URLs and the environment.
-//! - No chains of proxies. One layer over another is no way to it: the lower one would take the upper one's `https` proxy for
-//!   a target, with which TLS is made above, and there is nobody above who does.
+//! - No SOCKS4, and no authentication but user name and password ("Basic" with HTTP): no NTLM,
+//!   Kerberos, Digest.
+//! - No automatic configuration (PAC, WPAD), and no settings of the operating system: only URLs and
+//!   the environment.
+//! - No chains of proxies. One layer over another is no way to it: the lower one would take the
+//!   upper one's `https` proxy for a target, with which TLS is made above, and there is nobody
+//!   above who does.
 //! - It does not try a second proxy, nor a direct dial, when one fails.
 //! - The environment is read when [`Proxies::from_env`] is called, not at each dial.
 

@@ -19,10 +19,11 @@ use crate::{
     tcp::TcpConnector,
 };
 
-/// Goes through a proxy or directly, each with its guard. [`Connect::through`](crate::Connect::through) makes it.
+/// Goes through a proxy or directly, each with its guard.
+/// [`Connect::through`](crate::Connect::through) makes it.
 ///
-/// Directly, the guard judges the address that is dialled. Through a proxy it judges the URL above the tunnel, and the proxy's
-/// address below.
+/// Directly, the guard judges the address that is dialled. Through a proxy it judges the URL above
+/// the tunnel, and the proxy's address below.
 #[derive(Clone, Debug)]
 pub struct Routed {
     proxies: Proxies,
@@ -30,7 +31,8 @@ pub struct Routed {
     tunnel: Guard<Proxied<Connector, Checked>>,
 }
 
-/// The future of [`Routed`]. Boxed: the two ways have futures of their own, and are gone once per connection.
+/// The future of [`Routed`]. Boxed: the two ways have futures of their own, and are gone once per
+/// connection.
 #[must_use = "futures do nothing unless polled"]
 pub struct Routing(Pin<Box<dyn Future<Output = Result<Way, BoxError>> + Send>>);
 

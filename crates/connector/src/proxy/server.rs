@@ -5,7 +5,8 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use super::{ProxySettingError, problem::Problem};
 
-/// The most that user name and password may take each in SOCKS5, and more than HTTP proxies are seen to want.
+/// The most that user name and password may take each in SOCKS5, and more than HTTP proxies are
+/// seen to want.
 const CREDENTIAL: usize = 255;
 
 /// A proxy: what its URL says.
@@ -58,7 +59,8 @@ impl Server {
             .parse()
             .map_err(|_| Problem::NoUrl)?;
 
-        // hyper-util takes the credentials out of it. It has to be asked about something: any `https` URL will do.
+        // hyper-util takes the credentials out of it. It has to be asked about something: any
+        // `https` URL will do.
         let intercept = Matcher::builder()
             .all(url)
             .build()

@@ -36,9 +36,10 @@ pub struct ProxyLayer<R = Resolver> {
 
 /// A connector that goes through proxies where its [`Proxies`] say so.
 ///
-/// The connector below is asked for the way to the proxy, or else, if there is none for the target, for the way to the
-/// target. Either way it gets the scheme `http`, an explicit port, and no path: TLS with the target is made above, through
-/// the tunnel. Only for a proxy by an `https` URL it gets `https`, and has to make TLS with the *proxy*, or refuse.
+/// The connector below is asked for the way to the proxy, or else, if there is none for the target,
+/// for the way to the target. Either way it gets the scheme `http`, an explicit port, and no path:
+/// TLS with the target is made above, through the tunnel. Only for a proxy by an `https` URL it
+/// gets `https`, and has to make TLS with the *proxy*, or refuse.
 ///
 /// # Cancellation
 ///
@@ -54,11 +55,13 @@ pub struct Proxied<C, R = Resolver> {
 // === impl ProxyLayer ===
 
 impl ProxyLayer {
-    /// The default of [`timeout`](Self::timeout): 8 s, which is less than the 10 s that the transport allows for a whole
-    /// dial, so that a proxy that hangs is told from a server that does.
+    /// The default of [`timeout`](Self::timeout): 8 s, which is less than the 10 s that the
+    /// transport allows for a whole dial, so that a proxy that hangs is told from a server that
+    /// does.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 
-    /// Goes through these proxies, with the defaults: [`TIMEOUT`](Self::TIMEOUT), names for `socks5` resolved by the system.
+    /// Goes through these proxies, with the defaults: [`TIMEOUT`](Self::TIMEOUT), names for
+    /// `socks5` resolved by the system.
     pub fn new(proxies: Proxies) -> Self {
         Self {
             proxies,
@@ -78,7 +81,8 @@ impl<R> ProxyLayer<R> {
         self
     }
 
-    /// Sets who resolves the targets' names for `socks5` proxies. No other proxy needs it: they are told the name.
+    /// Sets who resolves the targets' names for `socks5` proxies. No other proxy needs it: they are
+    /// told the name.
     #[must_use]
     pub fn resolver<S>(self, resolver: S) -> ProxyLayer<S> {
         ProxyLayer {
@@ -199,14 +203,16 @@ async fn resolve<R: Resolve>(target: &Target, mut resolver: R) -> Result<Place<'
         .map_err(Failure::of)?
         .map(|address| address.ip())
         .collect();
-    // One is all that a proxy can be told, and one without IPv6 is more common than one without IPv4.
+    // One is all that a proxy can be told, and one without IPv6 is more common than one without
+    // IPv4.
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses.into_iter().next().map(Place::Address).ok_or_else(unknown)
 }
 
 /// The future of [`Proxied`].
 ///
-/// The way through a proxy is boxed: it is a sequence of awaits over hyper's unnamed futures, and happens once per connection.
+/// The way through a proxy is boxed: it is a sequence of awaits over hyper's unnamed futures, and
+/// happens once per connection.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Proxying<F, IO> {

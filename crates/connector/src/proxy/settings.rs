@@ -25,7 +25,8 @@ impl Proxies {
         Self::default()
     }
 
-    /// One proxy for everything, by a URL: `http`, `https`, `socks5` or `socks5h`, and `http` if it has no scheme.
+    /// One proxy for everything, by a URL: `http`, `https`, `socks5` or `socks5h`, and `http` if it
+    /// has no scheme.
     ///
     /// User name and password are percent-encoded. The ports are 80, 443 and 1080 if there is none.
     ///
@@ -52,8 +53,8 @@ impl Proxies {
         Self::only(url, Scheme::is_http)
     }
 
-    /// [`all`](Self::all) for a SOCKS5 proxy, by its `socks5` or `socks5h` URL: with `socks5` names are resolved on this side,
-    /// with `socks5h` by the proxy.
+    /// [`all`](Self::all) for a SOCKS5 proxy, by its `socks5` or `socks5h` URL: with `socks5` names
+    /// are resolved on this side, with `socks5h` by the proxy.
     ///
     /// # Errors
     ///
@@ -66,16 +67,16 @@ impl Proxies {
     ///
     /// - `HTTPS_PROXY`, otherwise `ALL_PROXY`, for `wss` and for `ws`: [RFC 6455, section
     ///   4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1) prefers the proxy for HTTPS for both, since it knows CONNECT.
-    /// - `HTTP_PROXY` for `ws` if there is neither; not in a CGI program (where `REQUEST_METHOD` is set), in which anyone can
-    ///   set it by a header.
+    /// - `HTTP_PROXY` for `ws` if there is neither; not in a CGI program (where `REQUEST_METHOD` is
+    ///   set), in which anyone can set it by a header.
     /// - `NO_PROXY`: [`except`](Self::except).
     ///
     /// Each also in lower case, which wins, as with curl. An empty variable is as good as none.
     ///
     /// # Errors
     ///
-    /// A variable that would be used and is no proxy's URL is an error, which names the variable: a mistake in it must not
-    /// end in dials past the proxy.
+    /// A variable that would be used and is no proxy's URL is an error, which names the variable: a
+    /// mistake in it must not end in dials past the proxy.
     pub fn from_env() -> Result<Self, ProxySettingError> {
         // What is not unicode becomes something that is no URL, rather than nothing.
         Self::from_vars(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
@@ -118,11 +119,12 @@ impl Proxies {
         })
     }
 
-    /// Dials these directly: a list in the manner of `NO_PROXY`, with commas or spaces between the entries, in addition to
-    /// those before.
+    /// Dials these directly: a list in the manner of `NO_PROXY`, with commas or spaces between the
+    /// entries, in addition to those before.
     ///
     /// - `example.com`, `.example.com` and `*.example.com` are that name and all below it;
-    /// - `10.1.2.3`, `10.0.0.0/8`, `fd00::/8` are for URLs with addresses: names are not resolved for it;
+    /// - `10.1.2.3`, `10.0.0.0/8`, `fd00::/8` are for URLs with addresses: names are not resolved
+    ///   for it;
     /// - `example.com:8443`, `[fd00::1]:80` are for that port only;
     /// - `*` is everything.
     #[must_use]
@@ -130,8 +132,9 @@ impl Proxies {
         self.edit(|bypass| bypass.add(list))
     }
 
-    /// Sets whether this machine, that is `localhost` and loopback addresses, is dialled through the proxy as well: there it is
-    /// the *proxy's* machine. Default: not, wherever the proxy comes from.
+    /// Sets whether this machine, that is `localhost` and loopback addresses, is dialled through
+    /// the proxy as well: there it is the *proxy's* machine. Default: not, wherever the proxy comes
+    /// from.
     #[must_use]
     pub fn loopback(self, loopback: bool) -> Self {
         self.edit(|bypass| bypass.loopback = loopback)

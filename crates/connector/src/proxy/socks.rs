@@ -1,8 +1,9 @@
 //! SOCKS5: [RFC 1928](https://www.rfc-editor.org/rfc/rfc1928), with user name and password of
 //! [RFC 1929](https://www.rfc-editor.org/rfc/rfc1929).
 //!
-//! Not hyper-util's `SocksV5`: the types of its errors cannot be named, so nobody can tell a wrong password from an unreachable
-//! host; it looks up names by blocking the runtime; and it has no room for long credentials and a long name together.
+//! Not hyper-util's `SocksV5`: the types of its errors cannot be named, so nobody can tell a wrong
+//! password from an unreachable host; it looks up names by blocking the runtime; and it has no room
+//! for long credentials and a long name together.
 
 use std::{fmt, io, net::IpAddr};
 
@@ -20,7 +21,8 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// What a SOCKS5 proxy says instead of yes: [RFC 1928, section 6](https://www.rfc-editor.org/rfc/rfc1928#section-6).
+/// What a SOCKS5 proxy says instead of yes: [RFC 1928, section
+/// 6](https://www.rfc-editor.org/rfc/rfc1928#section-6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -51,7 +53,8 @@ pub(super) enum Place<'a> {
     Name(&'a str),
 }
 
-/// Asks the proxy at the other end of `io` for a tunnel. It reads not one byte more than the proxy's answers.
+/// Asks the proxy at the other end of `io` for a tunnel. It reads not one byte more than the
+/// proxy's answers.
 pub(super) async fn tunnel<IO>(
     io: &mut IO,
     place: Place<'_>,

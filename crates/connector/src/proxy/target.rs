@@ -60,7 +60,8 @@ impl Target {
         self.to_string().parse().ok()
     }
 
-    /// The same place for a connector that has nothing to do with TLS, and no business with the path.
+    /// The same place for a connector that has nothing to do with TLS, and no business with the
+    /// path.
     pub(super) fn plain(&self) -> Option<Uri> {
         Uri::builder()
             .scheme("http")

@@ -10,7 +10,8 @@ use tower_ws_core::{BoxError, Disposition, Excerpt, Failure, FailureKind, find};
 
 use super::{PinMismatch, error::SelfSigned, verify::is_webpki};
 
-/// How many of the names in a certificate an error shows: enough to recognise the server that answered.
+/// How many of the names in a certificate an error shows: enough to recognise the server that
+/// answered.
 const NAMES: usize = 3;
 
 /// The failure, with the error beneath; or the error back, if TLS has no part in it.

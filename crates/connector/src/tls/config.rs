@@ -27,8 +27,8 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Version {
-    /// TLS 1.2 ([RFC 5246](https://www.rfc-editor.org/rfc/rfc5246)): the oldest that is not deprecated
-    /// ([RFC 8996](https://www.rfc-editor.org/rfc/rfc8996)).
+    /// TLS 1.2 ([RFC 5246](https://www.rfc-editor.org/rfc/rfc5246)): the oldest that is not
+    /// deprecated ([RFC 8996](https://www.rfc-editor.org/rfc/rfc8996)).
     #[default]
     V1_2,
     /// TLS 1.3 ([RFC 8446](https://www.rfc-editor.org/rfc/rfc8446)).
@@ -56,8 +56,8 @@ impl Tls {
         Ok(self)
     }
 
-    /// Trusts these authorities and nobody else: PEM, one or more certificates. A self-signed certificate of a server can
-    /// be one.
+    /// Trusts these authorities and nobody else: PEM, one or more certificates. A self-signed
+    /// certificate of a server can be one.
     ///
     /// # Errors
     ///
@@ -69,15 +69,18 @@ impl Tls {
 
     /// Trusts the authorities that the operating system trusts, and nobody else.
     ///
-    /// They are read now, from the system's store or, if set, from `SSL_CERT_FILE` and `SSL_CERT_DIR`; later changes need
-    /// a new `Tls`. It may read many files: a program that must not wait does it on a thread of its own.
+    /// They are read now, from the system's store or, if set, from `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR`; later changes need a new `Tls`. It may read many files: a program that must
+    /// not wait does it on a thread of its own.
     ///
-    /// Chains are checked by rustls here as well, not by the operating system: pins hold, and errors are the same on all
-    /// systems; but what the system knows beside its roots (revocations, constraints of an enterprise) does not count.
+    /// Chains are checked by rustls here as well, not by the operating system: pins hold, and
+    /// errors are the same on all systems; but what the system knows beside its roots (revocations,
+    /// constraints of an enterprise) does not count.
     ///
     /// # Errors
     ///
-    /// If there is not one that can be used. Single ones that cannot are left out, as these stores have some.
+    /// If there is not one that can be used. Single ones that cannot are left out, as these stores
+    /// have some.
     #[cfg(feature = "platform-roots")]
     pub fn platform_roots(mut self) -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs();
@@ -93,12 +96,14 @@ impl Tls {
 
     /// Shows this certificate to a server that asks for one (mutual TLS).
     ///
-    /// `chain` is PEM: the client's own certificate first, then those between it and the authority that the server knows.
-    /// `key` is PEM, too (PKCS#8, SEC1 or PKCS#1), not encrypted, and is never shown.
+    /// `chain` is PEM: the client's own certificate first, then those between it and the authority
+    /// that the server knows. `key` is PEM, too (PKCS#8, SEC1 or PKCS#1), not encrypted, and is
+    /// never shown.
     ///
     /// # Errors
     ///
-    /// If one of them is missing or cannot be used, or the key is not that of the first certificate.
+    /// If one of them is missing or cannot be used, or the key is not that of the first
+    /// certificate.
     pub fn client_cert_pem(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         let chain = pem::certificates(chain.as_ref(), Material::ClientChain)?;
         let key = pem::private_key(key.as_ref())?;
@@ -126,15 +131,18 @@ impl Tls {
 
     /// The configuration for rustls.
     ///
-    /// It has its own memory of sessions: make one, and clone it or what was made of it, for redials to resume.
+    /// It has its own memory of sessions: make one, and clone it or what was made of it, for
+    /// redials to resume.
     pub fn config(&self) -> ClientConfig {
         let provider = provider();
         let verifier = Verifier::new(Arc::new(self.roots.clone()), provider.clone(), self.pins.clone())
-            // The only way to fail is an empty set of roots; every function above puts at least one in.
+            // The only way to fail is an empty set of roots; every function above puts at least one
+            // in.
             .expect("there are roots");
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(self.oldest.and_newer())
-            // The only way to fail is a provider without a cipher for these versions; ring has them.
+            // The only way to fail is a provider without a cipher for these versions; ring has
+            // them.
             .expect("ring has ciphers for all these versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));

@@ -80,8 +80,9 @@ pub enum PinError {
 
 /// The server's certificate is good, and none of the keys in its chain is pinned.
 ///
-/// Either its keys were replaced and the pins were not, or somebody in between has a certificate from an authority that
-/// this side trusts. It is in the chain of the dial's error; [`tower_ws_core::find`] finds it.
+/// Either its keys were replaced and the pins were not, or somebody in between has a certificate
+/// from an authority that this side trusts. It is in the chain of the dial's error;
+/// [`tower_ws_core::find`] finds it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the server's keys are {}; pinned are {}", Listed(.seen), Listed(.pinned))]
 #[non_exhaustive]

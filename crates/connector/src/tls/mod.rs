@@ -1,8 +1,9 @@
 //! TLS: whom to trust, as whom to come, and what is said when it fails.
 //!
-//! [`Tls`] makes the configuration for [`Connect::tls`](crate::Connect::tls), on rustls and ring. The server's
-//! certificate is always checked, its chain, dates, purpose and name; nothing here turns that off. For a server with a
-//! certificate of one's own, trust that certificate or its authority.
+//! [`Tls`] makes the configuration for [`Connect::tls`](crate::Connect::tls), on rustls and ring.
+//! The server's certificate is always checked, its chain, dates, purpose and name; nothing here
+//! turns that off. For a server with a certificate of one's own, trust that certificate or its
+//! authority.
 //!
 //! # Example
 //!
@@ -14,7 +15,8 @@
 //! let connector = Connect::new().tls(Tls::new()).connector();
 //! ```
 //!
-//! Configured: a private authority and nobody else, a client certificate, a pinned key and its backup, TLS 1.3 only:
+//! Configured: a private authority and nobody else, a client certificate, a pinned key and its
+//! backup, TLS 1.3 only:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws_core::BoxError> {
@@ -44,11 +46,12 @@
 //!
 //! # Pins
 //!
-//! A [`Pin`] is the hash of a public key. With [`Tls::pin`], one of the pinned keys has to be in the chain that was
-//! verified: the server's own, that of an authority between, or that of the root
-//! ([RFC 7469, section 2.6](https://www.rfc-editor.org/rfc/rfc7469#section-2.6)). This comes after all other checks, and
-//! replaces none. Certificates that the server sends and that the chain does not need do not count, since anybody can send
-//! a pinned authority's. [`Pins`] want a backup by their type.
+//! A [`Pin`] is the hash of a public key. With [`Tls::pin`], one of the pinned keys has to be in
+//! the chain that was verified: the server's own, that of an authority between, or that of the root
+//! ([RFC 7469, section 2.6](https://www.rfc-editor.org/rfc/rfc7469#section-2.6)). This comes after
+//! all other checks, and replaces none. Certificates that the server sends and that the chain does
+//! not need do not count, since anybody can send a pinned authority's. [`Pins`] want a backup by
+//! their type.
 //!
 //! The pin of a server, of a certificate, and of a key that has no certificate yet (a good backup):
 //!
@@ -81,8 +84,8 @@
 //! | an unknown client certificate | does not know the issuer of this side's client certificate | have it issued by an authority that the server knows |
 //! | bytes damaged, or the server in trouble | were damaged on the way; for reasons of its own | nothing: it is tried again with backoff |
 //!
-//! A connection that is cut off is a network failure and tried again, in the handshake and later; an end without TLS's
-//! goodbye (`close_notify`) and without a close frame is not a clean close.
+//! A connection that is cut off is a network failure and tried again, in the handshake and later;
+//! an end without TLS's goodbye (`close_notify`) and without a close frame is not a clean close.
 //!
 //! # Sessions
 //!
@@ -95,7 +98,8 @@
 //! # What it does not do
 //!
 //! - It does not ask whether a certificate has been revoked (CRL, OCSP).
-//! - It does not read certificates again when their files change: make a new `Tls`, and a connector of it.
+//! - It does not read certificates again when their files change: make a new `Tls`, and a connector
+//!   of it.
 //! - It does not forbid `ws` in clear text: see the [crate docs](crate).
 //! - It writes no keys down (`SSLKEYLOGFILE`).
 //!

@@ -1,4 +1,5 @@
-//! Reads PEM. What is wrong with it is not passed on: the parser's errors quote lines, and such a line may be a key.
+//! Reads PEM. What is wrong with it is not passed on: the parser's errors quote lines, and such a
+//! line may be a key.
 
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer,

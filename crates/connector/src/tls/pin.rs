@@ -9,8 +9,8 @@ use super::{Material, PinError, TlsError, pem};
 /// The SHA-256 of a public key, as certificates hold it (SubjectPublicKeyInfo,
 /// [RFC 7469, section 2.4](https://www.rfc-editor.org/rfc/rfc7469#section-2.4)).
 ///
-/// It is no secret. Written as other programs do, `sha256/` and base64; read also with curl's two slashes. A key keeps its
-/// pin when its certificate is renewed.
+/// It is no secret. Written as other programs do, `sha256/` and base64; read also with curl's two
+/// slashes. A key keeps its pin when its certificate is renewed.
 ///
 /// ```
 /// use tower_ws_connector::tls::Pin;
@@ -22,11 +22,12 @@ use super::{Material, PinError, TlsError, pem};
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Pin([u8; SHA256_OUTPUT_LEN]);
 
-/// Keys of which a server has to have one: the one in use, and at least one other for the day on which it is lost.
+/// Keys of which a server has to have one: the one in use, and at least one other for the day on
+/// which it is lost.
 ///
-/// Without a backup, a lost key locks every client out that is in the field; so there is no way to make pins without one.
-/// The backup's key need not have a certificate yet. The pin of an authority's key is a good one, too: it stays when the
-/// server's own key is replaced.
+/// Without a backup, a lost key locks every client out that is in the field; so there is no way to
+/// make pins without one. The backup's key need not have a certificate yet. The pin of an
+/// authority's key is a good one, too: it stays when the server's own key is replaced.
 ///
 /// See the [module docs](super#pins) for how to find a pin.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,7 +94,8 @@ impl FromStr for Pin {
 // === impl Pins ===
 
 impl Pins {
-    /// How many there may be at most: 16. More are no choice of keys any longer, but a list of authorities.
+    /// How many there may be at most: 16. More are no choice of keys any longer, but a list of
+    /// authorities.
     pub const LIMIT: usize = 16;
 
     /// The pin of the key in use, that of the backup, and more, if there are.

@@ -16,8 +16,8 @@ use super::{Pin, PinMismatch, Pins, error::SelfSigned};
 
 /// webpki's verifier, and after it the pins.
 ///
-/// It accepts nothing by itself: each `Ok` is one that webpki's verifier has given. It only refuses more, and says more of
-/// a refusal.
+/// It accepts nothing by itself: each `Ok` is one that webpki's verifier has given. It only refuses
+/// more, and says more of a refusal.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -42,9 +42,11 @@ impl Verifier {
         })
     }
 
-    /// Whether one of the pinned keys is in a chain from the server's certificate to a root that is valid throughout.
+    /// Whether one of the pinned keys is in a chain from the server's certificate to a root that is
+    /// valid throughout.
     ///
-    /// What the server sends beside its chain does not count: anybody can send the certificate of a pinned authority.
+    /// What the server sends beside its chain does not count: anybody can send the certificate of a
+    /// pinned authority.
     fn pinned(
         &self,
         pins: &Pins,
@@ -57,8 +59,8 @@ impl Verifier {
         if pins.contains(&own) {
             return Ok(());
         }
-        // There may be several chains (an authority that two others have signed). One with a pin in it is enough; of the
-        // others the first is reported.
+        // There may be several chains (an authority that two others have signed). One with a pin in
+        // it is enough; of the others the first is reported.
         let seen = RefCell::new(vec![own]);
         let has_pin = |path: &VerifiedPath<'_>| {
             let keys: Vec<Pin> = authorities(path).collect();
@@ -90,7 +92,8 @@ impl Verifier {
         };
         let unknown = match bad {
             CertificateError::UnknownIssuer => true,
-            // Made by a tool that marks what it signs by itself as an authority: known only if it is one of the roots.
+            // Made by a tool that marks what it signs by itself as an authority: known only if it
+            // is one of the roots.
             CertificateError::Other(other) => {
                 is_webpki(other, &webpki::Error::CaUsedAsEndEntity) && !self.is_root(end_entity)
             }
@@ -171,7 +174,8 @@ fn authorities(path: &VerifiedPath<'_>) -> impl Iterator<Item = Pin> {
     intermediates.chain([root])
 }
 
-/// A DER sequence with this content: trust anchors keep their key without its head, which is hashed, too.
+/// A DER sequence with this content: trust anchors keep their key without its head, which is
+/// hashed, too.
 fn sequence(content: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     let length = content.len().to_be_bytes();

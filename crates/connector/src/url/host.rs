@@ -19,9 +19,10 @@ const NAME: usize = 253;
 impl<'a> Host<'a> {
     /// Reads a host, an IPv6 address in its brackets.
     ///
-    /// An address has one spelling per family here, the one that the standard library (and so the connector) reads. All
-    /// others end in a label that is a number, which no name does: they are refused rather than read, for programs
-    /// disagree about them. `0177.0.0.1` is 127.0.0.1 to some and 177.0.0.1 to others.
+    /// An address has one spelling per family here, the one that the standard library (and so the
+    /// connector) reads. All others end in a label that is a number, which no name does: they are
+    /// refused rather than read, for programs disagree about them. `0177.0.0.1` is 127.0.0.1 to
+    /// some and 177.0.0.1 to others.
     pub(crate) fn parse(text: &'a str) -> Result<Self, UrlError> {
         if text.is_empty() {
             return Err(UrlError::NoHost);
@@ -55,7 +56,8 @@ fn ipv6(inside: &str) -> Result<Host<'static>, UrlError> {
     Ok(Host::Ip(ip.into()))
 }
 
-/// What is found in names: letters, digits and hyphens, and the underscore, which some networks use.
+/// What is found in names: letters, digits and hyphens, and the underscore, which some networks
+/// use.
 fn is_label(label: &str) -> bool {
     (1..=LABEL).contains(&label.len())
         && label
@@ -63,7 +65,8 @@ fn is_label(label: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// Whether some reader takes a label for a part of an IPv4 address: decimal or octal, or hexadecimal.
+/// Whether some reader takes a label for a part of an IPv4 address: decimal or octal, or
+/// hexadecimal.
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hex {
@@ -164,7 +167,8 @@ mod tests {
         }
     }
 
-    /// What `inet_aton` reads, and with it `getaddrinfo`: one to four numbers, the last one fills what is left.
+    /// What `inet_aton` reads, and with it `getaddrinfo`: one to four numbers, the last one fills
+    /// what is left.
     fn inet_aton(text: &str) -> Option<Ipv4Addr> {
         let parts = text.split('.').map(strtoul).collect::<Option<Vec<u64>>>()?;
         let (&last, first) = parts.split_last()?;

@@ -25,7 +25,8 @@ pub struct Daemon {
 /// Credentials that every daemon with credentials wants: `user` and this.
 pub const PASSWORD: &str = "s3cret-of-the-proxy";
 
-/// Why a test is left out, said out loud: a fresh clone has no proxies. With `TOWER_WS_PEERS_REQUIRED`, as in CI, it fails.
+/// Why a test is left out, said out loud: a fresh clone has no proxies. With
+/// `TOWER_WS_PEERS_REQUIRED`, as in CI, it fails.
 pub fn missing(binary: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
@@ -74,7 +75,8 @@ impl Daemon {
                 config += &format!("acl closed port {forbidden}\nhttp_access deny closed\n");
             }
             if credentials {
-                // A helper of our own: Debian's reads files of a format that takes a tool of its own to write.
+                // A helper of our own: Debian's reads files of a format that takes a tool of its
+                // own to write.
                 let helper = dir.path().join("helper");
                 let script = format!(
                     "#!/bin/sh\nwhile read -r user password; do\n\
@@ -117,7 +119,8 @@ impl Daemon {
         }
     }
 
-    /// A free port may be taken by somebody else until the daemon is up: then it ends, and gets another.
+    /// A free port may be taken by somebody else until the daemon is up: then it ends, and gets
+    /// another.
     async fn start(binary: &str, configure: impl AsyncFn(u16, &TempDir) -> Vec<String>) -> Self {
         for _ in 0..5 {
             let dir = tempfile::tempdir().unwrap();
@@ -146,8 +149,9 @@ impl Daemon {
     }
 }
 
-/// A port below those that systems hand out by themselves, so that no other socket gets it before the daemon does. The same
-/// port of UDP keeps off the other runs of these tests, as long as it is held.
+/// A port below those that systems hand out by themselves, so that no other socket gets it before
+/// the daemon does. The same port of UDP keeps off the other runs of these tests, as long as it is
+/// held.
 fn free_port() -> (SocketAddr, UdpSocket) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id();

@@ -4,9 +4,10 @@ use super::{Close, Failure, FailureKind};
 
 /// What is to be done about a [`Failure`].
 ///
-/// This is the one table that reconnect acts on, unless it is given another: [`DispositionTable`](crate::DispositionTable) has tables for
-/// several protocols, and takes rows of your own. Besides, a policy sees each failure and can decide otherwise, and whoever
-/// makes a failure can set its disposition ([`Failure::with_disposition`]).
+/// This is the one table that reconnect acts on, unless it is given another:
+/// [`DispositionTable`](crate::DispositionTable) has tables for several protocols, and takes rows
+/// of your own. Besides, a policy sees each failure and can decide otherwise, and whoever makes a
+/// failure can set its disposition ([`Failure::with_disposition`]).
 ///
 /// | failure | disposition | why |
 /// |---|---|---|
@@ -30,9 +31,10 @@ use super::{Close, Failure, FailureKind};
 /// | usage | `Final` | the same call fails again |
 /// | local, unrecognised | `Backoff` | unknown: assume that it passes |
 ///
-/// Sources: [RFC 6455, section 7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4), the
-/// [IANA registry of close codes](https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number),
-/// [RFC 9110, section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15).
+/// Sources: [RFC 6455, section 7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4), the [IANA
+/// registry of close
+/// codes](https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number), [RFC 9110,
+/// section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Disposition {

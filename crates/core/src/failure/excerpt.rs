@@ -1,9 +1,10 @@
 use std::fmt;
 
-/// Somebody else's text, made safe to show: quoted, escaped, at most [`Excerpt::LIMIT`] characters of it.
+/// Somebody else's text, made safe to show: quoted, escaped, at most [`Excerpt::LIMIT`] characters
+/// of it.
 ///
-/// Whatever a peer says ends up in errors and logs through this type only, so that it can neither fill them nor
-/// forge a line in them.
+/// Whatever a peer says ends up in errors and logs through this type only, so that it can neither
+/// fill them nor forge a line in them.
 ///
 /// ```
 /// use tower_ws_core::Excerpt;

@@ -10,8 +10,8 @@ use super::{
 
 /// What is to be done about each failure: a named table, and rows of your own ahead of it.
 ///
-/// Reconnect judges by one; that of `Default` is [the documented table](Disposition). The others differ from it in these rows
-/// only:
+/// Reconnect judges by one; that of `Default` is [the documented table](Disposition). The others
+/// differ from it in these rows only:
 ///
 /// | table | failure | disposition | why |
 /// |---|---|---|---|
@@ -23,10 +23,12 @@ use super::{
 /// | [`centrifuge`](Self::centrifuge) | close 3000 to 3499, 4000 to 4499 | `Backoff` | the server says: come back |
 /// | | close 3500 to 3999, 4500 to 4999 | `Final` | the server says: do not |
 ///
-/// Sources: [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) and what its reference client
-/// retries; [Centrifugo's codes](https://centrifugal.dev/docs/server/codes). MCP names no codes for WebSocket: its first row
-/// is the wording of [a proposal](https://github.com/modelcontextprotocol/modelcontextprotocol/issues/1288), and its second that 1008
-/// is what servers without codes of their own say to whom they do not let in.
+/// Sources: [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md)
+/// and what its reference client retries; [Centrifugo's
+/// codes](https://centrifugal.dev/docs/server/codes). MCP names no codes for WebSocket: its first
+/// row is the wording of [a
+/// proposal](https://github.com/modelcontextprotocol/modelcontextprotocol/issues/1288), and its
+/// second that 1008 is what servers without codes of their own say to whom they do not let in.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,7 +50,8 @@ use super::{
 /// reconnect sees them: give the same table to `FailoverLayer` and `Credentials`, or once to the
 /// builder of `tower-ws`, which hands it to each.
 ///
-/// It does not overrule [`Failure::with_disposition`]: whoever made the failure knew more than a table does.
+/// It does not overrule [`Failure::with_disposition`]: whoever made the failure knew more than a
+/// table does.
 #[derive(Clone, Debug, Default)]
 pub struct DispositionTable {
     profile: Profile,

@@ -24,7 +24,8 @@ impl RpcError {
     pub const METHOD_NOT_FOUND: i64 = -32601;
     /// Something went wrong on the side that answers: -32603.
     pub const INTERNAL: i64 = -32603;
-    /// This side cannot take on more work now: -32000, the first of the codes left to implementations.
+    /// This side cannot take on more work now: -32000, the first of the codes left to
+    /// implementations.
     pub const BUSY: i64 = -32000;
 
     /// An error without data.
@@ -83,8 +84,8 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-/// Where JSON could not be read: kind, line, column. The message of `serde_json` can quote values, and values can be
-/// secrets.
+/// Where JSON could not be read: kind, line, column. The message of `serde_json` can quote values,
+/// and values can be secrets.
 pub struct JsonPlace(serde_json::Error);
 
 impl fmt::Debug for JsonPlace {

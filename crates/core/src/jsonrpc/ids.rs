@@ -3,10 +3,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Where request ids come from: one after the other, never reused, below 2^53 so that every JSON parser keeps them exact.
+/// Where request ids come from: one after the other, never reused, below 2^53 so that every JSON
+/// parser keeps them exact.
 ///
-/// Clones share the counter. A session has one: what speaks on a connection beside the client (an opening, a probe)
-/// takes its ids from the same place, and leaves a clone in [`Up`](crate::Up)'s extensions.
+/// Clones share the counter. A session has one: what speaks on a connection beside the client (an
+/// opening, a probe) takes its ids from the same place, and leaves a clone in [`Up`](crate::Up)'s
+/// extensions.
 #[derive(Clone, Debug)]
 pub struct Ids(Arc<AtomicU64>);
 
@@ -16,15 +18,18 @@ impl Ids {
         Self(Arc::new(AtomicU64::new(1)))
     }
 
-    /// A counter that begins at a random place below 2^52, for a peer that is shared: a gateway may tell every client of
-    /// everybody's answers, and two clients that both began at 1 would take each other's for their own.
+    /// A counter that begins at a random place below 2^52, for a peer that is shared: a gateway may
+    /// tell every client of everybody's answers, and two clients that both began at 1 would take
+    /// each other's for their own.
     pub fn random() -> Self {
-        // Ids must be had even where the system has no entropy to give; then they are as good as those from 1.
+        // Ids must be had even where the system has no entropy to give; then they are as good as
+        // those from 1.
         let start = getrandom::u64().map_or(1, |random| (random >> 12).max(1));
         Self(Arc::new(AtomicU64::new(start)))
     }
 
-    /// The next id. It takes 142 years at a million a second to pass 2^53, wherever the counter began.
+    /// The next id. It takes 142 years at a million a second to pass 2^53, wherever the counter
+    /// began.
     pub fn next_id(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }

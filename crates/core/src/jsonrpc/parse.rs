@@ -11,7 +11,8 @@ use super::{Malformed, RpcError, scan::present};
 #[derive(Clone, Deserialize)]
 #[non_exhaustive]
 pub struct Call<'a> {
-    /// The id to answer under: raw, because a peer may use a string or a number. `None`: a notification.
+    /// The id to answer under: raw, because a peer may use a string or a number. `None`: a
+    /// notification.
     #[serde(borrow, default, deserialize_with = "present")]
     pub id: Option<&'a RawValue>,
     /// The method's name.
@@ -23,7 +24,8 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads the envelope of a text that [`scan`](super::scan) found to be a [`Kind::Call`](super::Kind::Call).
+    /// Reads the envelope of a text that [`scan`](super::scan) found to be a
+    /// [`Kind::Call`](super::Kind::Call).
     ///
     /// # Errors
     ///
@@ -43,7 +45,8 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// The result of a text that [`scan`](super::scan) found to be a [`Kind::Result`](super::Kind::Result).
+/// The result of a text that [`scan`](super::scan) found to be a
+/// [`Kind::Result`](super::Kind::Result).
 ///
 /// # Errors
 ///
@@ -57,7 +60,8 @@ pub fn parse_result<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Malform
     Ok(result)
 }
 
-/// The error of a text that [`scan`](super::scan) found to be a [`Kind::Error`](super::Kind::Error).
+/// The error of a text that [`scan`](super::scan) found to be a
+/// [`Kind::Error`](super::Kind::Error).
 ///
 /// # Errors
 ///

@@ -12,8 +12,8 @@ pub enum Kind {
     Error(u64),
     /// A request or a notification of the peer's. [`Call::parse`](super::Call::parse) reads it.
     Call,
-    /// A well-formed answer to no request that could be ours: its id is null or no positive integer, nor one that some
-    /// gateway has made a string (`"7"`) or a fraction (`7.0`) of.
+    /// A well-formed answer to no request that could be ours: its id is null or no positive
+    /// integer, nor one that some gateway has made a string (`"7"`) or a fraction (`7.0`) of.
     Stray,
 }
 
@@ -21,7 +21,8 @@ pub enum Kind {
 ///
 /// # Errors
 ///
-/// [`Malformed`] if it is no JSON-RPC 2.0 object. What `result` or `error` hold is checked when they are parsed.
+/// [`Malformed`] if it is no JSON-RPC 2.0 object. What `result` or `error` hold is checked when
+/// they are parsed.
 pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
     if let Some(kind) = scan_prefix(text) {
         return Ok(kind);
@@ -52,7 +53,8 @@ fn lenient(id: &str) -> Option<u64> {
     digits.strip_suffix(".0").unwrap_or(digits).parse().ok()
 }
 
-/// The usual order: version and id (in either order), then `result` or `error`. `None`: look closer.
+/// The usual order: version and id (in either order), then `result` or `error`. `None`: look
+/// closer.
 fn scan_prefix(text: &[u8]) -> Option<Kind> {
     let mut rest = punctuation(text, b'{')?;
     let (mut version, mut id) = (false, None);

@@ -21,7 +21,8 @@ pub fn write_call(out: &mut impl BufMut, id: Option<u64>, method: &str, params: 
     out.put_slice(b"}");
 }
 
-/// Writes the answer to a peer's request, under the id that it used. The result is JSON text as it stands.
+/// Writes the answer to a peer's request, under the id that it used. The result is JSON text as it
+/// stands.
 pub fn write_answer(out: &mut impl BufMut, id: &RawValue, answer: Result<&str, &RpcError>) {
     out.put_slice(br#"{"jsonrpc":"2.0","id":"#);
     out.put_slice(id.get().as_bytes());
@@ -45,7 +46,8 @@ pub fn write_answer(out: &mut impl BufMut, id: &RawValue, answer: Result<&str, &
     out.put_slice(b"}");
 }
 
-/// The text of a request or an answer with another id, and nothing else changed. `None` if it has no id.
+/// The text of a request or an answer with another id, and nothing else changed. `None` if it has
+/// no id.
 pub fn with_id(text: &[u8], id: u64) -> Option<Bytes> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
@@ -56,7 +58,8 @@ pub fn with_id(text: &[u8], id: u64) -> Option<Bytes> {
     splice(text, old, id.to_string().as_bytes())
 }
 
-/// The text with other bytes in the place of a part of it. `None` if `part` is not borrowed from `text`.
+/// The text with other bytes in the place of a part of it. `None` if `part` is not borrowed from
+/// `text`.
 pub fn splice(text: &[u8], part: &RawValue, with: &[u8]) -> Option<Bytes> {
     let part = part.get();
     // A raw value that is borrowed from the text stands where it points.

@@ -10,8 +10,8 @@ use crate::{
 
 /// A connection: a sink of [`Outgoing`] messages and a stream of [`Event`]s.
 ///
-/// An alias. Implement `Sink` and `Stream`, never this; the stream's item fixes the message type. The laws that
-/// every connection keeps are in the [crate docs](crate#the-laws).
+/// An alias. Implement `Sink` and `Stream`, never this; the stream's item fixes the message type.
+/// The laws that every connection keeps are in the [crate docs](crate#the-laws).
 pub trait Connection:
     Sink<Outgoing<<Self as Connection>::Message>, Error = BoxError> + Stream<Item = Event<<Self as Connection>::Message>>
 {
@@ -31,7 +31,8 @@ pub trait DynConnection<M>: Sink<Outgoing<M>, Error = BoxError> + Stream<Item = 
 
 impl<C, M> DynConnection<M> for C where C: Sink<Outgoing<M>, Error = BoxError> + Stream<Item = Event<M>> {}
 
-/// A connection whose type is erased. One allocation for each connection, one virtual call for each poll.
+/// A connection whose type is erased. One allocation for each connection, one virtual call for each
+/// poll.
 pub type BoxConnection<M> = Pin<Box<dyn DynConnection<M> + Send>>;
 
 /// Erases the type of a connection.
@@ -42,8 +43,8 @@ where
     Box::pin(connection)
 }
 
-/// Compiles only for a connection, and then does nothing. Where a stack does not fit together, a call of it makes the
-/// compiler name the layer at fault.
+/// Compiles only for a connection, and then does nothing. Where a stack does not fit together, a
+/// call of it makes the compiler name the layer at fault.
 pub fn assert_connection<C: Connection>(connection: &C) {
     let _ = connection;
 }
@@ -56,7 +57,8 @@ pub struct Closed;
 
 /// Implements `Sink<Outgoing<_>>` for a pinned wrapper by passing everything to the field named.
 ///
-/// The [crate docs](crate#a-layer-of-your-own) show it in use. `forward_sink!(polls inner)` leaves `start_send` to you.
+/// The [crate docs](crate#a-layer-of-your-own) show it in use. `forward_sink!(polls inner)` leaves
+/// `start_send` to you.
 #[macro_export]
 macro_rules! forward_sink {
     ($field:ident) => {

@@ -6,11 +6,13 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// The two tasks that may wait on one connection: one reads, one writes. Help for layers whose reader writes too.
+/// The two tasks that may wait on one connection: one reads, one writes. Help for layers whose
+/// reader writes too.
 ///
-/// A sink keeps one waker, that of whoever polled it last. A reader that pushes out a pong, or what is to be sent again,
-/// takes the place of a writer who waits; a writer whose future is dropped leaves the reader without a wake-up. So park
-/// each half here, and poll the sink below, and the timers, with the waker that wakes [both](Self::both).
+/// A sink keeps one waker, that of whoever polled it last. A reader that pushes out a pong, or what
+/// is to be sent again, takes the place of a writer who waits; a writer whose future is dropped
+/// leaves the reader without a wake-up. So park each half here, and poll the sink below, and the
+/// timers, with the waker that wakes [both](Self::both).
 pub struct Halves {
     pair: Arc<Pair>,
     both: Waker,
@@ -37,8 +39,8 @@ impl Halves {
         &self.both
     }
 
-    /// Parks the task that reads. Do it before polling with [`both`](Self::both), or poll once more after it: the wake-up
-    /// may come in between.
+    /// Parks the task that reads. Do it before polling with [`both`](Self::both), or poll once more
+    /// after it: the wake-up may come in between.
     pub fn park_reader(&self, cx: &Context<'_>) {
         self.pair.reader.register(cx.waker());
     }

@@ -7,7 +7,8 @@ use crate::{
     message::Up,
 };
 
-/// A layer that stands where it cannot do its work. See [`Up::check_order`](crate::Up::check_order).
+/// A layer that stands where it cannot do its work. See
+/// [`Up::check_order`](crate::Up::check_order).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub struct WrongOrder {
@@ -37,16 +38,18 @@ struct Rule(&'static str, Position, &'static str, &'static str);
 
 use Position::{Above, Below, Once};
 
-/// What an [`OpeningLayer`](crate::OpeningLayer) is called here. Its name is the application's choice, so it looks for
-/// its rules itself, with what stands below it.
+/// What an [`OpeningLayer`](crate::OpeningLayer) is called here. Its name is the application's
+/// choice, so it looks for its rules itself, with what stands below it.
 const OPENING: &str = "opening";
 
-/// The rules. A pair gets in here if in the wrong order one of the two cannot do what it is there for, or does harm; also if
-/// only a third layer makes it so, since that may be added any day. Where it merely does less, the order is the
-/// application's choice. A name that is not in here may stand anywhere.
+/// The rules. A pair gets in here if in the wrong order one of the two cannot do what it is there
+/// for, or does harm; also if only a third layer makes it so, since that may be added any day.
+/// Where it merely does less, the order is the application's choice. A name that is not in here may
+/// stand anywhere.
 #[rustfmt::skip] // One row, one line.
 const RULES: &[Rule] = &[
-    // Two of a kind that act on the same thing. First, since such a stack breaks other rules as well.
+    // Two of a kind that act on the same thing. First, since such a stack breaks other rules as
+    // well.
     Rule("ack", Once, "ack", "both would keep the same message, and send it again"),
     Rule("reconnect", Once, "reconnect", "the upper one would drop the lower at the first outage, and with it what it was told"),
     // What a session needs once, and what each connection needs anew.
@@ -93,9 +96,11 @@ pub(crate) fn check_opening(name: &'static str, below: &[&'static str]) -> Resul
 // === impl Up ===
 
 impl Up {
-    /// Whether the layers below stand in an order that can work. Whoever stands on top asks, at the first `Up`.
+    /// Whether the layers below stand in an order that can work. Whoever stands on top asks, at the
+    /// first `Up`.
     ///
-    /// The client does so by itself. A library that uses the `Sink + Stream` without a client asks in one line:
+    /// The client does so by itself. A library that uses the `Sink + Stream` without a client asks
+    /// in one line:
     ///
     /// ```
     /// # fn connected(event: tower_ws_core::Event<String>) -> Result<(), tower_ws_core::Failure> {
@@ -109,8 +114,9 @@ impl Up {
     ///
     /// # Errors
     ///
-    /// Names the first layer that stands where it cannot do its work, says why, and where it belongs. As a [`Failure`] it is
-    /// a matter of [`Usage`](crate::FailureKind::Usage), and [final](crate::Disposition::Final).
+    /// Names the first layer that stands where it cannot do its work, says why, and where it
+    /// belongs. As a [`Failure`] it is a matter of [`Usage`](crate::FailureKind::Usage), and
+    /// [final](crate::Disposition::Final).
     pub fn check_order(&self) -> Result<(), WrongOrder> {
         check(&self.layers)
     }
@@ -146,8 +152,8 @@ impl Rule {
 // === impl WrongOrder ===
 
 impl WrongOrder {
-    /// Every wrong order that is known, as the error that it gives. A dialogue under a name of its own stands here as
-    /// `opening`.
+    /// Every wrong order that is known, as the error that it gives. A dialogue under a name of its
+    /// own stands here as `opening`.
     pub fn all() -> impl Iterator<Item = Self> {
         RULES.iter().map(Rule::broken)
     }

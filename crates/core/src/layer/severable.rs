@@ -14,16 +14,17 @@ use crate::{
     message::{Down, Event, Outgoing},
 };
 
-/// A connection below that its layer can cut off: health does when the peer is dead, a limit when it
-/// is passed.
+/// A connection below that its layer can cut off: health does when the peer is dead, a limit when
+/// it is passed.
 ///
-/// Until then everything passes. [`sever`](Self::sever) drops the connection below, so that the peer
-/// sees it end without a farewell, and wakes the writer; from there on the stream is at its end, and
-/// the sink fails with [`Closed`].
+/// Until then everything passes. [`sever`](Self::sever) drops the connection below, so that the
+/// peer sees it end without a farewell, and wakes the writer; from there on the stream is at its
+/// end, and the sink fails with [`Closed`].
 ///
 /// The writer may be another task than the reader, and may wait in any of the sink's methods. The
 /// connection below forgets its waker when it is dropped, so it is kept here as well. A layer that
-/// takes turns with the writer at the sink below ([`Halves`](crate::Halves)) polls with a waker of both.
+/// takes turns with the writer at the sink below ([`Halves`](crate::Halves)) polls with a waker of
+/// both.
 #[pin_project]
 pub struct Severable<C> {
     #[pin]
@@ -66,16 +67,16 @@ impl<C> Severable<C> {
         self.wake_writer();
     }
 
-    /// Wakes the writer, if one waits: after the reader has used the sink below, which wakes the one
-    /// who polled it last.
+    /// Wakes the writer, if one waits: after the reader has used the sink below, which wakes the
+    /// one who polled it last.
     pub fn wake_writer(self: Pin<&mut Self>) {
         if let Some(writer) = self.project().writer.take() {
             writer.wake();
         }
     }
 
-    /// Polls the sink below for the writer, and keeps its waker if it has to wait. Nothing can be cut
-    /// off in between: whoever cuts it off needs the same `&mut self`.
+    /// Polls the sink below for the writer, and keeps its waker if it has to wait. Nothing can be
+    /// cut off in between: whoever cuts it off needs the same `&mut self`.
     fn poll_sink(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

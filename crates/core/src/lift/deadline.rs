@@ -11,20 +11,20 @@ use crate::{progress::Progress, time::Alarm};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Deadlines {
-    /// How long the system may take not a single byte while something is to be written. Default 20 s. `None`: for
-    /// ever.
+    /// How long the system may take not a single byte while something is to be written. Default 20
+    /// s. `None`: for ever.
     ///
-    /// Progress is counted in bytes if the transport gives a [`Progress`]: then a slow link is never cut. Otherwise
-    /// each write must be done within this time.
+    /// Progress is counted in bytes if the transport gives a [`Progress`]: then a slow link is
+    /// never cut. Otherwise each write must be done within this time.
     pub write: Option<Duration>,
-    /// How long a closing handshake may take. Default 5 s: long enough for a round trip around the world, short enough
-    /// for a person who waits for a program to end.
+    /// How long a closing handshake may take. Default 5 s: long enough for a round trip around the
+    /// world, short enough for a person who waits for a program to end.
     ///
     /// Once the peer has said goodbye, no more than [`LINGER`](Self::LINGER) of it is left.
     pub close: Duration,
-    /// How long nothing at all may come in. Default `None`: a quiet link is not a dead one. Set it only where the
-    /// peer is known to speak (or ping) more often; a health layer, which asks before it judges, is the better
-    /// tool.
+    /// How long nothing at all may come in. Default `None`: a quiet link is not a dead one. Set it
+    /// only where the peer is known to speak (or ping) more often; a health layer, which asks
+    /// before it judges, is the better tool.
     pub idle: Option<Duration>,
 }
 
@@ -129,8 +129,8 @@ impl Timers {
         };
     }
 
-    /// To be called when a read is pending. Starts the idle limit afresh if anything was received since
-    /// the last call.
+    /// To be called when a read is pending. Starts the idle limit afresh if anything was received
+    /// since the last call.
     pub(crate) fn on_read_pending(&mut self, received: bool) {
         if let Some(limit) = self.deadlines.idle
             && (received || self.idle.is_none())

@@ -28,7 +28,8 @@ impl<M> Outbox<M> {
         self.control.is_empty() && self.rest.is_none()
     }
 
-    /// What goes next. A control message waits for the end of a message in pieces only if the two must not mix.
+    /// What goes next. A control message waits for the end of a message in pieces only if the two
+    /// must not mix.
     pub(crate) fn next<W: Wire<M>>(&mut self, wire: &W) -> Result<M, Refused<M>> {
         if let Some(mut rest) = self.rest.take() {
             let control = self.control.front();

@@ -7,8 +7,8 @@ use crate::{
 ///
 /// Every method has a default that fits a socket whose messages are only data: [`Plain`].
 pub trait Wire<M> {
-    /// May this message be written? What is refused comes back as [`Dropped`](crate::Event::Dropped), and not a
-    /// byte of it is sent.
+    /// May this message be written? What is refused comes back as
+    /// [`Dropped`](crate::Event::Dropped), and not a byte of it is sent.
     ///
     /// # Errors
     ///
@@ -18,8 +18,8 @@ pub trait Wire<M> {
         Ok(())
     }
 
-    /// Cuts the next piece off a message that is too large to be written at once, leaving the rest in place. `None`
-    /// when what is there can be written as it is.
+    /// Cuts the next piece off a message that is too large to be written at once, leaving the rest
+    /// in place. `None` when what is there can be written as it is.
     fn split(&self, message: &mut M) -> Option<M> {
         let _ = message;
         None
@@ -31,8 +31,8 @@ pub trait Wire<M> {
         false
     }
 
-    /// The peer's goodbye, if that is what this message is: the peer begins to close, or answers our closing. Anything else
-    /// goes up.
+    /// The peer's goodbye, if that is what this message is: the peer begins to close, or answers
+    /// our closing. Anything else goes up.
     fn close(&self, message: &M) -> Option<Close> {
         let _ = message;
         None
@@ -43,8 +43,8 @@ pub trait Wire<M> {
         None
     }
 
-    /// The message that tells the peer why the connection fails, before it is dropped. Sent if the socket takes it at
-    /// once.
+    /// The message that tells the peer why the connection fails, before it is dropped. Sent if the
+    /// socket takes it at once.
     fn protest(&self, failure: &Failure) -> Option<M> {
         let _ = failure;
         None

@@ -13,9 +13,9 @@ use crate::{
 
 /// What a connection says, in order.
 ///
-/// The first event is [`Up`](Event::Up); each `Up` is followed by one [`Down`](Event::Down) before the next; after
-/// the last `Down` the stream ends. There are no error items: the end is `Down` with its cause, then `None`. One
-/// place to learn why.
+/// The first event is [`Up`](Event::Up); each `Up` is followed by one [`Down`](Event::Down) before
+/// the next; after the last `Down` the stream ends. There are no error items: the end is `Down`
+/// with its cause, then `None`. One place to learn why.
 ///
 /// Its `Debug` leaves messages out: they may hold secrets.
 #[derive(Clone)]
@@ -26,7 +26,8 @@ pub enum Event<M> {
     /// The peer said this.
     Message(M),
     /// The peer acknowledged this message. Only with an acknowledging layer whose protocol has bare
-    /// acknowledgements: where the acknowledgement is a reply, the reply is a [`Message`](Event::Message).
+    /// acknowledgements: where the acknowledgement is a reply, the reply is a
+    /// [`Message`](Event::Message).
     Delivered(Outgoing<M>),
     /// A layer below gave up on this message, and why. Nothing is dropped silently.
     Dropped(Outgoing<M>, DropReason),
@@ -50,7 +51,8 @@ impl<M> fmt::Debug for Event<M> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Up {
-    /// Which connection of the session this is: 1, 2, 3 … Reconnect counts; without it there is only the first.
+    /// Which connection of the session this is: 1, 2, 3 … Reconnect counts; without it there is
+    /// only the first.
     pub epoch: u64,
     /// A random name for this one connection, for logs on both sides.
     pub connection: ConnectionId,
@@ -82,8 +84,8 @@ impl Up {
         self
     }
 
-    /// Shows a layer's numbers to those above that export them: the same state on each connection of a
-    /// session.
+    /// Shows a layer's numbers to those above that export them: the same state on each connection
+    /// of a session.
     pub fn show(&mut self, source: Source) {
         self.extensions.get_or_insert_default::<Sources>().0.push(source);
     }
@@ -125,9 +127,9 @@ impl Down {
 
 /// Why a session ended while it had no connection.
 ///
-/// There is one [`Down`] for each [`Up`], and by then it has been told: its cause is why the last connection was lost, not
-/// why there was never another. A layer that redials leaves a clone of this in the extensions of each `Up`, and sets it
-/// before its stream ends.
+/// There is one [`Down`] for each [`Up`], and by then it has been told: its cause is why the last
+/// connection was lost, not why there was never another. A layer that redials leaves a clone of
+/// this in the extensions of each `Up`, and sets it before its stream ends.
 #[derive(Clone, Debug, Default)]
 pub struct EndCause(Arc<OnceLock<Failure>>);
 
@@ -158,7 +160,8 @@ pub enum DropReason {
     /// Its deadline passed before it could be sent.
     #[error("not sent before its deadline")]
     Expired,
-    /// It was sent, the connection went down or its time ran out, and nobody knows whether the peer acted on it.
+    /// It was sent, the connection went down or its time ran out, and nobody knows whether the peer
+    /// acted on it.
     #[error("sent, and never acknowledged: outcome unknown")]
     Interrupted,
     /// There was no room for it.

@@ -2,8 +2,8 @@ use bytes::Bytes;
 
 /// What layers that count need to know of a message: its size and its kind.
 ///
-/// Closures that return the size implement it. [`Length`] measures plain texts and bytes; a transport brings the
-/// measure of its own messages.
+/// Closures that return the size implement it. [`Length`] measures plain texts and bytes; a
+/// transport brings the measure of its own messages.
 pub trait Measure<M> {
     /// How many bytes of payload the message has. Framing is not counted.
     fn bytes(&self, message: &M) -> usize;
@@ -43,13 +43,14 @@ impl Measure<Bytes> for Length {
     }
 }
 
-/// For messages of which nothing is known: takes each for 512 KiB. So a bound in bytes is one in number, and a small one.
+/// For messages of which nothing is known: takes each for 512 KiB. So a bound in bytes is one in
+/// number, and a small one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unmeasured;
 
 impl Unmeasured {
-    /// What each message counts as: 512 KiB. 32 of these are 16 MiB, and not too many even if each is as large as a
-    /// transport takes.
+    /// What each message counts as: 512 KiB. 32 of these are 16 MiB, and not too many even if each
+    /// is as large as a transport takes.
     pub const BYTES: usize = 512 * 1024;
 }
 

@@ -6,8 +6,8 @@ use super::{event::DropReason, ticket::Ticket};
 
 /// A message on its way out, and what the layers may know about it.
 ///
-/// A bare message converts with `From` and has the defaults: the normal lane, no deadline, replay left to the
-/// strategy of whoever asks, and nobody waiting for it.
+/// A bare message converts with `From` and has the defaults: the normal lane, no deadline, replay
+/// left to the strategy of whoever asks, and nobody waiting for it.
 ///
 /// ```
 /// use tower_ws_core::{Lane, Outgoing, Replay};
@@ -32,10 +32,12 @@ pub struct Outgoing<M> {
     pub deadline: Option<Instant>,
     /// May it be sent again once the peer may have seen it?
     pub replay: Replay,
-    /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs nothing.
+    /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs
+    /// nothing.
     pub ticket: Option<Ticket>,
-    /// The number under which a store above keeps it beyond the life of the process, so that it knows the message again
-    /// when it comes back. `None` where nothing keeps it. Layers carry it along.
+    /// The number under which a store above keeps it beyond the life of the process, so that it
+    /// knows the message again when it comes back. `None` where nothing keeps it. Layers carry it
+    /// along.
     ///
     /// A message that comes back with its number is still kept: the next session sends it.
     pub record: Option<NonZeroU64>,
@@ -94,8 +96,8 @@ impl<M> Outgoing<M> {
         }
     }
 
-    /// Why the message must not be sent any more: its caller has given up, or its deadline has passed.
-    /// The one question to ask before it is handed on; `None` if it may go.
+    /// Why the message must not be sent any more: its caller has given up, or its deadline has
+    /// passed. The one question to ask before it is handed on; `None` if it may go.
     pub fn drop_reason(&self, now: Instant) -> Option<DropReason> {
         if self.ticket.as_ref().is_some_and(Ticket::is_abandoned) {
             return Some(DropReason::Cancelled);
@@ -127,17 +129,19 @@ pub enum Lane {
     /// In order, with backpressure.
     #[default]
     Normal,
-    /// Short-lived and ahead of everything: a ping, a pong, a cancellation, the answer to a server's ping.
+    /// Short-lived and ahead of everything: a ping, a pong, a cancellation, the answer to a
+    /// server's ping.
     ///
-    /// A control message may be handed to a sink that is not ready, at most [`Lane::CONTROL_ROOM`] at a time, so
-    /// that liveness never waits behind a full queue. While there is no connection it comes back as
-    /// [`Dropped`](crate::Event::Dropped): it would be stale by the time there is one.
+    /// A control message may be handed to a sink that is not ready, at most [`Lane::CONTROL_ROOM`]
+    /// at a time, so that liveness never waits behind a full queue. While there is no connection it
+    /// comes back as [`Dropped`](crate::Event::Dropped): it would be stale by the time there is
+    /// one.
     Control,
 }
 
 impl Lane {
-    /// How many control messages a connection keeps until its socket takes them: 16. One more comes back as
-    /// [`Overflow`](crate::DropReason::Overflow).
+    /// How many control messages a connection keeps until its socket takes them: 16. One more comes
+    /// back as [`Overflow`](crate::DropReason::Overflow).
     pub const CONTROL_ROOM: usize = 16;
 }
 
@@ -146,7 +150,8 @@ impl Lane {
 /// What never reached the socket may always be sent, whatever stands here.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Replay {
-    /// Nobody said. The strategy of the layer that asks decides, and unless it knows better the answer is no.
+    /// Nobody said. The strategy of the layer that asks decides, and unless it knows better the
+    /// answer is no.
     #[default]
     Unknown,
     /// Seeing it twice does no harm: a read, an idempotent write.

@@ -2,8 +2,9 @@ use bytes::Bytes;
 
 /// How a message is written down as bytes, by whoever keeps it beyond the life of the process.
 ///
-/// [`Verbatim`] does it for plain texts and bytes; a transport brings what its own messages need. What was packed by one
-/// version of a program is unpacked by the next, so the form must stay readable.
+/// [`Verbatim`] does it for plain texts and bytes; a transport brings what its own messages need.
+/// What was packed by one version of a program is unpacked by the next, so the form must stay
+/// readable.
 pub trait Pack<M> {
     /// The message as bytes; `None` if it is of a kind that makes no sense later, such as a ping.
     fn pack(&self, message: &M) -> Option<Bytes>;

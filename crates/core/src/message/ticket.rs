@@ -6,13 +6,15 @@ use std::{
     },
 };
 
-/// Where one message is: a small state shared by whoever waits for the message and the layers it passes.
+/// Where one message is: a small state shared by whoever waits for the message and the layers it
+/// passes.
 ///
-/// A ticket moves only forward, by epoch and then by [phase](Phase). Each [step](TicketSteps) has one
-/// owner; the side that waits may [`cancel`](Ticket::cancel) at any time.
+/// A ticket moves only forward, by epoch and then by [phase](Phase). Each [step](TicketSteps) has
+/// one owner; the side that waits may [`cancel`](Ticket::cancel) at any time.
 ///
-/// So a caller who gives up takes the message out of whatever queue it stands in, and a failed call can say
-/// truthfully whether the peer may have seen it ([`may_have_been_seen`](Ticket::may_have_been_seen)).
+/// So a caller who gives up takes the message out of whatever queue it stands in, and a failed call
+/// can say truthfully whether the peer may have seen it
+/// ([`may_have_been_seen`](Ticket::may_have_been_seen)).
 ///
 /// One allocation, one atomic. Clones share the state.
 #[derive(Clone)]
@@ -67,15 +69,15 @@ impl Ticket {
         self.0.state.load(Ordering::Acquire) & CANCELLED != 0
     }
 
-    /// True when nobody waits for an outcome: the caller has given up, or knows it. A layer that still
-    /// holds the message lets go of it.
+    /// True when nobody waits for an outcome: the caller has given up, or knows it. A layer that
+    /// still holds the message lets go of it.
     pub fn is_abandoned(&self) -> bool {
         let state = self.0.state.load(Ordering::Acquire);
         state & CANCELLED != 0 || state & PHASE == SETTLED
     }
 
-    /// Nobody waits any more. Returns where the message was at that moment: if [`Phase::Waiting`], it will not be
-    /// written in this epoch or any other.
+    /// Nobody waits any more. Returns where the message was at that moment: if [`Phase::Waiting`],
+    /// it will not be written in this epoch or any other.
     pub fn cancel(&self) -> Phase {
         Phase::of(self.0.state.fetch_or(CANCELLED, Ordering::AcqRel))
     }
@@ -88,8 +90,8 @@ impl Ticket {
     }
 }
 
-/// The steps of a [`Ticket`], for those who write layers: an application that took one would lie to the
-/// layers below.
+/// The steps of a [`Ticket`], for those who write layers: an application that took one would lie to
+/// the layers below.
 ///
 /// | step | who takes it |
 /// |---|---|
@@ -103,11 +105,12 @@ pub trait TicketSteps {
     /// other clone.
     fn renew(&mut self, tag: u64);
 
-    /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further on.
+    /// The message is passed to the connection of `epoch`. Ignored if the ticket is already further
+    /// on.
     fn enter(&self, epoch: u64);
 
-    /// The codec is about to get the message. False if it was cancelled or settled: then it must not be
-    /// written.
+    /// The codec is about to get the message. False if it was cancelled or settled: then it must
+    /// not be written.
     #[must_use]
     fn mark_sent(&self) -> bool;
 

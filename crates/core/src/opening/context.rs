@@ -87,9 +87,9 @@ impl<M> OpeningContext<M> {
     ///
     /// # Errors
     ///
-    /// When there are [`ROOM`](Self::ROOM) of them already, or it would be more than [`BYTES`](Self::BYTES) with this
-    /// one: a peer that talks so much first never finishes. The size is that of
-    /// [`OpeningLayer::measure`](crate::OpeningLayer::measure).
+    /// When there are [`ROOM`](Self::ROOM) of them already, or it would be more than
+    /// [`BYTES`](Self::BYTES) with this one: a peer that talks so much first never finishes. The
+    /// size is that of [`OpeningLayer::measure`](crate::OpeningLayer::measure).
     pub fn keep(&mut self, message: M) -> Result<(), Failure> {
         let bytes = self.bytes.saturating_add(self.measure.bytes(&message));
         if self.early.len() >= Self::ROOM || bytes > Self::BYTES {
@@ -104,7 +104,8 @@ impl<M> OpeningContext<M> {
         Ok(())
     }
 
-    /// What will go up when the dialogue succeeds: mark it as resumed, leave in its extensions what was learnt.
+    /// What will go up when the dialogue succeeds: mark it as resumed, leave in its extensions what
+    /// was learnt.
     pub fn up(&mut self) -> &mut Up {
         &mut self.up
     }

@@ -21,10 +21,11 @@ use crate::{
     message::{Event, Measure, Outgoing, Unmeasured, Up},
 };
 
-/// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and not merely open.
+/// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and
+/// not merely open.
 ///
-/// A login in band, MCP's `initialize`: whatever the peer wants to hear first. Below reconnect it runs again on each
-/// connection, before anything that waits above may go.
+/// A login in band, MCP's `initialize`: whatever the peer wants to hear first. Below reconnect it
+/// runs again on each connection, before anything that waits above may go.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,12 +43,13 @@ use crate::{
 /// let login = login.timeout(Duration::from_secs(2)).measure(Length);
 /// ```
 ///
-/// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and drops the
-/// connection. What comes in early and is [kept](OpeningContext::keep) follows `Up`, at most [`OpeningContext::ROOM`] messages and
-/// [`OpeningContext::BYTES`], as the [measure](Self::measure) has it.
+/// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and
+/// drops the connection. What comes in early and is [kept](OpeningContext::keep) follows `Up`, at
+/// most [`OpeningContext::ROOM`] messages and [`OpeningContext::BYTES`], as the
+/// [measure](Self::measure) has it.
 ///
-/// Above reconnect or failover it fails with [`WrongOrder`](crate::WrongOrder), for good: there it would run once only, or
-/// fail an endpoint that nobody passes over.
+/// Above reconnect or failover it fails with [`WrongOrder`](crate::WrongOrder), for good: there it
+/// would run once only, or fail an endpoint that nobody passes over.
 ///
 /// It does not retry: a layer above does. Dropping the future drops the connection.
 #[derive(Clone)]
@@ -62,7 +64,8 @@ impl<D> OpeningLayer<D> {
     /// How long a dialogue may take by default: 10 s, beside the time that the dial may take.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Runs `dialogue`, a [`Dialogue`], on each fresh connection. `name` is how [`Up`](crate::Up) and the failures call it.
+    /// Runs `dialogue`, a [`Dialogue`], on each fresh connection. `name` is how [`Up`](crate::Up)
+    /// and the failures call it.
     pub fn new(name: &'static str, dialogue: D) -> Self {
         Self {
             name,
@@ -74,7 +77,8 @@ impl<D> OpeningLayer<D> {
 }
 
 impl<D, Me> OpeningLayer<D, Me> {
-    /// Sets how the size of what comes in early is measured. Default: [`Unmeasured`], which lets 32 messages be kept.
+    /// Sets how the size of what comes in early is measured. Default: [`Unmeasured`], which lets 32
+    /// messages be kept.
     #[must_use]
     pub fn measure<N>(self, measure: N) -> OpeningLayer<D, N> {
         OpeningLayer {
@@ -118,7 +122,8 @@ impl<S, D, Me: Clone> Layer<S> for OpeningLayer<D, Me> {
     }
 }
 
-/// What is said on a fresh connection. Functions that take an [`OpeningContext`] and give it back implement it.
+/// What is said on a fresh connection. Functions that take an [`OpeningContext`] and give it back
+/// implement it.
 pub trait Dialogue<M>: Send + Sync {
     /// The dialogue under way.
     type Future: Future<Output = Result<OpeningContext<M>, Failure>> + Send;
@@ -204,8 +209,8 @@ where
     Ok(OpeningConnection { connection, early })
 }
 
-/// The future of [`Opening`]. Boxed: a dialogue with its deadline is an async block, whose type nobody can name; one
-/// allocation for each dial.
+/// The future of [`Opening`]. Boxed: a dialogue with its deadline is an async block, whose type
+/// nobody can name; one allocation for each dial.
 #[must_use = "futures do nothing unless polled"]
 pub struct OpeningFuture<M>(BoxFuture<'static, Result<OpeningConnection<M>, BoxError>>);
 
@@ -232,7 +237,8 @@ pub struct OpeningConnection<M> {
 }
 
 impl<M> OpeningConnection<M> {
-    /// What is to go up first, until it has been read: for a layer that has to know of it before anybody reads.
+    /// What is to go up first, until it has been read: for a layer that has to know of it before
+    /// anybody reads.
     pub fn up_mut(&mut self) -> Option<&mut Up> {
         match self.early.front_mut() {
             Some(Event::Up(up)) => Some(up),

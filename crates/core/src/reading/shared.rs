@@ -14,11 +14,11 @@ use super::{
 
 /// What one session at a time writes into, and any number of handles read.
 ///
-/// `pair()` of a layer hands out the layer and a handle before there is a session. The first session
-/// takes the state that the two share ([`Lease::of`]); when it ends, the next may. A session that
-/// begins while another has it gets a state of its own, which its own handle in [`Up`](crate::Up)
-/// shows. So a handle never mixes the numbers of two sessions that live at the same
-/// time, and counters only rise, from one session to the next.
+/// `pair()` of a layer hands out the layer and a handle before there is a session. The first
+/// session takes the state that the two share ([`Lease::of`]); when it ends, the next may. A
+/// session that begins while another has it gets a state of its own, which its own handle in
+/// [`Up`](crate::Up) shows. So a handle never mixes the numbers of two sessions that live at the
+/// same time, and counters only rise, from one session to the next.
 ///
 /// Clones share the state. A clone never keeps a session alive.
 ///
@@ -95,8 +95,8 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 pub struct Lease<T>(Shared<T>);
 
 impl<T> Lease<T> {
-    /// The state of a `pair` for a session that begins; one of its own if there is no pair, or if another
-    /// session has its state.
+    /// The state of a `pair` for a session that begins; one of its own if there is no pair, or if
+    /// another session has its state.
     pub fn of(pair: Option<&Shared<T>>, own: impl FnOnce() -> T) -> Self {
         match pair {
             Some(pair) if !pair.0.taken.swap(true, Ordering::AcqRel) => Self(pair.clone()),

@@ -5,8 +5,8 @@ use std::{
 
 use super::{Reading, Readings};
 
-/// A [`Shared`](crate::Shared) state whose numbers are shown in [`Up`](crate::Up), as an exporter sees
-/// it.
+/// A [`Shared`](crate::Shared) state whose numbers are shown in [`Up`](crate::Up), as an exporter
+/// sees it.
 #[derive(Clone)]
 pub struct Source(Arc<dyn Export>);
 
@@ -15,8 +15,8 @@ pub(super) trait Export: Readings {
     fn exported(&self) -> &Exported;
 }
 
-/// How far each counter of a state has been exported, and to where. It is part of the state, so that
-/// whoever comes later (the exporter of the next session) goes on from there.
+/// How far each counter of a state has been exported, and to where. It is part of the state, so
+/// that whoever comes later (the exporter of the next session) goes on from there.
 #[derive(Debug, Default)]
 pub(super) struct Exported(Mutex<Vec<(Key, u64)>>);
 
@@ -37,9 +37,9 @@ impl Source {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// By how much this counter has risen since the last call for the same `exporter`, to which it is
-    /// added now. The name of an exporter stands for the series that it writes, so two that write the
-    /// same one have the same name.
+    /// By how much this counter has risen since the last call for the same `exporter`, to which it
+    /// is added now. The name of an exporter stands for the series that it writes, so two that
+    /// write the same one have the same name.
     pub fn rise(&self, exporter: &str, counter: &Reading, total: u64) -> u64 {
         let mut exported = self.0.exported().0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = exported

@@ -13,10 +13,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// where a bare [`Sleep`] is not:
 ///
 /// - It looks at the clock before it asks the timer. tokio lets a task do only so much in one poll;
-///   once that budget is spent, each `Sleep` is pending, also one whose time has come. So a peer that
-///   always has something to read could put off a deadline for ever.
+///   once that budget is spent, each `Sleep` is pending, also one whose time has come. So a peer
+///   that always has something to read could put off a deadline for ever.
 /// - It moves its timer only to an earlier moment, or when it fires. A deadline that moves on with
-///   each message costs nothing per message, at the price of a wake-up now and then that is too early.
+///   each message costs nothing per message, at the price of a wake-up now and then that is too
+///   early.
 ///
 /// ```
 /// use std::{future::poll_fn, time::Duration};
@@ -43,8 +44,9 @@ impl Alarm {
         self.poll_fired(at, cx)
     }
 
-    /// Ready once the runtime's own timer for `at` has fired: later than [`poll`](Self::poll), by which
-    /// time the runtime has asked the system what came in. For whoever judges by what did not.
+    /// Ready once the runtime's own timer for `at` has fired: later than [`poll`](Self::poll), by
+    /// which time the runtime has asked the system what came in. For whoever judges by what did
+    /// not.
     pub fn poll_fired(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() > at || (sleep.deadline() < at && sleep.is_elapsed()) {
@@ -61,8 +63,9 @@ impl Alarm {
         sleep.as_mut().poll(cx)
     }
 
-    /// True if the task that polled it last has yet to be woken by it. A sink that takes a message with
-    /// a deadline asks this to find out whether the reader, who keeps the time, has to be woken.
+    /// True if the task that polled it last has yet to be woken by it. A sink that takes a message
+    /// with a deadline asks this to find out whether the reader, who keeps the time, has to be
+    /// woken.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.as_ref().is_some_and(|sleep| !sleep.is_elapsed())

@@ -2,8 +2,8 @@ use std::{fmt::Debug, sync::Arc, time::SystemTime};
 
 /// Where wall time comes from: `Retry-After` dates, token expiry, stored deadlines.
 ///
-/// Timers never use it: they run on `tokio::time`, which tests pause. Closures implement it, so that a test holds
-/// this clock too. The default is the system's.
+/// Timers never use it: they run on `tokio::time`, which tests pause. Closures implement it, so
+/// that a test holds this clock too. The default is the system's.
 pub trait Clock: Send + Sync {
     /// The wall time now.
     fn now(&self) -> SystemTime;

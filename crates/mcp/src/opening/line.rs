@@ -59,8 +59,8 @@ impl<M, K: Codec<M>> Line<M, K> {
         self.say(text.freeze()).await
     }
 
-    /// Waits for the answer. What the server says besides follows `Up`, but for pings, which are answered, and answers
-    /// that nobody waits for.
+    /// Waits for the answer. What the server says besides follows `Up`, but for pings, which are
+    /// answered, and answers that nobody waits for.
     pub(super) async fn answer(&mut self, id: u64) -> Result<Answer, Failure> {
         loop {
             let message = self.talk.recv().await?;

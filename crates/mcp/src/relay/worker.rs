@@ -38,7 +38,8 @@ pub(super) type Connect = Box<
 /// How long what is under way may go on when the library closes.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How many requests of the server's the library may be working on. One more is answered with an error.
+/// How many requests of the server's the library may be working on. One more is answered with an
+/// error.
 const ASKED: usize = 256;
 
 /// How many requests of the library's are under way: the stack's own bound for calls.
@@ -218,7 +219,8 @@ impl Worker {
         let client = self.client.clone();
         match said.id {
             Some(id) => {
-                // A library has time limits of its own, if it is to have any. What only waits for its end has none.
+                // A library has time limits of its own, if it is to have any. What only waits for
+                // its end has none.
                 if listens {
                     request = request.timeout(Duration::MAX);
                 }
@@ -298,7 +300,8 @@ impl Worker {
         }
     }
 
-    /// The server asks: the library gets it under an id of ours, since those of two connections may be the same.
+    /// The server asks: the library gets it under an id of ours, since those of two connections may
+    /// be the same.
     async fn ask(&mut self, request: ServerRequest) {
         if self.asked.len() >= ASKED {
             return request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));

@@ -31,8 +31,8 @@ impl Listed for Tool {
     const MEMBER: &'static str = "tools";
 }
 
-/// What a server claims about a tool's effects. Hints: a server can lie, so nothing is concluded from them unless the
-/// application [trusts them](crate::Mcp::trust_annotations).
+/// What a server claims about a tool's effects. Hints: a server can lie, so nothing is concluded
+/// from them unless the application [trusts them](crate::Mcp::trust_annotations).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -43,7 +43,8 @@ pub struct ToolAnnotations {
     /// It may destroy something. Taken for true if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destructive_hint: Option<bool>,
-    /// Calling it twice with the same arguments is as good as once. Taken for false if it is missing.
+    /// Calling it twice with the same arguments is as good as once. Taken for false if it is
+    /// missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotent_hint: Option<bool>,
     /// It reaches beyond the server. Taken for true if it is missing.

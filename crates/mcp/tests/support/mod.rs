@@ -1,4 +1,5 @@
-//! A scripted server: what it is asked, in order, and what it answers, on any number of connections.
+//! A scripted server: what it is asked, in order, and what it answers, on any number of
+//! connections.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]

@@ -55,7 +55,8 @@ where
         item.record = None;
         if !over && this.buffer.is_empty() && !*this.below_closed && !this.buffer.store().writes_ahead() {
             let mut inner = this.inner;
-            // Both are woken, should it have to wait: this is not the task's own poll, and the message will be held.
+            // Both are woken, should it have to wait: this is not the task's own poll, and the
+            // message will be held.
             match inner.as_mut().poll_ready(&mut Context::from_waker(this.halves.both())) {
                 Poll::Ready(Ok(())) => return inner.start_send(item),
                 Poll::Ready(Err(_)) => *this.below_closed = true,

@@ -27,7 +27,8 @@ where
     type Error = BoxError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Before anything below is polled: whoever reads polls it too, and takes the place of a writer who waits.
+        // Before anything below is polled: whoever reads polls it too, and takes the place of a
+        // writer who waits.
         self.halves.park_writer(cx);
         if self.closing {
             return Poll::Ready(Err(Closed.into()));

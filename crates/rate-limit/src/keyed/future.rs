@@ -13,7 +13,8 @@ use tower_ws_core::{Alarm, BoxError};
 
 use super::{KeyedLimitError, keys::Place};
 
-/// The future of [`KeyedRateLimit`](crate::KeyedRateLimit). Dropping it while it waits gives its turn back.
+/// The future of [`KeyedRateLimit`](crate::KeyedRateLimit). Dropping it while it waits gives its
+/// turn back.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct KeyedRateLimitFuture<S: Service<R>, R, K: Eq + Hash> {

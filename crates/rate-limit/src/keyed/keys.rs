@@ -34,8 +34,8 @@ pub(super) struct Bounds {
     pub(super) waiting: usize,
 }
 
-/// How often a full table is looked through: not more than once in 100 ms, so that a flood of keys does not become one of
-/// searches.
+/// How often a full table is looked through: not more than once in 100 ms, so that a flood of keys
+/// does not become one of searches.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A place among those who wait. Dropped before its turn has come, it gives the turn back.

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{layer::Excess, quota::Quota};
 
-/// Limits requests by a key: so many for each user, each tool, each method. A plain Tower layer for the message plane, or for
-/// any service.
+/// Limits requests by a key: so many for each user, each tool, each method. A plain Tower layer for
+/// the message plane, or for any service.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -37,18 +37,20 @@ use crate::{layer::Excess, quota::Quota};
 /// # How it differs from `tower::limit::RateLimit`
 ///
 /// - It has a limit for each key, not one for all.
-/// - Its clones share the limits. Tower's has no clones: it stands above a `Buffer`, or each connection has its own.
-/// - It counts by the [rate with a burst, or in strict windows](Quota). Tower's counts in fixed windows, of which two adjacent
-///   ones can be emptied within a moment.
-/// - It waits in the future of the call, not in `poll_ready`, where the key is not known. So it bounds who
-///   [waits](Self::waiting), and a load shedder above it sheds nothing.
+/// - Its clones share the limits. Tower's has no clones: it stands above a `Buffer`, or each
+///   connection has its own.
+/// - It counts by the [rate with a burst, or in strict windows](Quota). Tower's counts in fixed
+///   windows, of which two adjacent ones can be emptied within a moment.
+/// - It waits in the future of the call, not in `poll_ready`, where the key is not known. So it
+///   bounds who [waits](Self::waiting), and a load shedder above it sheds nothing.
 ///
 /// # What becomes of a request
 ///
-/// It is called at once, or when its turn comes, in the order of coming for each key; or fails with a
-/// [`KeyedLimitError`](crate::KeyedLimitError), and has not been called then. A future that is dropped while it waits gives its
-/// turn back. Since the service below was readied for a request that may have to wait, and its readiness may be scarce, one that
-/// waits does without: a clone of the service is readied when its turn has come.
+/// It is called at once, or when its turn comes, in the order of coming for each key; or fails with
+/// a [`KeyedLimitError`](crate::KeyedLimitError), and has not been called then. A future that is
+/// dropped while it waits gives its turn back. Since the service below was readied for a request
+/// that may have to wait, and its readiness may be scarce, one that waits does without: a clone of
+/// the service is readied when its turn has come.
 pub struct KeyedRateLimitLayer<K, F> {
     key: F,
     bounds: Bounds,
@@ -78,15 +80,16 @@ impl<K: Clone + Eq + Hash, F> KeyedRateLimitLayer<K, F> {
         }
     }
 
-    /// Sets what happens to a request that is too much for now: it waits, or fails. Default [`Excess::Wait`].
+    /// Sets what happens to a request that is too much for now: it waits, or fails. Default
+    /// [`Excess::Wait`].
     #[must_use]
     pub fn excess(mut self, excess: Excess) -> Self {
         self.bounds.excess = excess;
         self
     }
 
-    /// Sets how many keys may be in use. Default 10,000. A key is in use until its quota is whole again; a request with one
-    /// more fails.
+    /// Sets how many keys may be in use. Default 10,000. A key is in use until its quota is whole
+    /// again; a request with one more fails.
     #[must_use]
     pub fn keys(mut self, keys: NonZeroUsize) -> Self {
         self.bounds.keys = keys.get();

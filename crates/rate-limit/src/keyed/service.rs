@@ -49,8 +49,8 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         match self.keys.enter((self.key)(&request), &self.bounds) {
             Ok(None) => KeyedRateLimitFuture::called(self.inner.call(request)),
-            // The one that was readied stays here, ready for the next: nothing is held up while this one waits. The clone is
-            // readied before it is called.
+            // The one that was readied stays here, ready for the next: nothing is held up while
+            // this one waits. The clone is readied before it is called.
             Ok(Some(place)) => KeyedRateLimitFuture::waiting(place, self.inner.clone(), request),
             Err(error) => KeyedRateLimitFuture::refused(error),
         }

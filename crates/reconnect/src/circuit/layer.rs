@@ -4,10 +4,12 @@ use crate::{circuit::Circuit, handle::Handle};
 
 /// Makes requests fail at once in a long outage, instead of waiting for it to end.
 ///
-/// A plain layer for the message plane: it goes on a client, or on whatever is ready only with a connection. It opens when so many
-/// attempts in a row have failed, or at once when the session is [offline](Handle::go_offline), and closes with the next connection:
-/// reconnect goes on dialling, so there is nothing to probe. While it is open a request fails with
-/// [`CircuitOpen`](crate::CircuitOpen), which names the cause and when the next attempt begins; not a byte of it was sent.
+/// A plain layer for the message plane: it goes on a client, or on whatever is ready only with a
+/// connection. It opens when so many attempts in a row have failed, or at once when the session is
+/// [offline](Handle::go_offline), and closes with the next connection: reconnect goes on dialling,
+/// so there is nothing to probe. While it is open a request fails with
+/// [`CircuitOpen`](crate::CircuitOpen), which names the cause and when the next attempt begins; not
+/// a byte of it was sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws_core::BoxError> {
@@ -36,8 +38,10 @@ use crate::{circuit::Circuit, handle::Handle};
 ///
 /// # What it does not do
 ///
-/// - It takes nothing back that was accepted before: those requests wait for the connection, within their own deadlines.
-/// - It looks at the session, not at answers: a server that is connected and answers with errors is no outage.
+/// - It takes nothing back that was accepted before: those requests wait for the connection, within
+///   their own deadlines.
+/// - It looks at the session, not at answers: a server that is connected and answers with errors is
+///   no outage.
 #[derive(Clone, Debug)]
 pub struct CircuitLayer {
     handle: Handle,
@@ -45,8 +49,8 @@ pub struct CircuitLayer {
 }
 
 impl CircuitLayer {
-    /// The default of [`after`](Self::after): 3. With the default backoff that is a good two seconds without a connection, longer
-    /// than a restart takes.
+    /// The default of [`after`](Self::after): 3. With the default backoff that is a good two
+    /// seconds without a connection, longer than a restart takes.
     pub const AFTER: u32 = 3;
 
     /// Watches the session of this handle.
@@ -57,7 +61,8 @@ impl CircuitLayer {
         }
     }
 
-    /// Sets after how many failed attempts in a row it opens. Default 3. With 0 it opens with the loss of the connection.
+    /// Sets after how many failed attempts in a row it opens. Default 3. With 0 it opens with the
+    /// loss of the connection.
     #[must_use]
     pub fn after(mut self, failures: u32) -> Self {
         self.after = failures;

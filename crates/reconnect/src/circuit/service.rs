@@ -15,8 +15,8 @@ use crate::{
 
 /// The service of [`CircuitLayer`](crate::CircuitLayer).
 ///
-/// It is ready when the service below is, and also when that is not, but the circuit is open: whoever waits for room in an outage
-/// is to learn of it.
+/// It is ready when the service below is, and also when that is not, but the circuit is open:
+/// whoever waits for room in an outage is to learn of it.
 pub struct Circuit<S> {
     inner: S,
     handle: Handle,

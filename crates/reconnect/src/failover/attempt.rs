@@ -132,7 +132,8 @@ impl Attempt {
         self.record_failure(now, cause, Disposition::Immediately)
     }
 
-    /// The connection was lost, and this side has not closed it. Returns what that is to the session.
+    /// The connection was lost, and this side has not closed it. Returns what that is to the
+    /// session.
     pub(super) fn lost(self, now: Instant, uptime: Option<Duration>, cause: &Failure) -> Failure {
         let disposition = self.rules.dispositions.lookup(cause);
         if cause.kind() == FailureKind::Local && disposition == Disposition::Final {

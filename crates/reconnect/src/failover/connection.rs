@@ -12,9 +12,11 @@ use tower_ws_core::{BoxError, Connection, Event, Failure, FailureKind, Outgoing,
 
 use super::{attempt::Attempt, targets::EndpointIndex};
 
-/// A connection to one of several endpoints: notes how the endpoint fared. See [`FailoverLayer`](super::FailoverLayer).
+/// A connection to one of several endpoints: notes how the endpoint fared. See
+/// [`FailoverLayer`](super::FailoverLayer).
 ///
-/// Its `Up` names the layer `failover` and brings an [`EndpointIndex`]. Dropping it says nothing about the endpoint.
+/// Its `Up` names the layer `failover` and brings an [`EndpointIndex`]. Dropping it says nothing
+/// about the endpoint.
 #[pin_project]
 pub struct FailoverConnection<C> {
     #[pin]

@@ -8,7 +8,8 @@ use tower_ws_core::Failure;
 
 use super::attempt::{CoolDowns, SharedCoolDowns, lock};
 
-/// The endpoints of a service, the preferred ones first, and how each fared. See [`FailoverLayer`](super::FailoverLayer).
+/// The endpoints of a service, the preferred ones first, and how each fared. See
+/// [`FailoverLayer`](super::FailoverLayer).
 ///
 /// Cheap to clone; clones share what is known of the endpoints.
 pub struct Targets<T> {
@@ -96,7 +97,7 @@ pub enum EndpointState {
     },
 }
 
-/// Which endpoint a connection is to: its place in the order of preference, from 0. In the extensions of each
-/// [`Up`](tower_ws_core::Up).
+/// Which endpoint a connection is to: its place in the order of preference, from 0. In the
+/// extensions of each [`Up`](tower_ws_core::Up).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct EndpointIndex(pub usize);

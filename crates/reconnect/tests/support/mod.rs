@@ -160,7 +160,8 @@ impl Service<()> for Dial {
     }
 }
 
-/// A socket of strings. What is written is received at once, unless the far end has stopped reading.
+/// A socket of strings. What is written is received at once, unless the far end has stopped
+/// reading.
 pub(crate) struct Pipe {
     net: Net,
     far: Arc<Mutex<Far>>,

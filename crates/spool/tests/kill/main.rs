@@ -1,12 +1,15 @@
-//! The proof: a process that is killed, again and again, at random moments, and a server that remembers what it was told.
+//! The proof: a process that is killed, again and again, at random moments, and a server that
+//! remembers what it was told.
 //!
-//! Each scenario runs many processes over one file. Each process sends numbered messages, says which ones were accepted
-//! (its flush was done), and is killed by SIGKILL: in regular traffic, while it starts, in an outage. The last one may
-//! finish. Then:
+//! Each scenario runs many processes over one file. Each process sends numbered messages, says
+//! which ones were accepted (its flush was done), and is killed by SIGKILL: in regular traffic,
+//! while it starts, in an outage. The last one may finish. Then:
 //!
 //! - what is safe to send twice: everything accepted was applied, in the order of acceptance;
-//! - what is not: nothing was applied twice, and everything accepted was applied or reported as interrupted;
-//! - calls: each answer was that of its question, no id meant two calls, and no call was asked by a stranger's id;
+//! - what is not: nothing was applied twice, and everything accepted was applied or reported as
+//!   interrupted;
+//! - calls: each answer was that of its question, no id meant two calls, and no call was asked by a
+//!   stranger's id;
 //! - the file has not grown with the number of messages.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]

@@ -1,4 +1,5 @@
-//! A server that outlives its clients. It remembers what it was told, in order, and acknowledges some of it late.
+//! A server that outlives its clients. It remembers what it was told, in order, and acknowledges
+//! some of it late.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! Sessions in memory over a spool in a file. The clock is the real one: the writer's thread knows no other.
+//! Sessions in memory over a spool in a file. The clock is the real one: the writer's thread knows
+//! no other.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -43,7 +44,8 @@ pub(crate) fn open<S: Strategy<String>>(path: &Path, strategy: S) -> Spool<Strin
     SpoolOptions::new().open(path, Verbatim, strategy).unwrap()
 }
 
-/// A session whose queue keeps its messages in the spool, over acknowledgements, over one that redials; up.
+/// A session whose queue keeps its messages in the spool, over acknowledgements, over one that
+/// redials; up.
 pub(crate) async fn session<P, S>(spool: &Spool<String, P, S>) -> (Session, Socket<String>, Listener<String>)
 where
     P: Pack<String> + Clone + Send + 'static,

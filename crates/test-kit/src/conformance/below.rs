@@ -17,13 +17,14 @@ use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, FailureK
 
 use super::harness::{Peer, Unsupported};
 
-/// How many messages the connection buffers until it is flushed, and how many its peer leaves unread.
+/// How many messages the connection buffers until it is flushed, and how many its peer leaves
+/// unread.
 const ROOM: usize = 2;
 
 /// The service that a layer under test wraps: each call gives a connection that the suite scripts.
 ///
-/// The connection is strict: it panics when a message is sent without readiness. What it takes reaches the peer only
-/// when it is flushed.
+/// The connection is strict: it panics when a message is sent without readiness. What it takes
+/// reaches the peer only when it is flushed.
 pub struct Below<M>(Arc<Mutex<Dials<M>>>);
 
 /// The connection that [`Below`] gives.
@@ -226,7 +227,8 @@ impl<M> State<M> {
         {
             self.over = self.over.saturating_sub(1);
             self.flushed.push_back(message);
-            // Only for news: a task that flushes and receives would wake itself for ever, and a paused clock stand still.
+            // Only for news: a task that flushes and receives would wake itself for ever, and a
+            // paused clock stand still.
             self.peer.take().into_iter().for_each(Waker::wake);
         }
     }

@@ -20,16 +20,18 @@ pub trait Harness {
 
 /// The far end of a connection under test.
 ///
-/// What a peer cannot do it leaves at its default; the laws that need it then say that they were not run.
+/// What a peer cannot do it leaves at its default; the laws that need it then say that they were
+/// not run.
 pub trait Peer<M> {
     /// Sends a message and flushes it. Whatever has ended in the meantime is ignored.
     fn send(&mut self, message: M) -> impl Future<Output = ()>;
 
-    /// The next message that arrives; `None` once the connection has ended, in whatever way. Must be cancel safe, and must
-    /// not read ahead of what is asked for by more than a fixed amount.
+    /// The next message that arrives; `None` once the connection has ended, in whatever way. Must
+    /// be cancel safe, and must not read ahead of what is asked for by more than a fixed amount.
     ///
-    /// A peer that has seen the end lets its socket go, as servers do: until then the connection under test waits, up to
-    /// its closing deadline. A peer of a connection that redials goes on with the next one: `None` between two.
+    /// A peer that has seen the end lets its socket go, as servers do: until then the connection
+    /// under test waits, up to its closing deadline. A peer of a connection that redials goes on
+    /// with the next one: `None` between two.
     fn recv(&mut self) -> impl Future<Output = Option<M>>;
 
     /// Closes in order.
@@ -42,8 +44,8 @@ pub trait Peer<M> {
         async { Err(Unsupported) }
     }
 
-    /// Reads nothing until the next [`recv`](Self::recv). A peer that reads only when asked has nothing to do but return
-    /// `Ok`.
+    /// Reads nothing until the next [`recv`](Self::recv). A peer that reads only when asked has
+    /// nothing to do but return `Ok`.
     fn stall(&mut self) -> impl Future<Output = Result<(), Unsupported>> {
         async { Err(Unsupported) }
     }
@@ -55,12 +57,13 @@ pub struct Unsupported;
 
 /// How the suite tells messages apart: each carries a number.
 ///
-/// There is a default for `String` and for tungstenite's `Message`. Its messages are about 256 bytes long, so that
-/// buffers of the usual sizes fill.
+/// There is a default for `String` and for tungstenite's `Message`. Its messages are about 256
+/// bytes long, so that buffers of the usual sizes fill.
 pub struct Numbering<M> {
     /// Makes the message with this number. Equal numbers give equal messages.
     pub make: fn(u64) -> M,
-    /// The number of a message; `None` for a message that is not the suite's, such as a ping. The suite ignores those.
+    /// The number of a message; `None` for a message that is not the suite's, such as a ping. The
+    /// suite ignores those.
     pub read: fn(&M) -> Option<u64>,
 }
 

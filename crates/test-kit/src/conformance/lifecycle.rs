@@ -36,7 +36,8 @@ impl Lifecycle {
                 Stage::Down(epoch)
             }
             (Stage::Up(epoch), Some(Event::Message(_) | Event::Delivered(_) | Event::Dropped(..))) => Stage::Up(epoch),
-            // What is given up between two connections. Without a redial the last `Down` comes last.
+            // What is given up between two connections. Without a redial the last `Down` comes
+            // last.
             (Stage::Down(epoch), Some(Event::Dropped(..))) if self.redials => Stage::Down(epoch),
             (Stage::Down(_), None) => Stage::Over,
             (stage, event) => broken(stage.expected(), name(event)),

@@ -192,8 +192,8 @@ impl<'a, H: Harness> Link<'a, H> {
         (Outgoing::new(self.suite.message(n)).ticket(ticket.clone()), ticket)
     }
 
-    /// Writes until the sink is not ready, and gives what it took. If that cannot be had, says why, and gives what it took
-    /// all the same: it may arrive.
+    /// Writes until the sink is not ready, and gives what it took. If that cannot be had, says why,
+    /// and gives what it took all the same: it may arrive.
     pub(crate) async fn jam(&mut self) -> Result<Jam, (&'static str, Jam)> {
         self.suite.at("filling the connection while the peer does not read");
         if self.peer.stall().await.is_err() {

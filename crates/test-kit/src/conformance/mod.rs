@@ -1,7 +1,8 @@
 //! The conformance suite: the laws of a connection, as tests for any layer and any transport.
 //!
-//! For a layer, the suite puts a scripted connection below it and does to it what peers, callers and schedulers do.
-//! For a transport, a [`Harness`] makes connections and a [`Peer`] is the far end of each.
+//! For a layer, the suite puts a scripted connection below it and does to it what peers, callers
+//! and schedulers do. For a transport, a [`Harness`] makes connections and a [`Peer`] is the far
+//! end of each.
 //!
 //! # Example: a layer
 //!
@@ -16,8 +17,8 @@
 //! # }
 //! ```
 //!
-//! Layers are called with an `http::Request<()>` and carry `String`s, unless
-//! [`Suite::layer_of`] says otherwise. One that redials or holds messages says so, and the laws allow for it:
+//! Layers are called with an `http::Request<()>` and carry `String`s, unless [`Suite::layer_of`]
+//! says otherwise. One that redials or holds messages says so, and the laws allow for it:
 //!
 //! ```no_run
 //! use tower_ws_test_kit::conformance::Suite;
@@ -80,16 +81,19 @@
 //!
 //! # When a law is broken
 //!
-//! The suite panics; the message names the law, what was expected, what was seen, what was being waited for, and the
-//! seed. Each law is a method of [`Suite`] too, and [`Suite::seeds`] plays one seed again. Every hang is bounded by
-//! [`Suite::patience`]. What held, in which form, and what was not run and why, is printed and in the [`Report`].
+//! The suite panics; the message names the law, what was expected, what was seen, what was being
+//! waited for, and the seed. Each law is a method of [`Suite`] too, and [`Suite::seeds`] plays one
+//! seed again. Every hang is bounded by [`Suite::patience`]. What held, in which form, and what was
+//! not run and why, is printed and in the [`Report`].
 //!
 //! # What it does not do
 //!
-//! - A layer that talks to the peer before it lets `Up` through (an exchange of credentials) finds a peer that does not
-//!   answer. Put it through as a transport: the harness plays the exchange.
-//! - A layer that limits a rate must be given a rate that the suite, which sends some thousand messages, does not reach.
-//! - Layers run under a paused clock. A transport with real sockets does not: its timers run in real time.
+//! - A layer that talks to the peer before it lets `Up` through (an exchange of credentials) finds
+//!   a peer that does not answer. Put it through as a transport: the harness plays the exchange.
+//! - A layer that limits a rate must be given a rate that the suite, which sends some thousand
+//!   messages, does not reach.
+//! - Layers run under a paused clock. A transport with real sockets does not: its timers run in
+//!   real time.
 
 mod below;
 mod harness;

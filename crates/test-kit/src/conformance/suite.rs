@@ -12,8 +12,8 @@ use super::{
 
 /// The laws, and what is put through them.
 ///
-/// Each law is a method named by what it checks; [`run`](Suite::run) takes them all. A law that is broken panics with a
-/// message that names the law, what was expected, what was seen, and the seed.
+/// Each law is a method named by what it checks; [`run`](Suite::run) takes them all. A law that is
+/// broken panics with a message that names the law, what was expected, what was seen, and the seed.
 #[derive(Debug)]
 #[must_use = "nothing is checked until a law, or `run`, is awaited"]
 pub struct Suite<H, M> {
@@ -69,7 +69,8 @@ where
         Self::new(Stack::new(layer), numbering, 0..32, Duration::from_secs(60))
     }
 
-    /// The layer dials again when the connection below ends. Then epochs go on, and there are laws about that.
+    /// The layer dials again when the connection below ends. Then epochs go on, and there are laws
+    /// about that.
     pub fn redials(mut self) -> Self {
         self.traits.redials = true;
         // Backoff takes its time; under a paused clock it costs nothing.
@@ -77,8 +78,9 @@ where
         self
     }
 
-    /// The layer accepts messages that the connection below cannot take yet, or keeps those it has sent. Then its sink
-    /// may be ready when the one below is not, and with [`redials`](Self::redials) a message may be sent again.
+    /// The layer accepts messages that the connection below cannot take yet, or keeps those it has
+    /// sent. Then its sink may be ready when the one below is not, and with
+    /// [`redials`](Self::redials) a message may be sent again.
     pub fn holds_messages(mut self) -> Self {
         self.traits.holds = true;
         self
@@ -112,15 +114,15 @@ impl<H, M> Suite<H, M> {
         }
     }
 
-    /// Which seeds the random laws try. Default 32 for a layer, 8 for a transport, from 0 on. One seed (`7..8`) plays a
-    /// failure again.
+    /// Which seeds the random laws try. Default 32 for a layer, 8 for a transport, from 0 on. One
+    /// seed (`7..8`) plays a failure again.
     pub fn seeds(mut self, seeds: std::ops::Range<u64>) -> Self {
         self.seeds = seeds;
         self
     }
 
-    /// How long a law may take, all its seeds together. Default 60 s, and 10 minutes for a layer that redials: a bound for
-    /// what hangs, also over real sockets on a busy machine.
+    /// How long a law may take, all its seeds together. Default 60 s, and 10 minutes for a layer
+    /// that redials: a bound for what hangs, also over real sockets on a busy machine.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

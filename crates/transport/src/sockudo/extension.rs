@@ -18,7 +18,8 @@ pub(super) struct Agreed {
     pub(super) client_forgets: bool,
 }
 
-/// `client_max_window_bits` is not offered, so the server must not ask for a smaller window than what zlib uses.
+/// `client_max_window_bits` is not offered, so the server must not ask for a smaller window than
+/// what zlib uses.
 pub(super) fn offer(forget: bool) -> HeaderValue {
     HeaderValue::from_static(if forget {
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover"

@@ -1,8 +1,9 @@
 //! Framing by [sockudo-ws](https://docs.rs/sockudo-ws), which can compress: permessage-deflate,
 //! [RFC 7692](https://www.rfc-editor.org/rfc/rfc7692).
 //!
-//! Use it where the bytes on the wire cost more than the processor's time: a slow or metered link, large JSON. The handshake
-//! and its checks, the [`Limits`], the messages and all layers above stay what they are; only what frames is another crate.
+//! Use it where the bytes on the wire cost more than the processor's time: a slow or metered link,
+//! large JSON. The handshake and its checks, the [`Limits`], the messages and all layers above stay
+//! what they are; only what frames is another crate.
 //!
 //! Without compression:
 //!
@@ -51,35 +52,43 @@
 //!
 //! # Compression
 //!
-//! - It is offered on request only, and the answer is judged strictly: an extension, a parameter or a value that the offer
-//!   does not allow fails the dial.
-//! - A large message is compressed piece by piece, so that a ping still passes between them, and nothing is held but a piece.
-//! - [`Limits::message_in`] is about what a message is, not what it was on the wire. One that unpacks to more ends the
-//!   connection with 1009, and no more than the limit is ever unpacked. Messages are unpacked one at a time, when they are read.
+//! - It is offered on request only, and the answer is judged strictly: an extension, a parameter or
+//!   a value that the offer does not allow fails the dial.
+//! - A large message is compressed piece by piece, so that a ping still passes between them, and
+//!   nothing is held but a piece.
+//! - [`Limits::message_in`] is about what a message is, not what it was on the wire. One that
+//!   unpacks to more ends the connection with 1009, and no more than the limit is ever unpacked.
+//!   Messages are unpacked one at a time, when they are read.
 //! - [`Limits::message_out`] is about what a message is, too.
-//! - It takes some 300 KiB for each connection that has sent a compressed message, and 50 KiB for each that may receive one.
-//! - Unpacking and packing are done where the connection is polled: with a limit of 16 MiB a poll can take tens of
-//!   milliseconds.
+//! - It takes some 300 KiB for each connection that has sent a compressed message, and 50 KiB for
+//!   each that may receive one.
+//! - Unpacking and packing are done where the connection is polled: with a limit of 16 MiB a poll
+//!   can take tens of milliseconds.
 //!
-//! **Do not compress secrets beside what somebody else chose.** Who sees the size of the messages, and can have some of their
-//! text chosen, can find out the rest of it. [`Deflate::no_context_takeover`] keeps one message from telling about another, not
-//! the parts of one message.
+//! **Do not compress secrets beside what somebody else chose.** Who sees the size of the messages,
+//! and can have some of their text chosen, can find out the rest of it.
+//! [`Deflate::no_context_takeover`] keeps one message from telling about another, not the parts of
+//! one message.
 //!
 //! # Why this crate
 //!
-//! It compresses, its licence is a permissive one (MIT), it unpacks up to a limit, and its codec does no I/O, so that it fits
-//! below a handshake that is already there. It brings `flate2` with `zlib-rs` (no C) and `simdutf8`. Masks are drawn from a
-//! secure generator. On x86-64 it needs Rust 1.89, one version more than the rest of the workspace. Of the others, `yawc` compresses as well, under MPL-2.0; `soketto` and `ratchet` unpack without a limit;
-//! `fastwebsockets` and `tokio-websockets` do not compress. It is younger than tungstenite and less used, which is why
+//! It compresses, its licence is a permissive one (MIT), it unpacks up to a limit, and its codec
+//! does no I/O, so that it fits below a handshake that is already there. It brings `flate2` with
+//! `zlib-rs` (no C) and `simdutf8`. Masks are drawn from a secure generator. On x86-64 it needs
+//! Rust 1.89, one version more than the rest of the workspace. Of the others, `yawc` compresses as
+//! well, under MPL-2.0; `soketto` and `ratchet` unpack without a limit; `fastwebsockets` and
+//! `tokio-websockets` do not compress. It is younger than tungstenite and less used, which is why
 //! tungstenite stays the default.
 //!
-//! Side by side, uncompressed, under reconnect, in three runs on a busy machine with two cores: with 256 messages of 64 bytes in
-//! flight 1.2 to 1.4 times the messages per second of tungstenite's framing at 0.75 to 0.8 times the processor's time; with 16
-//! of 1 MiB 1.1 to 1.2 times, at 0.7 to 0.9. `benches/` has the kinds `tower-ws-echo` and `tower-ws-sockudo`.
+//! Side by side, uncompressed, under reconnect, in three runs on a busy machine with two cores:
+//! with 256 messages of 64 bytes in flight 1.2 to 1.4 times the messages per second of
+//! tungstenite's framing at 0.75 to 0.8 times the processor's time; with 16 of 1 MiB 1.1 to 1.2
+//! times, at 0.7 to 0.9. `benches/` has the kinds `tower-ws-echo` and `tower-ws-sockudo`.
 //!
 //! # What it does not do
 //!
-//! - It does not ask for a smaller window, and refuses a server that asks for one of ours (`client_max_window_bits`).
+//! - It does not ask for a smaller window, and refuses a server that asks for one of ours
+//!   (`client_max_window_bits`).
 //! - It does not look at what a message holds: what is compressed already is compressed again.
 
 mod extension;
@@ -161,10 +170,12 @@ impl Framing for Sockudo {
 impl Deflate {
     /// The default of [`level`](Self::level): 6, which is zlib's own.
     pub const LEVEL: u32 = 6;
-    /// The default of [`threshold`](Self::threshold): 128 bytes. Less is not worth the processor's time.
+    /// The default of [`threshold`](Self::threshold): 128 bytes. Less is not worth the processor's
+    /// time.
     pub const THRESHOLD: usize = 128;
 
-    /// The defaults: [`LEVEL`](Self::LEVEL), [`THRESHOLD`](Self::THRESHOLD), and messages that refer to those before.
+    /// The defaults: [`LEVEL`](Self::LEVEL), [`THRESHOLD`](Self::THRESHOLD), and messages that
+    /// refer to those before.
     pub fn new() -> Self {
         Self {
             level: Self::LEVEL,
@@ -180,7 +191,8 @@ impl Deflate {
         self
     }
 
-    /// Sets from which size on messages go out compressed. Those that come in are the server's choice.
+    /// Sets from which size on messages go out compressed. Those that come in are the server's
+    /// choice.
     #[must_use]
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
@@ -188,8 +200,9 @@ impl Deflate {
     }
 
     /// Has each message stand for itself, in both directions (`server_no_context_takeover` and
-    /// `client_no_context_takeover`). It compresses small messages worse, and keeps what one message says from showing in the
-    /// size of the next. A server that does not agree fails the dial.
+    /// `client_no_context_takeover`). It compresses small messages worse, and keeps what one
+    /// message says from showing in the size of the next. A server that does not agree fails the
+    /// dial.
     #[must_use]
     pub fn no_context_takeover(mut self) -> Self {
         self.forget = true;

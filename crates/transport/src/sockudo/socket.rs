@@ -16,10 +16,11 @@ use tower_ws_core::Halves;
 use super::{Deflate, extension::Agreed, reader::Reader, writer::Writer};
 use crate::{framing::Upgraded, limits::Limits};
 
-/// An upgraded WebSocket, framed by sockudo-ws: a sink and a stream of [`Message`]s, as [`WebSocket`](crate::WebSocket) is.
+/// An upgraded WebSocket, framed by sockudo-ws: a sink and a stream of [`Message`]s, as
+/// [`WebSocket`](crate::WebSocket) is.
 ///
-/// Answers to pings (to the latest one, if the peer is slow: RFC 6455, section 5.5.3) and to a close frame leave while
-/// somebody reads or writes. Dropping it aborts the connection.
+/// Answers to pings (to the latest one, if the peer is slow: RFC 6455, section 5.5.3) and to a
+/// close frame leave while somebody reads or writes. Dropping it aborts the connection.
 pub struct SockudoSocket<IO> {
     io: Upgraded<IO>,
     input: BytesMut,
@@ -91,7 +92,8 @@ impl<IO> SockudoSocket<IO> {
         self.answering = true;
     }
 
-    /// Pings are answered where there is room: a peer that sends them and does not read cannot fill the memory.
+    /// Pings are answered where there is room: a peer that sends them and does not read cannot fill
+    /// the memory.
     fn answer_ping(&mut self) {
         if self.writer.waiting() < self.piece
             && let Some(payload) = self.ping.take()
@@ -160,7 +162,8 @@ where
     fn next(&mut self) -> Result<Option<Message>, Error> {
         let before = self.input.len();
         let next = self.reader.next(&mut self.input);
-        // Rather a copy of the rest than all the memory of a large message for as long as the connection lives.
+        // Rather a copy of the rest than all the memory of a large message for as long as the
+        // connection lives.
         if before > LARGE && before - self.input.len() > LARGE / 2 {
             self.input = BytesMut::from(&self.input[..]);
         }
@@ -194,7 +197,8 @@ where
                 }
             }
             if this.answering || this.ping.is_some() {
-                // A write that fails is found by whoever writes; here, what the peer has said comes first.
+                // A write that fails is found by whoever writes; here, what the peer has said comes
+                // first.
                 let _ = this.poll_flush_as(cx, Half::Reader);
             }
             let error = match ready!(this.poll_fill(cx)) {

@@ -1,4 +1,5 @@
-//! What one side writes the other reads, whatever is written, however it is cut, with or without compression.
+//! What one side writes the other reads, whatever is written, however it is cut, with or without
+//! compression.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

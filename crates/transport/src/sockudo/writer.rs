@@ -122,7 +122,8 @@ impl Compressor {
     /// Each piece is flushed, so that it can leave at once; together they are one stream.
     fn compress(&mut self, piece: &[u8], is_last: bool) -> Result<Bytes, Error> {
         let level = self.settings.level;
-        // Whether a message is worth it, and when to forget, is decided here: this one takes everything.
+        // Whether a message is worth it, and when to forget, is decided here: this one takes
+        // everything.
         let encoder = self
             .encoder
             .get_or_insert_with(|| DeflateEncoder::new(DEFAULT_WINDOW_BITS, false, level, 0));

@@ -9,12 +9,13 @@ use tower_ws_core::{Disposition, Excerpt, Failure, FailureKind};
 /// ([RFC 6455, section 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)). This list is complete.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Subprotocols {
-    /// Where some were offered, the answer must be one of them; where none was, there must be none. Anything else
-    /// fails the dial for good: two peers that do not speak the same language understand each other wrongly.
+    /// Where some were offered, the answer must be one of them; where none was, there must be none.
+    /// Anything else fails the dial for good: two peers that do not speak the same language
+    /// understand each other wrongly.
     #[default]
     Strict,
-    /// Any answer will do, also none. Servers exist that answer with one that was not offered, or forget to answer. What
-    /// they said is in [`Handshake`](crate::Handshake).
+    /// Any answer will do, also none. Servers exist that answer with one that was not offered, or
+    /// forget to answer. What they said is in [`Handshake`](crate::Handshake).
     Lenient,
 }
 

@@ -7,8 +7,9 @@ use tower_ws_core::{BoxError, Failure, FailureKind};
 
 /// Why a dial did not end with a WebSocket.
 ///
-/// Each has a [`Failure`] as its source, which says what kind of failure it is and what to do about it;
-/// [`Failure::of`] finds it. The texts hold neither header values nor paths, queries or credentials.
+/// Each has a [`Failure`] as its source, which says what kind of failure it is and what to do about
+/// it; [`Failure::of`] finds it. The texts hold neither header values nor paths, queries or
+/// credentials.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -27,7 +28,8 @@ pub enum UpgradeError {
     /// The server answered with another status than 101.
     #[error("the upgrade was refused")]
     Refused(#[source] Box<Refusal>),
-    /// The server answered with 101, and the rest of its answer breaks the protocol or chooses what was not offered.
+    /// The server answered with 101, and the rest of its answer breaks the protocol or chooses what
+    /// was not offered.
     #[error("the answer to the upgrade is wrong")]
     Answer(#[source] Failure),
 }

@@ -40,14 +40,16 @@ pub struct UpgradeLayer<F = Tungstenite> {
 /// Opens WebSockets over the byte streams of a connector: [RFC 6455, section
 /// 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1).
 ///
-/// The connector is any `Service<Uri>` in the manner of hyper-util, whose streams implement hyper's `Read` and `Write`;
-/// [`TokioIo`](hyper_util::rt::TokioIo) makes them of tokio's. It sees `http` for `ws` and `https` for `wss`.
+/// The connector is any `Service<Uri>` in the manner of hyper-util, whose streams implement hyper's
+/// `Read` and `Write`; [`TokioIo`](hyper_util::rt::TokioIo) makes them of tokio's. It sees `http`
+/// for `ws` and `https` for `wss`.
 ///
-/// The request is a `GET` for a `ws` or `wss` URL. Its headers go along, and so do the subprotocols in its
-/// `sec-websocket-protocol`, after the layer's own. The headers that make the handshake (`host`, `connection`, `upgrade`,
-/// and the other `sec-websocket-*`) are set here; a request that has one of them is an error, as is one whose URL holds
-/// credentials. The answer is checked in full; what tungstenite's own client lets pass is not: an extension that nobody
-/// asked for, a second `sec-websocket-accept`.
+/// The request is a `GET` for a `ws` or `wss` URL. Its headers go along, and so do the subprotocols
+/// in its `sec-websocket-protocol`, after the layer's own. The headers that make the handshake
+/// (`host`, `connection`, `upgrade`, and the other `sec-websocket-*`) are set here; a request that
+/// has one of them is an error, as is one whose URL holds credentials. The answer is checked in
+/// full; what tungstenite's own client lets pass is not: an extension that nobody asked for, a
+/// second `sec-websocket-accept`.
 ///
 /// # Cancellation
 ///
@@ -83,11 +85,12 @@ impl<F: fmt::Debug> fmt::Debug for Settings<F> {
 // === impl UpgradeLayer ===
 
 impl UpgradeLayer {
-    /// The default of [`timeout`](Self::timeout): 10 s, which is name, TCP, TLS and handshake over a bad mobile link, and
-    /// not longer than a person waits.
+    /// The default of [`timeout`](Self::timeout): 10 s, which is name, TCP, TLS and handshake over
+    /// a bad mobile link, and not longer than a person waits.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// The defaults: framing by tungstenite, no subprotocol, strict, [`TIMEOUT`](Self::TIMEOUT), the default [`Limits`].
+    /// The defaults: framing by tungstenite, no subprotocol, strict, [`TIMEOUT`](Self::TIMEOUT),
+    /// the default [`Limits`].
     pub fn new() -> Self {
         Self {
             settings: Arc::new(Settings {
@@ -213,7 +216,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The future of [`Upgrade`], for sockets of type `W`.
 ///
-/// It is boxed inside: a dial is a sequence of awaits over hyper's unnamed futures, and happens once per connection.
+/// It is boxed inside: a dial is a sequence of awaits over hyper's unnamed futures, and happens
+/// once per connection.
 #[must_use = "futures do nothing unless polled"]
 pub struct UpgradeFuture<W> {
     dial: Pin<Box<dyn Future<Output = Result<Response<W>, UpgradeError>> + Send>>,

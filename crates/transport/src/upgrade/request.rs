@@ -89,7 +89,8 @@ pub(super) fn prepare(
     })
 }
 
-/// The layer's subprotocols, then the request's. Their names may be secrets (a token): errors do not show them.
+/// The layer's subprotocols, then the request's. Their names may be secrets (a token): errors do
+/// not show them.
 fn offered(subprotocols: &[String], headers: &HeaderMap) -> Result<Vec<String>, Failure> {
     let mut offered = subprotocols.to_vec();
     for more in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {

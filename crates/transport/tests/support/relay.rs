@@ -1,4 +1,5 @@
-//! A child process: it relays between its stdio and a port of this machine, and ends when either side does.
+//! A child process: it relays between its stdio and a port of this machine, and ends when either
+//! side does.
 
 use std::{
     env,
@@ -25,7 +26,8 @@ pub(crate) fn port() -> Option<u16> {
     env::var(PORT).ok()?.parse().ok()
 }
 
-/// Copies in both directions, in a thread each. The end of stdin is passed on; the end of the socket ends the process.
+/// Copies in both directions, in a thread each. The end of stdin is passed on; the end of the
+/// socket ends the process.
 pub(crate) fn run(port: u16) -> ! {
     let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     near.set_nodelay(true).unwrap();
@@ -40,8 +42,8 @@ pub(crate) fn run(port: u16) -> ! {
     exit(0)
 }
 
-/// Not `io::copy`: between a socket and a pipe that is `splice`, which locks the pipe while it waits for the socket, so that a
-/// read that is not supposed to block would hang.
+/// Not `io::copy`: between a socket and a pipe that is `splice`, which locks the pipe while it
+/// waits for the socket, so that a read that is not supposed to block would hang.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 8192];
     loop {

@@ -27,8 +27,9 @@ type Ledger = BTreeMap<u64, Accepted>;
 
 /// What becomes of a message.
 impl<H: Harness> Suite<H, H::Message> {
-    /// Every message that the sink accepts ends exactly once: written, delivered, or dropped with a reason that is true.
-    /// In random scripts with cancellations, deadlines and an end in the middle.
+    /// Every message that the sink accepts ends exactly once: written, delivered, or dropped with a
+    /// reason that is true. In random scripts with cancellations, deadlines and an end in the
+    /// middle.
     pub async fn every_message_ends_once(&self) -> Outcome {
         self.hold("every_message_ends_once", async {
             for seed in self.seeds.clone() {
@@ -45,7 +46,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// A message that is cancelled while its ticket says that nothing of it was written is never written, and comes back.
+    /// A message that is cancelled while its ticket says that nothing of it was written is never
+    /// written, and comes back.
     pub async fn a_cancelled_ticket_is_never_written(&self) -> Outcome {
         self.hold("a_cancelled_ticket_is_never_written", async {
             let mut link = self.link().await;
@@ -94,7 +96,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// A message that has reached the peer has a ticket that says so, by the epoch of its connection.
+    /// A message that has reached the peer has a ticket that says so, by the epoch of its
+    /// connection.
     pub async fn tickets_move_forward(&self) -> Outcome {
         self.hold("tickets_move_forward", async {
             let mut link = self.link().await;
@@ -125,7 +128,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// Does random things for a while, and ends the connection somewhere in between if the peer can.
+    /// Does random things for a while, and ends the connection somewhere in between if the peer
+    /// can.
     async fn muddle(&self, link: &mut Link<'_, H>, rng: &mut fastrand::Rng) -> Ledger {
         let mut ledger = Ledger::new();
         let cut = rng.usize(0..STEPS * 4 / 3);

@@ -61,7 +61,8 @@ where
         .await
     }
 
-    /// A flush always flushes below: with something to send, with nothing, and when the layer's own items cannot move.
+    /// A flush always flushes below: with something to send, with nothing, and when the layer's own
+    /// items cannot move.
     pub async fn a_flush_reaches_below(&self) -> Outcome {
         self.hold("a_flush_reaches_below", async {
             let mut link = self.link().await;
@@ -90,7 +91,8 @@ where
         }
     }
 
-    /// A control message reaches the connection below within the call that hands it over, ahead of what the layer holds.
+    /// A control message reaches the connection below within the call that hands it over, ahead of
+    /// what the layer holds.
     pub async fn control_is_passed_on_at_once(&self) -> Outcome {
         self.hold("control_is_passed_on_at_once", async {
             let mut link = self.link().await;

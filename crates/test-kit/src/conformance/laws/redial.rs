@@ -75,7 +75,8 @@ where
         .await
     }
 
-    /// A control message that is handed over while there is no connection comes back as disconnected.
+    /// A control message that is handed over while there is no connection comes back as
+    /// disconnected.
     pub async fn control_without_a_connection_comes_back(&self) -> Outcome {
         self.hold("control_without_a_connection_comes_back", async {
             if !self.traits.redials {

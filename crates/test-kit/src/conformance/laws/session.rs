@@ -14,8 +14,8 @@ use crate::conformance::{
 
 /// How a session begins and ends.
 impl<H: Harness> Suite<H, H::Message> {
-    /// The first item is `Up`; each `Up` is followed by one `Down` of its epoch; then comes `None`, or with a layer that
-    /// redials `Up` of a later epoch. Whoever ends the connection.
+    /// The first item is `Up`; each `Up` is followed by one `Down` of its epoch; then comes `None`,
+    /// or with a layer that redials `Up` of a later epoch. Whoever ends the connection.
     pub async fn one_down_for_each_up(&self) -> Outcome {
         self.hold("one_down_for_each_up", async {
             let mut link = self.link().await;
@@ -42,7 +42,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// Once the stream has ended it stays so, and the sink says that it is closed. Nothing waits for ever.
+    /// Once the stream has ended it stays so, and the sink says that it is closed. Nothing waits
+    /// for ever.
     pub async fn nothing_after_none(&self) -> Outcome {
         self.hold("nothing_after_none", async {
             let mut link = self.link().await;
@@ -77,8 +78,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// `poll_close` does not read: what the peer said before it learned of the closing is still read, then `Down`, then
-    /// `None`.
+    /// `poll_close` does not read: what the peer said before it learned of the closing is still
+    /// read, then `Down`, then `None`.
     pub async fn close_loses_nothing_unread(&self) -> Outcome {
         self.hold("close_loses_nothing_unread", async {
             let mut link = self.link().await;

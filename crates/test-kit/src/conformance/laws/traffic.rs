@@ -60,7 +60,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// A writer that waits on a task of its own goes on when the peer reads again, and when the connection ends.
+    /// A writer that waits on a task of its own goes on when the peer reads again, and when the
+    /// connection ends.
     pub async fn a_writer_on_another_task_is_woken(&self) -> Outcome {
         self.hold("a_writer_on_another_task_is_woken", async {
             let mut outcome = Outcome::Held;
@@ -132,8 +133,8 @@ impl<H: Harness> Suite<H, H::Message> {
         .await
     }
 
-    /// A `send` that is given up at any moment loses no other message, repeats none, breaks no order, and the connection
-    /// goes on.
+    /// A `send` that is given up at any moment loses no other message, repeats none, breaks no
+    /// order, and the connection goes on.
     pub async fn cancelling_a_send_is_safe(&self) -> Outcome {
         self.hold("cancelling_a_send_is_safe", async {
             for seed in self.seeds.clone() {

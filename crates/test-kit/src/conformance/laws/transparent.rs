@@ -31,10 +31,11 @@ where
     L::Service: Service<Request<()>, Response: Connection<Message = M> + Send + 'static, Error: Into<BoxError>>,
     M: Clone + Send + 'static,
 {
-    /// In a random script of polls, the wrapped connection says what the bare one says at each step, passes the same
-    /// messages down, and wakes whoever the bare one would have woken.
+    /// In a random script of polls, the wrapped connection says what the bare one says at each
+    /// step, passes the same messages down, and wakes whoever the bare one would have woken.
     ///
-    /// With a layer that redials or holds messages: what goes in comes out, complete and in order, in both directions.
+    /// With a layer that redials or holds messages: what goes in comes out, complete and in order,
+    /// in both directions.
     pub async fn wrapping_is_transparent(&self) -> Outcome {
         self.hold("wrapping_is_transparent", async {
             let strict = !self.traits.redials && !self.traits.holds;
