@@ -4,58 +4,18 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::{sync::mpsc, time::timeout};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_ws_core::{BoxError, Event, Outgoing, Up, Verbatim, boxed};
+use futures_util::{SinkExt, StreamExt};
+use tower::{Layer, ServiceExt};
+use tower_ws_core::{Event, Outgoing, Verbatim, boxed};
 use tower_ws_crypto::{CryptoLayer, Hello, Key, KeyRing, Role};
-
-/// A connection whose peer reads only the hello: what is written after it is never flushed.
-struct Stuck {
-    events: mpsc::UnboundedReceiver<Event<Bytes>>,
-    sent: mpsc::UnboundedSender<Bytes>,
-    written: usize,
-}
-
-impl Stream for Stuck {
-    type Item = Event<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(cx)
-    }
-}
-
-impl Sink<Outgoing<Bytes>> for Stuck {
-    type Error = BoxError;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<Bytes>) -> Result<(), BoxError> {
-        self.written += 1;
-        let _ = self.sent.send(item.message);
-        Ok(())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self.written {
-            0 | 1 => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Pending
-    }
-}
+use tower_ws_test_kit::{
+    ManualDialer,
+    expect::{SECOND, within},
+};
 
 /// Which method of the sink the writer waits in.
 #[derive(Clone, Copy)]
@@ -65,23 +25,16 @@ enum Waits {
 }
 
 async fn is_woken(waits: Waits) {
-    let (event, events) = mpsc::unbounded_channel();
-    let (sent, mut hello) = mpsc::unbounded_channel();
-    let mut stuck = Some(Stuck {
-        events,
-        sent,
-        written: 0,
-    });
-    event.send(Event::Up(Up::new())).unwrap();
     let ring = KeyRing::new(1, Key::try_from_slice(&[7; 32]).unwrap());
-    let dial = service_fn(move |()| std::future::ready(Ok::<_, BoxError>(stuck.take().unwrap())));
-    let service = CryptoLayer::new(Verbatim, ring).layer(dial);
-    let connecting = tokio::spawn(service.oneshot(()));
+    let dialer = ManualDialer::new();
+    let manual = dialer.accepts();
     let theirs = Hello::new(Role::Server).unwrap();
-    hello.recv().await.unwrap();
-    event.send(Event::Message(theirs.to_bytes().to_vec().into())).unwrap();
+    manual.say(Bytes::from(theirs.to_bytes().to_vec()));
+    let service = CryptoLayer::new(Verbatim, ring).layer(dialer);
+    let connected = service.oneshot(()).await.unwrap();
+    manual.set_flush(false);
     // Both halves by one lock: those of `StreamExt::split` poll readiness in a flush, too.
-    let connection = Arc::new(Mutex::new(boxed(connecting.await.unwrap().unwrap())));
+    let connection = Arc::new(Mutex::new(boxed(connected)));
     let next = || poll_fn(|cx| connection.lock().unwrap().poll_next_unpin(cx));
     assert!(matches!(next().await, Some(Event::Up(_))));
 
@@ -94,12 +47,11 @@ async fn is_woken(waits: Waits) {
         Waits::Close => sink.lock().unwrap().poll_close_unpin(cx),
     }));
     tokio::task::yield_now().await;
+    assert!(!writer.is_finished(), "it waits");
     let nonsense = Bytes::from_static(b"nothing that was sealed");
-    event.send(Event::Message(nonsense)).unwrap();
+    manual.say(nonsense);
     assert!(matches!(next().await, Some(Event::Down(_))));
-    let ended = timeout(Duration::from_secs(30), writer)
-        .await
-        .expect("the writer sleeps on");
+    let ended = within(30 * SECOND, writer).await;
     assert_eq!(ended.unwrap().is_err(), matches!(waits, Waits::Flush));
 }
 

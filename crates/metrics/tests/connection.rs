@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::{future::pending, io, pin::pin, time::Duration};
+use std::{future::pending, io, pin::pin};
 
 use futures_util::{SinkExt, StreamExt};
 use metrics_util::debugging::DebuggingRecorder;
-use support::{Fake, Seen, down, drain, message, next, poll_once, up};
+use support::{Seen, down, drain, ending, message, poll_once, saying, under, up};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{sleep, timeout},
@@ -15,9 +15,11 @@ use tokio::{
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_ws_core::{BoxError, Event, Failure, FailureKind, Measure, Progress, Up};
 use tower_ws_metrics::MetricsLayer;
+use tower_ws_test_kit::{
+    ManualConnection,
+    expect::{self, SECOND},
+};
 use tower_ws_transport::{lines::LinesLayer, memory};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_that_succeeds() {
@@ -41,7 +43,7 @@ async fn a_dial_that_succeeds() {
     assert_eq!(state(), (0.0, 1.0));
     assert_eq!(seen.records("tower_ws_connection_dial_seconds{outcome=ok}"), [2.0]);
 
-    next(&mut connection).await;
+    expect::event(&mut connection).await;
     connection.send(message("hello")).await.unwrap();
     sleep(5 * SECOND).await;
     drop(connection);
@@ -64,7 +66,7 @@ async fn dials_that_fail_are_counted_by_cause() {
     let seen = Seen::by(&recorder);
     let dial = service_fn(|n: u8| async move {
         sleep(SECOND).await;
-        Err::<Fake, BoxError>(match n {
+        Err::<ManualConnection<String>, BoxError>(match n {
             0 => Failure::new(FailureKind::Tls, "expired").into(),
             1 => io::Error::from(io::ErrorKind::ConnectionRefused).into(),
             2 => "who knows".into(),
@@ -123,13 +125,13 @@ async fn an_end_counts_once() {
     let seen = Seen::by(&recorder);
     let lost = || down(Failure::new(FailureKind::Timeout, "no answer"), false);
     for fake in [
-        Fake::ending([up(), lost()]),
-        Fake::saying([up(), lost()]),
+        ending([up(), lost()]),
+        saying([up(), lost()]),
         // Outside of the laws, and no reason to count wrong.
-        Fake::ending([up()]),
-        Fake::ending([]),
+        ending([up()]),
+        ending([]),
     ] {
-        let mut connection = fake.under(MetricsLayer::connection()).await;
+        let mut connection = under(MetricsLayer::connection(), fake).await;
         let _ = timeout(SECOND, drain(&mut connection)).await;
         assert_eq!(seen.total("tower_ws_connection_open"), 0.0);
         drop(connection);
@@ -154,12 +156,12 @@ async fn bytes_of_the_socket() {
         .oneshot(())
         .await
         .unwrap();
-    next(&mut connection).await;
+    expect::event(&mut connection).await;
     connection.send(message("hello")).await.unwrap();
     let mut line = [0; 6];
     far.read_exact(&mut line).await.unwrap();
     far.write_all(b"welcome\n").await.unwrap();
-    next(&mut connection).await;
+    expect::event(&mut connection).await;
     let moved = || {
         (
             seen.total("tower_ws_connection_socket_read_bytes_total"),
@@ -183,8 +185,8 @@ async fn each_socket_is_counted_from_its_beginning() {
         progress.add_read(read);
         let mut up = Up::new();
         up.extensions.insert(progress.clone());
-        let mut connection = Fake::saying([Event::Up(up)]).under(MetricsLayer::connection()).await;
-        next(&mut connection).await;
+        let mut connection = under(MetricsLayer::connection(), saying([Event::Up(up)])).await;
+        expect::event(&mut connection).await;
         progress.add_read(100);
     }
     assert_eq!(seen.total("tower_ws_connection_socket_read_bytes_total"), 213.0);
@@ -214,7 +216,7 @@ async fn kinds_without_number_are_one_kind() {
     for _ in 0..2 {
         let (connection, peer) = tokio::join!(service.call(()), listener.accept());
         let (mut connection, mut peer) = (connection.unwrap(), peer.unwrap());
-        next(&mut connection).await;
+        expect::event(&mut connection).await;
         for n in 0..100 {
             connection.send(message(&n.to_string())).await.unwrap();
             peer.next().await.unwrap().unwrap();

@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use metrics_util::{MetricKind, debugging::DebuggingRecorder};
-use support::{Fake, Seen, down, drain, message, next, up};
+use support::{Seen, down, drain, ending, message, saying, under, up};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_ws_ack::{AckLayer, Bare};
 use tower_ws_core::{BoxError, Close, DropReason, Event, Failure, FailureKind};
@@ -24,6 +24,7 @@ use tower_ws_metrics::MetricsLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_rate_limit::RateLimitLayer;
 use tower_ws_reconnect::ReconnectLayer;
+use tower_ws_test_kit::expect;
 use tower_ws_transport::memory;
 
 const EXPECTED: &str = include_str!("metrics.txt");
@@ -52,7 +53,7 @@ async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>
         .service(memory);
     let (connection, peer) = tokio::join!(service.oneshot(()), listener.accept());
     let (mut connection, mut peer) = (tower_ws_core::boxed(connection.unwrap()), peer.unwrap());
-    let Event::Up(up) = next(&mut connection).await else {
+    let Event::Up(up) = expect::event(&mut connection).await else {
         panic!("no connection")
     };
     let health = up.extensions.get::<tower_ws_health::Handle>().unwrap().clone();
@@ -66,7 +67,7 @@ async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>
         }
     });
     // To the end of the peer, and on to where the queue has held something for a while.
-    while !matches!(next(&mut connection).await, Event::Down(_)) {}
+    while !matches!(expect::event(&mut connection).await, Event::Down(_)) {}
     peer.await.unwrap();
     probing.await.unwrap().unwrap();
     connection.send(message("number 2")).await.unwrap();
@@ -168,13 +169,13 @@ async fn no_secret_gets_into_a_name_or_a_label() {
         .service(dial);
     let (session, peer) = tokio::join!(service.oneshot(format!("wss://{SECRET}@host/")), listener.accept());
     let (mut session, mut peer) = (tower_ws_core::boxed(session.unwrap()), peer.unwrap());
-    next(&mut session).await;
+    expect::event(&mut session).await;
     session.send(message(SECRET)).await.unwrap();
     peer.next().await.unwrap().unwrap();
     peer.send(SECRET.to_owned()).await.unwrap();
-    next(&mut session).await;
+    expect::event(&mut session).await;
     drop(peer);
-    next(&mut session).await;
+    expect::event(&mut session).await;
     drop(session);
 
     // In why a connection ends, and why a message comes back.
@@ -184,8 +185,8 @@ async fn no_secret_gets_into_a_name_or_a_label() {
             reason: SECRET.to_owned(),
         };
         let refused = Event::Dropped(message(SECRET), DropReason::Refused(SECRET));
-        let fake = Fake::ending([up(), refused, down(Failure::closed(close), false)]);
-        drain(&mut fake.under(layer).await).await;
+        let fake = ending([up(), refused, down(Failure::closed(close), false)]);
+        drain(&mut under(layer, fake).await).await;
     }
 
     assert_eq!(
@@ -209,11 +210,9 @@ async fn a_label_of_the_layers_own_is_left_alone() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let layer = MetricsLayer::session().label("server", "a").label("kind", "b");
-    let mut session = Fake::saying([up(), Event::Message("hello".to_owned())])
-        .under(layer)
-        .await;
-    next(&mut session).await;
-    next(&mut session).await;
+    let mut session = under(layer, saying([up(), Event::Message("hello".to_owned())])).await;
+    expect::event(&mut session).await;
+    expect::event(&mut session).await;
     let seen = Seen::by(&recorder);
     assert_eq!(
         seen.total("tower_ws_session_messages_received_total{server=a,kind=message}"),

@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt};
 use metrics_util::debugging::DebuggingRecorder;
-use support::{Fake, Seen, down, next, poll_once};
+use support::{Seen, down, poll_once, saying, under};
 use tokio::time::{advance, sleep};
 use tower_ws_core::{Event, Failure, FailureKind, Reading, Readings, Shared, Up, Value};
 use tower_ws_metrics::MetricsLayer;
+use tower_ws_test_kit::expect;
 
 /// A layer's numbers, as a test sets them.
 #[derive(Clone)]
@@ -59,7 +61,7 @@ impl Readings for Values {
 
 /// Polls the session until `time` has passed.
 async fn idle(session: &mut (impl futures_core::Stream<Item = Event<String>> + Unpin), time: Duration) {
-    let mut reading = pin!(next(session));
+    let mut reading = pin!(expect::event(session));
     tokio::select! {
         event = &mut reading => panic!("{event:?}"),
         () = sleep(time) => {}
@@ -73,8 +75,8 @@ async fn they_are_read_while_nothing_happens() {
     let seen = Seen::by(&recorder);
     let numbers = Numbers::default();
     numbers.set([3, 1, 0, 0]);
-    let mut session = Fake::saying([numbers.up()]).under(MetricsLayer::session()).await;
-    next(&mut session).await;
+    let mut session = under(MetricsLayer::session(), saying([numbers.up()])).await;
+    expect::event(&mut session).await;
     assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
     assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 1.0);
 
@@ -103,8 +105,8 @@ async fn sessions_add_up() {
     for parked in [1, 2] {
         let numbers = Numbers::default();
         numbers.set([parked, 10, 0, 0]);
-        let mut session = Fake::saying([numbers.up()]).under(MetricsLayer::session()).await;
-        next(&mut session).await;
+        let mut session = under(MetricsLayer::session(), saying([numbers.up()])).await;
+        expect::event(&mut session).await;
         sessions.push(session);
     }
     assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
@@ -122,11 +124,9 @@ async fn a_layer_that_begins_anew_does_not_count_backwards() {
     first.set([1, 10, 3, 0]);
     second.set([1, 4, 1, 0]);
     let lost = down(Failure::new(FailureKind::Network, "reset"), true);
-    let mut session = Fake::saying([first.up(), lost, second.up()])
-        .under(MetricsLayer::session())
-        .await;
+    let mut session = under(MetricsLayer::session(), saying([first.up(), lost, second.up()])).await;
     for _ in 0..3 {
-        next(&mut session).await;
+        expect::event(&mut session).await;
     }
     assert_eq!(seen.total("tower_ws_shelf_parked"), 1.0);
     assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 14.0);
@@ -142,8 +142,8 @@ async fn a_label_that_a_layer_has_itself_is_that_layers() {
     let numbers = Numbers::default();
     numbers.set([1, 2, 0, 0]);
     let layer = MetricsLayer::session().label("shelf", "upper");
-    let mut session = Fake::saying([numbers.up()]).under(layer).await;
-    next(&mut session).await;
+    let mut session = under(layer, saying([numbers.up()])).await;
+    expect::event(&mut session).await;
     assert_eq!(seen.total("tower_ws_shelf_parked{shelf=upper}"), 1.0);
     assert_eq!(seen.total("tower_ws_shelf_lost_total{shelf=upper,reason=rust}"), 2.0);
     assert_eq!(seen.total("tower_ws_shelf_found{shelf=lower}"), 7.0);
@@ -157,23 +157,24 @@ async fn they_are_read_in_an_outage() {
     let seen = Seen::by(&recorder);
     let numbers = Numbers::default();
     let lost = down(Failure::new(FailureKind::Network, "reset"), true);
-    let mut session = Fake::saying([numbers.up(), lost]).under(MetricsLayer::session()).await;
-    next(&mut session).await;
-    next(&mut session).await;
+    let mut session = under(MetricsLayer::session(), saying([numbers.up(), lost])).await;
+    expect::event(&mut session).await;
+    expect::event(&mut session).await;
     numbers.set([8, 0, 0, 0]);
-    poll_once(pin!(next(&mut session))).await;
+    poll_once(pin!(expect::event(&mut session))).await;
     advance(Duration::from_secs(6)).await;
-    poll_once(pin!(next(&mut session))).await;
+    poll_once(pin!(expect::event(&mut session))).await;
     assert_eq!(seen.total("tower_ws_shelf_parked"), 8.0);
 }
 
 /// Who has no numbers needs no timer: this runs without tokio.
 #[test]
 fn without_numbers_there_is_no_timer() {
-    let mut session =
-        futures_util::FutureExt::now_or_never(Fake::saying([support::up()]).under(MetricsLayer::session())).unwrap();
-    futures_util::FutureExt::now_or_never(next(&mut session)).unwrap();
-    assert!(futures_util::FutureExt::now_or_never(next(&mut session)).is_none());
+    let mut session = under(MetricsLayer::session(), saying([support::up()]))
+        .now_or_never()
+        .unwrap();
+    session.next().now_or_never().unwrap().unwrap();
+    assert!(session.next().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,8 +186,8 @@ async fn what_one_session_counted_the_next_does_not_count_again() {
     let layer = MetricsLayer::session();
     for (session, lost) in [(1, 5), (2, 5), (3, 6), (4, 6)] {
         numbers.set([1, lost, lost, 0]);
-        let mut connection = Fake::saying([numbers.up()]).under(layer.clone()).await;
-        next(&mut connection).await;
+        let mut connection = under(layer.clone(), saying([numbers.up()])).await;
+        expect::event(&mut connection).await;
         drop(connection);
         assert_eq!(
             seen.total("tower_ws_shelf_lost_total{reason=rust}"),

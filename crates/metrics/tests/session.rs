@@ -3,19 +3,18 @@
 
 mod support;
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use futures_util::SinkExt;
 use metrics_util::debugging::DebuggingRecorder;
-use support::{Fake, Seen, down, drain, message, next, poll_once, up};
+use support::{Seen, down, drain, ending, message, poll_once, saying, under, up};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_ws_core::{BoxError, Close, DropReason, Event, Failure, FailureKind, Outgoing, boxed};
 use tower_ws_metrics::MetricsLayer;
 use tower_ws_reconnect::{Decision, History, ReconnectLayer};
+use tower_ws_test_kit::expect::{self, SECOND};
 use tower_ws_transport::memory;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn network() -> Failure {
     Failure::new(FailureKind::Network, "the connection was reset")
@@ -47,13 +46,13 @@ async fn messages_and_bytes_are_counted_by_kind_and_lane() {
     let (session, peer) = tokio::join!(layer.layer(memory).oneshot(()), listener.accept());
     let (mut session, mut peer) = (session.unwrap(), peer.unwrap());
 
-    assert!(matches!(next(&mut session).await, Event::Up(up) if up.layers == ["session-metrics"]));
+    assert!(matches!(expect::event(&mut session).await, Event::Up(up) if up.layers == ["session-metrics"]));
     session.send(message("call 1")).await.unwrap();
     session.send(message("call 22")).await.unwrap();
     session.send(message("ping").control()).await.unwrap();
     for reply in ["call 333", "note", "note 2"] {
         peer.send(reply.to_owned()).await.unwrap();
-        next(&mut session).await;
+        expect::event(&mut session).await;
     }
 
     let seen = Seen::by(&recorder);
@@ -84,23 +83,23 @@ async fn what_comes_back_is_counted_by_reason() {
     let (memory, mut listener) = memory::channel::<String>(8);
     let (session, _peer) = tokio::join!(MetricsLayer::session().layer(memory).oneshot(()), listener.accept());
     let mut session = session.unwrap();
-    next(&mut session).await;
+    expect::event(&mut session).await;
     session.send(message("late").deadline(Instant::now())).await.unwrap();
     assert!(matches!(
-        next(&mut session).await,
+        expect::event(&mut session).await,
         Event::Dropped(_, DropReason::Expired)
     ));
 
     let dropped = |item: Outgoing<String>, reason| Event::Dropped(item, reason);
-    let fake = Fake::saying([
+    let fake = saying([
         dropped(message("a"), DropReason::TooLarge { size: 2, limit: 1 }),
         dropped(message("b").control(), DropReason::Disconnected),
         dropped(message("c"), DropReason::Refused("a word of some layer")),
         Event::Delivered(message("d")),
     ]);
-    let mut session = fake.under(MetricsLayer::session()).await;
+    let mut session = under(MetricsLayer::session(), fake).await;
     for _ in 0..4 {
-        next(&mut session).await;
+        expect::event(&mut session).await;
     }
     assert_eq!(
         Seen::by(&recorder).counted("tower_ws_session_messages_d"),
@@ -145,12 +144,12 @@ async fn an_outage_is_measured_from_down_to_up() {
     let (session, peer) = tokio::join!(connecting, listener.accept());
     let mut session = boxed(session.unwrap());
     assert_eq!(state(), (1.0, 0.0));
-    next(&mut session).await;
+    expect::event(&mut session).await;
     assert_eq!(state(), (1.0, 1.0));
 
     sleep(10 * SECOND).await;
     drop(peer);
-    next(&mut session).await;
+    expect::event(&mut session).await;
     assert_eq!(state(), (1.0, 0.0));
     assert_eq!(seen.records("tower_ws_session_uptime_seconds"), [10.0]);
 
@@ -159,7 +158,7 @@ async fn an_outage_is_measured_from_down_to_up() {
         assert!(listener.refuse().await);
         listener.accept().await
     };
-    let (event, _peer) = tokio::join!(next(&mut session), answer);
+    let (event, _peer) = tokio::join!(expect::event(&mut session), answer);
     assert!(matches!(event, Event::Up(up) if up.epoch == 2));
     let outage = lost.elapsed().as_secs_f64();
     assert_eq!(state(), (1.0, 1.0));
@@ -206,7 +205,7 @@ async fn a_session_that_gives_up_between_connections_tells_why() {
         .service(memory);
     let (session, peer) = tokio::join!(service.oneshot(()), listener.accept());
     let mut session = boxed(session.unwrap());
-    next(&mut session).await;
+    expect::event(&mut session).await;
     drop((peer, listener));
     drain(&mut session).await;
 
@@ -235,9 +234,9 @@ async fn a_session_closed_in_an_outage_ended_on_request() {
         .service(memory);
     let (session, peer) = tokio::join!(service.oneshot(()), listener.accept());
     let mut session = boxed(session.unwrap());
-    next(&mut session).await;
+    expect::event(&mut session).await;
     drop(peer);
-    next(&mut session).await;
+    expect::event(&mut session).await;
     session.close().await.unwrap();
     drain(&mut session).await;
     assert_eq!(
@@ -276,7 +275,7 @@ async fn downs_and_close_codes() {
             reason: String::new(),
         })
     };
-    let fake = Fake::ending([
+    let fake = ending([
         up(),
         down(close(1012), true),
         up(),
@@ -288,7 +287,7 @@ async fn downs_and_close_codes() {
         up(),
         down(network(), false),
     ]);
-    let mut session = fake.under(MetricsLayer::session()).await;
+    let mut session = under(MetricsLayer::session(), fake).await;
     drain(&mut session).await;
     drain(&mut session).await;
     drop(session);
@@ -322,8 +321,8 @@ async fn sessions_of_one_stack_are_added_up() {
     let (first, _one) = tokio::join!(service.call(()), listener.accept());
     let (second, two) = tokio::join!(other.call(()), listener.accept());
     let (mut first, mut second) = (first.unwrap(), second.unwrap());
-    next(&mut first).await;
-    next(&mut second).await;
+    expect::event(&mut first).await;
+    expect::event(&mut second).await;
     assert_eq!(up_now(), 2.0);
     drop(two);
     drain(&mut second).await;

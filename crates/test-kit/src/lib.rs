@@ -7,10 +7,13 @@
 //! - [`Authority`]: certificates that are good, expired, self-signed or for somebody else.
 //! - [`MustBeReady`]: a service that panics on a `call` without `poll_ready`.
 //! - [`trace_init`]: shows the traces of a failing test.
+//! - [`ManualConnection`], [`ManualSocket`], [`ManualDialer`]: what a layer stands on, driven by
+//!   hand.
+//! - [`expect`]: the event that must come next, with a limit of time.
 //! - [`conformance`]: the laws of a connection as tests that any layer or transport can be put
 //!   through.
 //!
-//! All but the last know nothing of the client under test; any will do.
+//! All but the last three know nothing of the client under test; any will do.
 //!
 //! # Example
 //!
@@ -45,12 +48,14 @@
 //! # What it does not do
 //!
 //! - Faults below TCP (loss, reordering, blackholed SYNs) need the kernel, or a simulation.
-//! - Everything here runs on real sockets and real time: not under a paused clock.
+//! - The servers and the proxy run on real sockets and real time: not under a paused clock.
 
 pub mod conformance;
+pub mod expect;
 
 mod cut;
 mod door;
+mod manual;
 mod proxy;
 mod ready;
 mod server;
@@ -60,6 +65,7 @@ mod trace;
 pub use tokio_tungstenite::tungstenite::Message;
 
 pub use self::cut::Cut;
+pub use self::manual::{ManualConnection, ManualDial, ManualDialer, ManualSocket};
 pub use self::proxy::{Direction, Fault, Proxy};
 pub use self::ready::MustBeReady;
 pub use self::server::{Received, Recorded, Script, Server};

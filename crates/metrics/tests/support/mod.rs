@@ -1,28 +1,22 @@
-//! A recorder that can be asked, and connections that do as they are told.
+//! A recorder that can be asked, and connections that are driven by hand.
 #![allow(
     dead_code,
     clippy::unwrap_used,
     reason = "each test file uses a part; it fails by panicking"
 )]
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    future::{Future, Ready, ready},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{cell::RefCell, collections::BTreeMap, future::Future, pin::Pin, task::Poll};
 
 use futures_core::Stream;
-use futures_sink::Sink;
 use futures_util::StreamExt;
 use metrics_util::{
     CompositeKey, MetricKind,
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
 use tower::{Layer, Service};
-use tower_ws_core::{BoxError, Down, Event, Failure, Outgoing, Up};
+use tower_ws_core::{Down, Event, Failure, Outgoing, Up};
 use tower_ws_metrics::{MetricsConnection, MetricsLayer};
+use tower_ws_test_kit::{ManualConnection, ManualDialer};
 
 /// What a recorder has seen so far. Its snapshots start afresh each time; this adds them up.
 pub(crate) struct Seen {
@@ -130,80 +124,28 @@ fn series(key: &CompositeKey) -> String {
     }
 }
 
-/// A connection that says what it is told and then waits; it accepts everything.
-#[derive(Debug, Default)]
-pub(crate) struct Fake {
-    events: VecDeque<Event<String>>,
-    ends: bool,
+/// A connection that says this and then waits.
+pub(crate) fn saying(events: impl IntoIterator<Item = Event<String>>) -> ManualConnection<String> {
+    let connection = ManualConnection::new();
+    events.into_iter().for_each(|event| connection.event(event));
+    connection
 }
 
-impl Fake {
-    pub(crate) fn saying(events: impl IntoIterator<Item = Event<String>>) -> Self {
-        Self {
-            events: events.into_iter().collect(),
-            ends: false,
-        }
-    }
-
-    /// Ends after what it says.
-    pub(crate) fn ending(events: impl IntoIterator<Item = Event<String>>) -> Self {
-        let mut fake = Self::saying(events);
-        fake.ends = true;
-        fake
-    }
-
-    /// This connection, under the layer.
-    pub(crate) async fn under(self, layer: MetricsLayer) -> MetricsConnection<Fake> {
-        layer.layer(Once(Some(self))).call(()).await.unwrap()
-    }
+/// A connection that ends after what it says.
+pub(crate) fn ending(events: impl IntoIterator<Item = Event<String>>) -> ManualConnection<String> {
+    let connection = saying(events);
+    connection.end();
+    connection
 }
 
-impl Stream for Fake {
-    type Item = Event<String>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.events.pop_front() {
-            Some(event) => Poll::Ready(Some(event)),
-            None if self.ends => Poll::Ready(None),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Sink<Outgoing<String>> for Fake {
-    type Error = BoxError;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(self: Pin<&mut Self>, _: Outgoing<String>) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-struct Once(Option<Fake>);
-
-impl Service<()> for Once {
-    type Response = Fake;
-    type Error = BoxError;
-    type Future = Ready<Result<Fake, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        ready(self.0.take().ok_or_else(|| "one only".into()))
-    }
+/// The layer on top of this connection.
+pub(crate) async fn under(
+    layer: MetricsLayer,
+    connection: ManualConnection<String>,
+) -> MetricsConnection<ManualConnection<String>> {
+    let dialer = ManualDialer::new();
+    dialer.gives(connection);
+    layer.layer(dialer).call(()).await.unwrap()
 }
 
 pub(crate) fn up() -> Event<String> {
@@ -218,11 +160,6 @@ pub(crate) fn down(cause: Failure, will_retry: bool) -> Event<String> {
 
 pub(crate) fn message(text: &str) -> Outgoing<String> {
     Outgoing::new(text.to_owned())
-}
-
-/// The next event, which must be there.
-pub(crate) async fn next<S: Stream<Item = Event<String>> + Unpin>(connection: &mut S) -> Event<String> {
-    connection.next().await.expect("an event")
 }
 
 /// Reads to the end.

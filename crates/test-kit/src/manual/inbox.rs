@@ -1,0 +1,54 @@
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, Waker},
+};
+
+/// What the reader of a stream is still to be given, and the reader that waits for it.
+pub(super) struct Inbox<T> {
+    items: VecDeque<T>,
+    is_ended: bool,
+    reader: Option<Waker>,
+}
+
+impl<T> Inbox<T> {
+    pub(super) fn push(&mut self, item: T) {
+        self.items.push_back(item);
+        self.wake();
+    }
+
+    pub(super) fn end(&mut self) {
+        self.is_ended = true;
+        self.wake();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<T>> {
+        match self.items.pop_front() {
+            Some(item) => Poll::Ready(Some(item)),
+            None if self.is_ended => Poll::Ready(None),
+            None => {
+                self.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            is_ended: false,
+            reader: None,
+        }
+    }
+}
