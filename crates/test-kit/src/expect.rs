@@ -29,8 +29,8 @@ use tower_ws_core::{Down, DropReason, Event, Outgoing, Up};
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// How long an event may take. Long enough for the deadlines of every layer, which pass at once under
-/// a paused clock; [`within`] sets a shorter one.
+/// How long an event may take. Long enough for the deadlines of every layer, which pass at once
+/// under a paused clock; [`within`] sets a shorter one.
 pub const LIMIT: Duration = Duration::from_secs(600);
 
 /// What the future gives.
