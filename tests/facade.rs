@@ -16,6 +16,7 @@ use tower_ws::{
     auth::{AuthLayer, Credential, Credentials},
     connector::tcp_connector,
     core::{Disposition, DispositionTable, FailureKind, WrongOrder, find},
+    mcp::{self, Capabilities, Implementation},
     reconnect::EndpointIndex,
     transport::memory,
 };
@@ -50,18 +51,24 @@ async fn a_fallback_that_is_no_address_is_told_at_once() {
     assert_eq!(server.dials(), 0);
 }
 
-#[tokio::test]
-async fn one_table_reaches_all_who_judge() {
-    // By the documented table a close with 4490 is final; by this one it means that the token is
-    // old.
-    let table = DispositionTable::default().on_close(4490..=4490, Disposition::RefreshCredentials);
-    let server = Server::start(Script::close(4490, "expired")).await.unwrap();
+/// Credentials, and how often one was fetched.
+fn counted_credentials() -> (Credentials, Arc<AtomicUsize>) {
     let fetched = Arc::<AtomicUsize>::default();
     let count = fetched.clone();
     let credentials = Credentials::new(move || {
         let nth = count.fetch_add(1, Ordering::Relaxed);
         std::future::ready(Ok(Credential::new(format!("token-{nth}"))))
     });
+    (credentials, fetched)
+}
+
+#[tokio::test]
+async fn one_table_reaches_all_who_judge() {
+    // By the documented table a close with 4490 is final; by this one it means that the token is
+    // old.
+    let table = DispositionTable::default().on_close(4490..=4490, Disposition::RefreshCredentials);
+    let server = Server::start(Script::close(4490, "expired")).await.unwrap();
+    let (credentials, fetched) = counted_credentials();
     let builder = builder(server.url())
         .fallback(server.url())
         .auth(AuthLayer::bearer(credentials))
@@ -70,6 +77,22 @@ async fn one_table_reaches_all_who_judge() {
     while fetched.load(Ordering::Relaxed) < 2 {
         bounded(inbound.next()).await.expect("the session goes on");
     }
+}
+
+#[tokio::test]
+async fn the_table_of_mcp_reaches_auth() {
+    // By the documented table 1008 is final, and a token that is refused by it would be kept.
+    let server = Server::start(Script::close(1008, "token expired")).await.unwrap();
+    let (credentials, fetched) = counted_credentials();
+    let (builder, _session) = mcp::builder(server.url(), Implementation::new("test", "1"), Capabilities::new());
+    let connecting = tokio::spawn(builder.auth(AuthLayer::bearer(credentials)).connect());
+    bounded(server.wait_dials(2)).await;
+    connecting.abort();
+    assert_eq!(
+        fetched.load(Ordering::Relaxed),
+        2,
+        "the second dial shows another token"
+    );
 }
 
 #[tokio::test]

@@ -141,6 +141,8 @@ impl<L, C> Builder<L, C> {
     /// Judges each failure by this table, wherever one is judged: by reconnect, by failover between
     /// [fallbacks](Self::fallback), and by [auth](Self::auth), which throws refused credentials
     /// away. Default: [the documented one](tower_ws_core::Disposition).
+    ///
+    /// It counts also where a [reconnect layer](Self::reconnect) has a table of its own.
     pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.dispositions = Some(table);
         self

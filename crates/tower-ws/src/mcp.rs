@@ -19,7 +19,6 @@ pub use tower_ws_mcp::*;
 use tower::layer::util::{Identity, Stack};
 use tower_ws_client::Inbound;
 use tower_ws_core::DispositionTable;
-use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
 
 use crate::builder::{Builder, ConnectError};
@@ -78,8 +77,8 @@ pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mc
 /// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare
 /// `capabilities` whose requests are [answered](Inbound::answer_with).
 ///
-/// Failures are judged by [`DispositionTable::mcp`]: give that to a [reconnect
-/// layer](Builder::reconnect) of your own, too.
+/// Failures are judged by [`DispositionTable::mcp`], wherever one is judged;
+/// [`Builder::dispositions`] sets another.
 ///
 /// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer
 /// another, or none.
@@ -96,6 +95,6 @@ fn stack(url: impl AsRef<str>) -> Builder {
     crate::builder(url)
         .client(client_layer(JsonText))
         .ack(ack_layer(JsonText).measure(Frames))
-        .reconnect(ReconnectLayer::new().dispositions(DispositionTable::mcp()))
+        .dispositions(DispositionTable::mcp())
         .transport(transport)
 }
