@@ -47,10 +47,10 @@ use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 ///
 /// Dropping the connection drops what it holds.
 #[pin_project]
-pub struct QueueConnection<C: Connection, Z = Length, S = crate::MemoryStore> {
+pub struct QueueConnection<C: Connection, Me = Length, S = crate::MemoryStore> {
     #[pin]
     inner: C,
-    measure: Z,
+    measure: Me,
     buffer: Buffer<C::Message, S>,
     stage: Stage,
     link: Link,
@@ -92,8 +92,8 @@ enum Closing {
     Done,
 }
 
-impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
-    pub(crate) fn new(inner: C, measure: Z, store: S, settings: &Settings) -> Self {
+impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
+    pub(crate) fn new(inner: C, measure: Me, store: S, settings: &Settings) -> Self {
         Self {
             inner,
             measure,
@@ -161,7 +161,7 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     }
 
     /// What a writer may wait for.
-    fn progress(&self) -> impl PartialEq + use<C, Z, S> {
+    fn progress(&self) -> impl PartialEq + use<C, Me, S> {
         let flushed = self.buffer.is_empty() && !self.unflushed;
         let inside = !self.buffer.has_waiting();
         (self.buffer.has_room(), inside, flushed, self.below_closed, self.closing)
@@ -264,7 +264,7 @@ impl<C: Connection, Z, S: Store<C::Message>> QueueConnection<C, Z, S> {
     }
 }
 
-impl<C: Connection, Z, S: Store<C::Message>> Stream for QueueConnection<C, Z, S> {
+impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, S> {
     type Item = C::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
@@ -320,7 +320,7 @@ impl<C: Connection, Z, S: Store<C::Message>> Stream for QueueConnection<C, Z, S>
     }
 }
 
-impl<C, Z, S> fmt::Debug for QueueConnection<C, Z, S>
+impl<C, Me, S> fmt::Debug for QueueConnection<C, Me, S>
 where
     C: Connection + fmt::Debug,
 {

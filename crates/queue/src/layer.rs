@@ -14,8 +14,8 @@ use crate::{
 
 /// Holds messages while the link is down or slow, within bounds. See the [crate docs](crate).
 #[derive(Clone)]
-pub struct QueueLayer<Z = Length, S = MemoryStore> {
-    measure: Z,
+pub struct QueueLayer<Me = Length, S = MemoryStore> {
+    measure: Me,
     store: S,
     settings: Settings,
 }
@@ -44,7 +44,7 @@ impl QueueLayer {
     }
 }
 
-impl<Z, S> QueueLayer<Z, S> {
+impl<Me, S> QueueLayer<Me, S> {
     /// The default of [`messages`](Self::messages): 1,024.
     pub const MESSAGES: usize = 1024;
     /// The default of [`bytes`](Self::bytes): 8 MiB.
@@ -112,7 +112,7 @@ impl<Z, S> QueueLayer<Z, S> {
     /// Replaces what holds the messages, by a [`MakeStore`](crate::MakeStore). Default
     /// [`MemoryStore`].
     #[must_use]
-    pub fn store<T>(self, store: T) -> QueueLayer<Z, T> {
+    pub fn store<T>(self, store: T) -> QueueLayer<Me, T> {
         QueueLayer {
             measure: self.measure,
             store,
@@ -121,10 +121,10 @@ impl<Z, S> QueueLayer<Z, S> {
     }
 }
 
-impl<Z: Default, S: Default> Default for QueueLayer<Z, S> {
+impl<Me: Default, S: Default> Default for QueueLayer<Me, S> {
     fn default() -> Self {
         Self {
-            measure: Z::default(),
+            measure: Me::default(),
             store: S::default(),
             settings: Settings {
                 bounds: Bounds {
@@ -140,27 +140,27 @@ impl<Z: Default, S: Default> Default for QueueLayer<Z, S> {
     }
 }
 
-impl<I, Z: Clone, S: Clone> Layer<I> for QueueLayer<Z, S> {
-    type Service = Queue<I, Z, S>;
+impl<I, Me: Clone, S: Clone> Layer<I> for QueueLayer<Me, S> {
+    type Service = Queue<I, Me, S>;
 
     fn layer(&self, inner: I) -> Self::Service {
         Queue::new(inner, self.clone())
     }
 }
 
-impl<C, Z, S> Wrap<C> for QueueLayer<Z, S>
+impl<C, Me, S> Wrap<C> for QueueLayer<Me, S>
 where
     C: Connection,
     S: MakeStore<C::Message>,
 {
-    type Connection = QueueConnection<C, Z, S::Store>;
+    type Connection = QueueConnection<C, Me, S::Store>;
 
     fn wrap(self, inner: C) -> Self::Connection {
         QueueConnection::new(inner, self.measure, self.store.make_store(), &self.settings)
     }
 }
 
-impl<Z, S> fmt::Debug for QueueLayer<Z, S> {
+impl<Me, S> fmt::Debug for QueueLayer<Me, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueLayer")
             .field("bounds", &self.settings.bounds)

@@ -15,26 +15,26 @@ use crate::{
 /// The service of [`QueueLayer`]: each connection that comes up has a queue of its own. See the
 /// [crate docs](crate).
 #[derive(Clone)]
-pub struct Queue<I, Z = Length, S = MemoryStore> {
+pub struct Queue<I, Me = Length, S = MemoryStore> {
     inner: I,
-    layer: QueueLayer<Z, S>,
+    layer: QueueLayer<Me, S>,
 }
 
-impl<I, Z, S> Queue<I, Z, S> {
-    pub(crate) fn new(inner: I, layer: QueueLayer<Z, S>) -> Self {
+impl<I, Me, S> Queue<I, Me, S> {
+    pub(crate) fn new(inner: I, layer: QueueLayer<Me, S>) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<I, T, Z, S> Service<T> for Queue<I, Z, S>
+impl<I, T, Me, S> Service<T> for Queue<I, Me, S>
 where
     I: Service<T, Response: Connection>,
-    Z: Clone,
+    Me: Clone,
     S: MakeStore<<I::Response as Connection>::Message> + Clone,
 {
-    type Response = QueueConnection<I::Response, Z, S::Store>;
+    type Response = QueueConnection<I::Response, Me, S::Store>;
     type Error = I::Error;
-    type Future = MapConnection<I::Future, QueueLayer<Z, S>>;
+    type Future = MapConnection<I::Future, QueueLayer<Me, S>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -45,7 +45,7 @@ where
     }
 }
 
-impl<I: fmt::Debug, Z, S> fmt::Debug for Queue<I, Z, S> {
+impl<I: fmt::Debug, Me, S> fmt::Debug for Queue<I, Me, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
             .field("inner", &self.inner)

@@ -49,10 +49,10 @@ use crate::{
 /// From the first poll of `poll_close` on everything is read without limit: a closing has a
 /// deadline of its own.
 #[pin_project]
-pub struct RateLimitConnection<C: Connection, Z = Length, G = NoSignal> {
+pub struct RateLimitConnection<C: Connection, Me = Length, G = NoSignal> {
     #[pin]
     inner: Severable<C>,
-    measure: Z,
+    measure: Me,
     signal: G,
     settings: Settings,
     /// The name of the connection, once it is up.
@@ -87,8 +87,8 @@ const STAY_AWAY: Disposition = Disposition::Wait {
     most: Duration::from_secs(120),
 };
 
-impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
-    pub(crate) fn new(inner: C, measure: Z, signal: G, settings: Settings) -> Self {
+impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
+    pub(crate) fn new(inner: C, measure: Me, signal: G, settings: Settings) -> Self {
         Self {
             inner: Severable::new(inner),
             measure,
@@ -161,10 +161,10 @@ impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
     }
 }
 
-impl<C, Z, G> RateLimitConnection<C, Z, G>
+impl<C, Me, G> RateLimitConnection<C, Me, G>
 where
     C: Connection,
-    Z: Measure<C::Message>,
+    Me: Measure<C::Message>,
     G: ThrottleSignal<C::Message>,
 {
     /// A message has come in.
@@ -204,10 +204,10 @@ fn flooded(over: Duration) -> Failure {
     Failure::new(FailureKind::Policy, text).with_disposition(STAY_AWAY)
 }
 
-impl<C, Z, G> Stream for RateLimitConnection<C, Z, G>
+impl<C, Me, G> Stream for RateLimitConnection<C, Me, G>
 where
     C: Connection,
-    Z: Measure<C::Message>,
+    Me: Measure<C::Message>,
     G: ThrottleSignal<C::Message>,
 {
     type Item = C::Item;
@@ -261,7 +261,7 @@ where
     }
 }
 
-impl<C, Z, G> fmt::Debug for RateLimitConnection<C, Z, G>
+impl<C, Me, G> fmt::Debug for RateLimitConnection<C, Me, G>
 where
     C: Connection + fmt::Debug,
 {

@@ -20,14 +20,14 @@ use crate::{
 /// the limit of dials pause.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct RateLimitFuture<F, Z = Length, G = NoSignal> {
+pub struct RateLimitFuture<F, Me = Length, G = NoSignal> {
     #[pin]
     inner: F,
-    wrap: Option<(Z, G, Settings)>,
+    wrap: Option<(Me, G, Settings)>,
 }
 
-impl<F, Z, G> RateLimitFuture<F, Z, G> {
-    pub(crate) fn new(inner: F, measure: Z, signal: G, settings: Settings) -> Self {
+impl<F, Me, G> RateLimitFuture<F, Me, G> {
+    pub(crate) fn new(inner: F, measure: Me, signal: G, settings: Settings) -> Self {
         Self {
             inner,
             wrap: Some((measure, signal, settings)),
@@ -35,13 +35,13 @@ impl<F, Z, G> RateLimitFuture<F, Z, G> {
     }
 }
 
-impl<F, C, E, Z, G> Future for RateLimitFuture<F, Z, G>
+impl<F, C, E, Me, G> Future for RateLimitFuture<F, Me, G>
 where
     F: Future<Output = Result<C, E>>,
     C: Connection,
     E: Into<BoxError>,
 {
-    type Output = Result<RateLimitConnection<C, Z, G>, BoxError>;
+    type Output = Result<RateLimitConnection<C, Me, G>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -74,7 +74,7 @@ impl Settings {
     }
 }
 
-impl<F, Z, G> fmt::Debug for RateLimitFuture<F, Z, G> {
+impl<F, Me, G> fmt::Debug for RateLimitFuture<F, Me, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitFuture").finish_non_exhaustive()
     }

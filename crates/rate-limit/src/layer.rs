@@ -17,8 +17,8 @@ use crate::{
 /// The state of the limits belongs to the layer: its clones, and all services and connections made
 /// by them, share it. A clone on which a limit is set anew has that one for itself.
 #[derive(Clone)]
-pub struct RateLimitLayer<Z = Length, G = NoSignal> {
-    measure: Z,
+pub struct RateLimitLayer<Me = Length, G = NoSignal> {
+    measure: Me,
     signal: G,
     settings: Settings,
 }
@@ -74,7 +74,7 @@ impl RateLimitLayer {
     }
 }
 
-impl<Z, G> RateLimitLayer<Z, G> {
+impl<Me, G> RateLimitLayer<Me, G> {
     /// Limits the dials: by a [`Quota`] of this layer, or by a [`Limiter`] that others share.
     /// Default: no limit.
     ///
@@ -139,7 +139,7 @@ impl<Z, G> RateLimitLayer<Z, G> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn throttle_signal<H>(self, signal: H) -> RateLimitLayer<Z, H> {
+    pub fn throttle_signal<H>(self, signal: H) -> RateLimitLayer<Me, H> {
         RateLimitLayer {
             measure: self.measure,
             signal,
@@ -187,15 +187,15 @@ impl Default for RateLimitLayer {
     }
 }
 
-impl<S, Z: Clone, G: Clone> Layer<S> for RateLimitLayer<Z, G> {
-    type Service = RateLimit<S, Z, G>;
+impl<S, Me: Clone, G: Clone> Layer<S> for RateLimitLayer<Me, G> {
+    type Service = RateLimit<S, Me, G>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit::new(inner, self.measure.clone(), self.signal.clone(), self.settings.clone())
     }
 }
 
-impl<Z, G> fmt::Debug for RateLimitLayer<Z, G> {
+impl<Me, G> fmt::Debug for RateLimitLayer<Me, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
             .field("settings", &self.settings)

@@ -191,8 +191,8 @@ mod layer;
 mod limiter;
 mod meter;
 mod quota;
+mod schedule;
 mod service;
-mod slots;
 mod throttle;
 mod window;
 

@@ -13,7 +13,7 @@ use tower_ws_core::RetryAfter;
 
 use crate::{
     quota::Quota,
-    slots::{Slots, TooLarge, Turn},
+    schedule::{Schedule, TooLarge, Turn},
 };
 
 /// A limit that may be shared: all clones count together.
@@ -53,7 +53,7 @@ pub struct Limiter(Arc<Line>);
 pub(crate) struct Line {
     /// What is limited, for logs.
     what: &'static str,
-    slots: Mutex<Slots>,
+    schedule: Mutex<Schedule>,
     waited: AtomicU64,
     refused: AtomicU64,
     pauses: AtomicU64,
@@ -97,7 +97,7 @@ impl Limiter {
     pub(crate) fn of(what: &'static str, count: Option<Quota>, bytes: Option<Quota>) -> Self {
         Self(Arc::new(Line {
             what,
-            slots: Mutex::new(Slots::new(count, bytes, Instant::now())),
+            schedule: Mutex::new(Schedule::new(count, bytes, Instant::now())),
             waited: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
@@ -123,13 +123,13 @@ impl Limiter {
     /// What it has done, and how it stands.
     pub fn stats(&self) -> LimitStats {
         let now = Instant::now();
-        let slots = self.lock();
+        let schedule = self.lock();
         LimitStats {
             waited: self.0.waited.load(Relaxed),
             refused: self.0.refused.load(Relaxed),
             pauses: self.0.pauses.load(Relaxed),
-            paused_until: slots.paused_until(now),
-            debt: slots.earliest(now, 1).map_or(Duration::ZERO, |at| at - now),
+            paused_until: schedule.paused_until(now),
+            debt: schedule.earliest(now, 1).map_or(Duration::ZERO, |at| at - now),
         }
     }
 
@@ -151,10 +151,10 @@ impl Limiter {
     /// Passes now, or not at all: false.
     pub(crate) fn try_pass(&self, bytes: u64) -> Result<bool, TooLarge> {
         let now = Instant::now();
-        let mut slots = self.lock();
-        let passes = slots.earliest(now, bytes).inspect_err(|_| self.refused())? <= now;
+        let mut schedule = self.lock();
+        let passes = schedule.earliest(now, bytes).inspect_err(|_| self.refused())? <= now;
         if passes {
-            slots.book(now, bytes)?;
+            schedule.book(now, bytes)?;
         } else {
             self.refused();
         }
@@ -165,8 +165,8 @@ impl Limiter {
         self.0.refused.fetch_add(1, Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.0.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use tower_service::Service;
 use tower_ws_core::{Alarm, BoxError, Connection, Length};
 
 use crate::{
-    connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking, slots::Turn,
+    connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking, schedule::Turn,
     throttle::NoSignal,
 };
 
@@ -21,17 +21,17 @@ use crate::{
 /// Use its readiness soon. A call that comes later than its turn holds is made all the same, since
 /// the contract of [`Service`] has no other way, and is made up for by the next dial: it waits
 /// longer.
-pub struct RateLimit<S, Z = Length, G = NoSignal> {
+pub struct RateLimit<S, Me = Length, G = NoSignal> {
     inner: S,
-    measure: Z,
+    measure: Me,
     signal: G,
     settings: Settings,
     turn: Option<Booking>,
     alarm: Alarm,
 }
 
-impl<S, Z, G> RateLimit<S, Z, G> {
-    pub(crate) fn new(inner: S, measure: Z, signal: G, settings: Settings) -> Self {
+impl<S, Me, G> RateLimit<S, Me, G> {
+    pub(crate) fn new(inner: S, measure: Me, signal: G, settings: Settings) -> Self {
         Self {
             inner,
             measure,
@@ -78,15 +78,15 @@ impl<S, Z, G> RateLimit<S, Z, G> {
     }
 }
 
-impl<S, T, Z, G> Service<T> for RateLimit<S, Z, G>
+impl<S, T, Me, G> Service<T> for RateLimit<S, Me, G>
 where
     S: Service<T, Response: Connection, Error: Into<BoxError>>,
-    Z: Clone,
+    Me: Clone,
     G: Clone,
 {
-    type Response = RateLimitConnection<S::Response, Z, G>;
+    type Response = RateLimitConnection<S::Response, Me, G>;
     type Error = BoxError;
-    type Future = RateLimitFuture<S::Future, Z, G>;
+    type Future = RateLimitFuture<S::Future, Me, G>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         ready!(self.poll_turn(cx));
@@ -100,7 +100,7 @@ where
     }
 }
 
-impl<S: Clone, Z: Clone, G: Clone> Clone for RateLimit<S, Z, G> {
+impl<S: Clone, Me: Clone, G: Clone> Clone for RateLimit<S, Me, G> {
     fn clone(&self) -> Self {
         // A clone is not ready: it waits for a turn of its own.
         Self::new(
@@ -112,7 +112,7 @@ impl<S: Clone, Z: Clone, G: Clone> Clone for RateLimit<S, Z, G> {
     }
 }
 
-impl<S: fmt::Debug, Z, G> fmt::Debug for RateLimit<S, Z, G> {
+impl<S: fmt::Debug, Me, G> fmt::Debug for RateLimit<S, Me, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)

@@ -10,10 +10,10 @@ use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Out
 use super::{Closing, QueueConnection, Stage};
 use crate::store::Store;
 
-impl<C, Z, S> Sink<Outgoing<C::Message>> for QueueConnection<C, Z, S>
+impl<C, Me, S> Sink<Outgoing<C::Message>> for QueueConnection<C, Me, S>
 where
     C: Connection,
-    Z: Measure<C::Message>,
+    Me: Measure<C::Message>,
     S: Store<C::Message>,
 {
     type Error = BoxError;
@@ -103,7 +103,7 @@ where
     }
 }
 
-impl<C, Z, S> QueueConnection<C, Z, S>
+impl<C, Me, S> QueueConnection<C, Me, S>
 where
     C: Connection,
     S: Store<C::Message>,

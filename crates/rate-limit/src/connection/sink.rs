@@ -10,7 +10,7 @@ use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Out
 use super::{Held, RateLimitConnection};
 use crate::{
     layer::Excess,
-    slots::{TooLarge, Turn},
+    schedule::{TooLarge, Turn},
 };
 
 /// How many messages may come back before somebody reads: as many as the control lane has room for.
@@ -19,10 +19,10 @@ const ROOM: usize = Lane::CONTROL_ROOM;
 /// Why a message that was refused was.
 const REFUSED: DropReason = DropReason::Refused("more than the rate limit allows; send it later, or let it wait");
 
-impl<C, Z, G> Sink<Outgoing<C::Message>> for RateLimitConnection<C, Z, G>
+impl<C, Me, G> Sink<Outgoing<C::Message>> for RateLimitConnection<C, Me, G>
 where
     C: Connection,
-    Z: Measure<C::Message>,
+    Me: Measure<C::Message>,
 {
     type Error = BoxError;
 
@@ -105,7 +105,7 @@ where
     }
 }
 
-impl<C: Connection, Z, G> RateLimitConnection<C, Z, G> {
+impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     /// Passes on what is held if its turn has come, and flushes below in any case.
     pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
         let released = self.as_mut().poll_release()?;

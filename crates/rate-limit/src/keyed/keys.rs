@@ -11,7 +11,7 @@ use super::KeyedLimitError;
 use crate::{
     layer::Excess,
     quota::Quota,
-    slots::{Slots, Turn},
+    schedule::{Schedule, Turn},
 };
 
 /// The limits of all keys, and who waits. Shared by the clones of a layer.
@@ -20,7 +20,7 @@ pub(super) struct Keys<K>(Mutex<Table<K>>);
 
 #[derive(Debug)]
 struct Table<K> {
-    slots: HashMap<K, Slots>,
+    schedule: HashMap<K, Schedule>,
     waiting: usize,
     /// When it was last looked through for keys that are not in use.
     looked_through: Option<Instant>,
@@ -49,7 +49,7 @@ pub(super) struct Place<K: Eq + Hash> {
 impl<K: Clone + Eq + Hash> Keys<K> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Table {
-            slots: HashMap::new(),
+            schedule: HashMap::new(),
             waiting: 0,
             looked_through: None,
         }))
@@ -59,15 +59,15 @@ impl<K: Clone + Eq + Hash> Keys<K> {
     pub(super) fn enter(self: &Arc<Self>, key: K, bounds: &Bounds) -> Result<Option<Place<K>>, KeyedLimitError> {
         let now = Instant::now();
         let mut table = self.lock();
-        if !table.slots.contains_key(&key) {
+        if !table.schedule.contains_key(&key) {
             table.make_room(now, bounds.keys)?;
         }
         let table = &mut *table;
-        let slots = table
-            .slots
+        let schedule = table
+            .schedule
             .entry(key.clone())
-            .or_insert_with(|| Slots::new(Some(bounds.quota), None, now));
-        let wait = slots.earliest(now, 0).map_or(Duration::ZERO, |at| at - now);
+            .or_insert_with(|| Schedule::new(Some(bounds.quota), None, now));
+        let wait = schedule.earliest(now, 0).map_or(Duration::ZERO, |at| at - now);
         if wait > Duration::ZERO {
             if bounds.excess == Excess::Refuse {
                 return Err(KeyedLimitError::Refused { retry_after: wait });
@@ -76,7 +76,7 @@ impl<K: Clone + Eq + Hash> Keys<K> {
                 return Err(KeyedLimitError::TooManyWaiting(bounds.waiting));
             }
         }
-        match slots.book(now, 0) {
+        match schedule.book(now, 0) {
             Ok(at) if at > now => {
                 table.waiting += 1;
                 let keys = self.clone();
@@ -96,14 +96,14 @@ impl<K: Eq + Hash> Keys<K> {
 impl<K: Eq + Hash> Table<K> {
     /// A key whose quota is whole is forgotten: nobody would notice.
     fn make_room(&mut self, now: Instant, most: usize) -> Result<(), KeyedLimitError> {
-        if self.slots.len() < most {
+        if self.schedule.len() < most {
             return Ok(());
         }
         if self.looked_through.is_none_or(|then| then + LOOK <= now) {
             self.looked_through = Some(now);
-            self.slots.retain(|_, slots| !slots.is_idle(now));
+            self.schedule.retain(|_, schedule| !schedule.is_idle(now));
         }
-        match self.slots.len() < most {
+        match self.schedule.len() < most {
             true => Ok(()),
             false => Err(KeyedLimitError::TooManyKeys(most)),
         }
@@ -116,13 +116,13 @@ impl<K: Eq + Hash> Place<K> {
         let now = Instant::now();
         let mut table = self.keys.lock();
         // A key with somebody who waits is in use: it is not forgotten.
-        let slots = table.slots.get_mut(&self.key)?;
-        if slots.turn(now, self.at) == Turn::Missed
-            && let Ok(at) = slots.book_again(now, self.at, 0)
+        let schedule = table.schedule.get_mut(&self.key)?;
+        if schedule.turn(now, self.at) == Turn::Missed
+            && let Ok(at) = schedule.book_again(now, self.at, 0)
         {
             self.at = at;
         }
-        match slots.turn(now, self.at) {
+        match schedule.turn(now, self.at) {
             Turn::At(at) => Some(at),
             Turn::Now | Turn::Missed => None,
         }
@@ -134,9 +134,9 @@ impl<K: Eq + Hash> Drop for Place<K> {
         let now = Instant::now();
         let mut table = self.keys.lock();
         table.waiting -= 1;
-        if let Some(slots) = table.slots.get_mut(&self.key) {
+        if let Some(schedule) = table.schedule.get_mut(&self.key) {
             // One whose turn has come is not given back.
-            slots.give_back(now, self.at);
+            schedule.give_back(now, self.at);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 /// another: whoever sleeps, dies or is not polled holds up nobody, and a thousand who wait do not
 /// wake at once to find one place.
 #[derive(Debug, Default)]
-pub(crate) struct Slots {
+pub(crate) struct Schedule {
     count: Option<Meter>,
     bytes: Option<Meter>,
     /// Turns that were given back, and how many at each moment. Each is worth one.
@@ -37,7 +37,7 @@ pub(crate) enum Turn {
     Missed,
 }
 
-impl Slots {
+impl Schedule {
     pub(crate) fn new(count: Option<Quota>, bytes: Option<Quota>, now: Instant) -> Self {
         Self {
             count: count.map(|quota| Meter::new(quota, now)),
@@ -156,59 +156,59 @@ mod tests {
     fn messages_and_bytes_hold_both() {
         let now = Instant::now();
         let (count, bytes) = (Quota::per_second(n(10)), Quota::per_second(n(1_000)));
-        let mut slots = Slots::new(Some(count), Some(bytes), now);
-        assert_eq!(slots.book(now, 1_000), Ok(now));
-        assert_eq!(slots.book(now, 500), Ok(now + SECOND / 2));
+        let mut schedule = Schedule::new(Some(count), Some(bytes), now);
+        assert_eq!(schedule.book(now, 1_000), Ok(now));
+        assert_eq!(schedule.book(now, 500), Ok(now + SECOND / 2));
         // The count has had half a second to recover, which the burst does not exceed.
-        assert_eq!(slots.book(now, 0), Ok(now + SECOND / 2 + SECOND / 1_000));
+        assert_eq!(schedule.book(now, 0), Ok(now + SECOND / 2 + SECOND / 1_000));
     }
 
     #[test]
     fn a_turn_given_back_goes_to_the_next_who_comes() {
         let now = Instant::now();
-        let mut slots = Slots::new(Some(Quota::per_second(n(1))), None, now);
-        let turns: Vec<_> = (0..4).map(|_| slots.book(now, 0).unwrap()).collect();
-        slots.give_back(now, turns[2]);
-        assert_eq!(slots.book(now, 0), Ok(turns[2]));
-        assert_eq!(slots.book(now, 0), Ok(now + SECOND * 4));
+        let mut schedule = Schedule::new(Some(Quota::per_second(n(1))), None, now);
+        let turns: Vec<_> = (0..4).map(|_| schedule.book(now, 0).unwrap()).collect();
+        schedule.give_back(now, turns[2]);
+        assert_eq!(schedule.book(now, 0), Ok(turns[2]));
+        assert_eq!(schedule.book(now, 0), Ok(now + SECOND * 4));
         // One that has passed is worth nothing.
-        slots.give_back(now + SECOND * 2, turns[1]);
-        assert_eq!(slots.book(now + SECOND * 2, 0), Ok(now + SECOND * 5));
+        schedule.give_back(now + SECOND * 2, turns[1]);
+        assert_eq!(schedule.book(now + SECOND * 2, 0), Ok(now + SECOND * 5));
     }
 
     #[test]
     fn a_pause_puts_off_those_who_wait_and_those_who_come() {
         let now = Instant::now();
-        let mut slots = Slots::new(Some(Quota::per_second(n(1))), None, now);
-        let first = slots.book(now, 0).unwrap();
-        assert_eq!(slots.turn(now, first), Turn::Now);
-        assert!(slots.pause(now, SECOND * 50));
-        assert!(!slots.pause(now, SECOND * 60), "it goes on");
-        assert!(!slots.pause(now, SECOND * 30), "the longer one holds");
-        assert_eq!(slots.turn(now, first), Turn::Missed);
-        let booked: Vec<_> = (0..3).map(|_| slots.book(now, 0).unwrap() - now).collect();
+        let mut schedule = Schedule::new(Some(Quota::per_second(n(1))), None, now);
+        let first = schedule.book(now, 0).unwrap();
+        assert_eq!(schedule.turn(now, first), Turn::Now);
+        assert!(schedule.pause(now, SECOND * 50));
+        assert!(!schedule.pause(now, SECOND * 60), "it goes on");
+        assert!(!schedule.pause(now, SECOND * 30), "the longer one holds");
+        assert_eq!(schedule.turn(now, first), Turn::Missed);
+        let booked: Vec<_> = (0..3).map(|_| schedule.book(now, 0).unwrap() - now).collect();
         assert_eq!(booked, [60, 61, 62].map(|s| SECOND * s));
-        assert_eq!(slots.turn(now + SECOND * 60, now + SECOND * 60), Turn::Now);
+        assert_eq!(schedule.turn(now + SECOND * 60, now + SECOND * 60), Turn::Now);
     }
 
     #[test]
     fn one_who_is_always_late_passes_all_the_same() {
         let mut now = Instant::now();
-        let mut slots = Slots::new(Some(Quota::strict(n(1), SECOND).unwrap()), None, now);
-        slots.book(now, 0).unwrap();
-        let turn = slots.book(now, 0).unwrap();
+        let mut schedule = Schedule::new(Some(Quota::strict(n(1), SECOND).unwrap()), None, now);
+        schedule.book(now, 0).unwrap();
+        let turn = schedule.book(now, 0).unwrap();
         now = turn + SECOND / 2;
-        assert_eq!(slots.turn(now, turn), Turn::Missed);
-        assert_eq!(slots.book_again(now, turn, 0), Ok(now));
+        assert_eq!(schedule.turn(now, turn), Turn::Missed);
+        assert_eq!(schedule.book_again(now, turn, 0), Ok(now));
     }
 
     #[test]
     fn what_a_strict_window_can_never_pass_is_refused() {
         let now = Instant::now();
         let bytes = Quota::strict(n(100), SECOND).unwrap();
-        let mut slots = Slots::new(None, Some(bytes), now);
-        assert_eq!(slots.book(now, 101), Err(TooLarge(100)));
-        assert_eq!(slots.book(now, 100), Ok(now));
+        let mut schedule = Schedule::new(None, Some(bytes), now);
+        assert_eq!(schedule.book(now, 101), Err(TooLarge(100)));
+        assert_eq!(schedule.book(now, 100), Ok(now));
     }
 
     proptest! {
@@ -219,25 +219,25 @@ mod tests {
             steps in prop::collection::vec((0u64..600, 0u8..12), 1..200),
         ) {
             let start = Instant::now();
-            let mut slots = Slots::new(Some(Quota::strict(n(most), SECOND).unwrap()), None, start);
+            let mut schedule = Schedule::new(Some(Quota::strict(n(most), SECOND).unwrap()), None, start);
             let (mut now, mut used, mut waiting) = (start, Vec::new(), Vec::new());
             for (gap, what) in steps {
                 now += Duration::from_millis(gap);
                 match what {
-                    0 => drop(slots.pause(now, Duration::from_millis(gap))),
+                    0 => drop(schedule.pause(now, Duration::from_millis(gap))),
                     1..3 if !waiting.is_empty() => {
                         let at = waiting.swap_remove(usize::from(what) % waiting.len());
-                        slots.give_back(now, at);
+                        schedule.give_back(now, at);
                     }
                     3..6 => {}
-                    _ => waiting.push(slots.book(now, 0).unwrap()),
+                    _ => waiting.push(schedule.book(now, 0).unwrap()),
                 }
                 let before = std::mem::take(&mut waiting);
                 for at in before {
-                    match slots.turn(now, at) {
+                    match schedule.turn(now, at) {
                         Turn::At(_) => waiting.push(at),
                         Turn::Now => used.push(now),
-                        Turn::Missed => waiting.push(slots.book_again(now, at, 0).unwrap()),
+                        Turn::Missed => waiting.push(schedule.book_again(now, at, 0).unwrap()),
                     }
                 }
             }
