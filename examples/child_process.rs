@@ -46,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(QueueLayer::new())
         .layer(AckLayer::new(JsonRpc::new(JsonText)))
         .layer(ReconnectLayer::new())
-        .layer(HealthLayer::new(JsonRpcPing::new(JsonText)))
+        .layer(HealthLayer::new().probe(JsonRpcPing::new(JsonText)))
         .layer(LinesLayer::new())
         .service(server);
     let (client, mut inbound) = stack.oneshot(()).await?;

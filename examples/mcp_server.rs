@@ -21,7 +21,7 @@ use tower_ws::{
     core::{BoxError, jsonrpc::RpcError},
     health::HealthLayer,
     mcp::{self, Implementation, MODERN_VERSION},
-    transport::{Frames, JsonText, LiftLayer},
+    transport::{JsonText, LiftLayer, WebSocket},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -56,11 +56,15 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
 
 /// One client: the stack of a client, upside down at its bottom only.
 async fn session(socket: TcpStream) -> Result<(), BoxError> {
-    let accept = service_fn(|socket: TcpStream| async { accept_async(socket).await.map(Response::new) });
+    let accept = service_fn(|socket: TcpStream| async {
+        accept_async(socket)
+            .await
+            .map(|accepted| Response::new(WebSocket::from(accepted)))
+    });
     let stack = ServiceBuilder::new()
         .layer(ClientLayer::new(JsonText))
         // A client that has vanished is let go.
-        .layer(HealthLayer::new(Frames))
+        .layer(HealthLayer::new())
         .layer(LiftLayer::new())
         .service(accept);
     // By the first the server could ask the client something.

@@ -40,7 +40,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(QueueLayer::new())
         .layer(AckLayer::new(JsonRpc::new(JsonText)))
         .layer(ReconnectLayer::new())
-        .layer(HealthLayer::new(ping))
+        .layer(HealthLayer::new().probe(ping))
         .service(memory);
     let (client, mut inbound) = stack.oneshot(()).await?;
     tokio::spawn(async move {

@@ -102,7 +102,8 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         cut: Cut::Rst,
     });
 
-    let tap = TapLayer(|arrow: &str, message: &Message| println!("{arrow} {message}"));
+    let tap =
+        TapLayer(|arrow: &str, message: &Message| println!("{arrow} {}", message.as_text().unwrap_or("(no text)")));
     let (client, _inbound) = tower_ws::builder(server.url()).layer(tap).connect().await?;
 
     for n in 1..=2 {

@@ -15,8 +15,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::{Instant, interval, sleep};
 use tower_ws::{
-    Client, Request, client::ClientLayer, core::Replay, health::HealthLayer, queue::QueueLayer, transport::Frames,
-    transport::JsonText,
+    Client, Request, client::ClientLayer, core::Replay, health::HealthLayer, queue::QueueLayer, transport::JsonText,
 };
 use tower_ws_test_kit::{Cut, Script, Server};
 
@@ -40,9 +39,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (client, mut inbound) = tower_ws::builder(server.url())
         .metrics_label("server", "orders")
         .client(ClientLayer::new(JsonText).timeout(Duration::from_secs(8)))
-        .queue(QueueLayer::new().measure(Frames).age(Duration::from_secs(5)))
+        .queue(QueueLayer::new().age(Duration::from_secs(5)))
         .health(
-            HealthLayer::new(Frames)
+            HealthLayer::new()
                 .interval(Duration::from_secs(1))
                 .timeout(Duration::from_secs(1)),
         )

@@ -30,9 +30,9 @@ async fn until_down(inbound: &mut Inbound) {
 /// Answers the next call with its own id.
 async fn answer(peer: &mut memory::Socket<Message>) {
     let text = loop {
-        match peer.next().await.unwrap().unwrap() {
-            Message::Text(text) => break text,
-            _ => continue,
+        let message = peer.next().await.unwrap().unwrap();
+        if let Some(text) = message.as_text() {
+            break text.to_owned();
         }
     };
     let id = text.split("\"id\":").nth(1).unwrap();
@@ -58,7 +58,7 @@ async fn a_call_that_was_sent_is_kept_through_an_outage_for_as_long_as_it_may() 
     let (client, mut inbound, mut peer, mut listener) = connect().await;
     let request = Request::new("tools/list").replay(Replay::Safe).timeout(LIMIT);
     let call = tokio::spawn(async move { client.send(request).await });
-    while !matches!(peer.next().await, Some(Ok(Message::Text(_)))) {}
+    while !matches!(peer.next().await, Some(Ok(message)) if message.as_text().is_some()) {}
     drop(peer);
     until_down(&mut inbound).await;
     sleep(SECOND * 130).await;
@@ -73,7 +73,7 @@ async fn it_ends_as_timed_out_whoever_holds_it() {
     let caller = client.clone();
     let request = Request::new("tools/list").replay(Replay::Safe).timeout(LIMIT);
     let sent = tokio::spawn(async move { caller.send(request).await });
-    while !matches!(peer.next().await, Some(Ok(Message::Text(_)))) {}
+    while !matches!(peer.next().await, Some(Ok(message)) if message.as_text().is_some()) {}
     drop(peer);
     until_down(&mut inbound).await;
     let start = Instant::now();

@@ -14,13 +14,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, protocol::CloseFrame};
 use tower_ws::{
     CallError, Client, Inbound, Incoming, Message, Request,
     client::{ClientLayer, Lag},
     core::{Down, FailureKind, Replay, Up},
     health::HealthLayer,
-    transport::{Frames, JsonText, Limits, TransportLayer},
+    transport::{JsonText, Limits, TransportLayer},
 };
 use tower_ws_test_kit::{Cut, Direction, Fault, Proxy, Script, Server};
 
@@ -56,7 +56,7 @@ async fn call(client: &Client, n: u64) -> Result<Value, CallError> {
 fn seen(server: &Server) -> BTreeMap<u64, usize> {
     let mut seen = BTreeMap::new();
     for received in server.received() {
-        let said: Value = serde_json::from_str(received.message.to_text().unwrap()).unwrap();
+        let said: Value = serde_json::from_str(received.message.as_text().unwrap()).unwrap();
         if let Some(n) = said["params"]["n"].as_u64() {
             *seen.entry(n).or_default() += 1;
         }
@@ -115,7 +115,7 @@ async fn calls_are_answered_in_a_flood_of_pings() {
     let (client, _inbound) = connect(server.url()).await;
     for n in 0..20 {
         for _ in 0..1_000 {
-            server.push(Message::Ping("flood".into()));
+            server.push(Message::ping("flood"));
         }
         assert_eq!(call(&client, n).await.unwrap()["n"], n);
     }
@@ -179,7 +179,7 @@ async fn a_server_that_freezes_and_thaws_costs_nothing_but_time() {
 async fn a_peer_that_vanishes_without_a_word_is_left() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
-    let health = HealthLayer::new(Frames).interval(millis(200)).timeout(millis(300));
+    let health = HealthLayer::new().interval(millis(200)).timeout(millis(300));
     let (client, mut inbound) = bounded(builder(proxy.url()).health(health).connect()).await.unwrap();
     call(&client, 0).await.unwrap();
     proxy.set(Fault::Blackhole);
@@ -402,7 +402,7 @@ async fn last_words(end: impl FnOnce(Client, Inbound) -> Option<Client>) -> Opti
         let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
         loop {
             match socket.next().await {
-                Some(Ok(Message::Close(close))) => return close,
+                Some(Ok(tungstenite::Message::Close(close))) => return close,
                 Some(Ok(_)) => {}
                 other => panic!("it ended without a close frame: {other:?}"),
             }

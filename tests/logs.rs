@@ -23,7 +23,7 @@ use tower_ws::{
     health::HealthLayer,
     metrics::MetricsLayer,
     queue::QueueLayer,
-    transport::{Frames, JsonText},
+    transport::JsonText,
 };
 use tower_ws_test_kit::{Cut, Script, Server};
 use tracing::{Event, Id, Metadata, Subscriber, field::Field, span};
@@ -88,12 +88,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Seen {
 async fn session(url: String) -> (Client, Inbound) {
     let stack = ServiceBuilder::new()
         .layer(ClientLayer::new(JsonText).timeout(10 * SECOND).close_grace(SECOND))
-        .layer(MetricsLayer::session().measure(Frames))
-        .layer(QueueLayer::new().measure(Frames))
-        .layer(AckLayer::new(JsonRpc::new(JsonText)).measure(Frames))
+        .layer(MetricsLayer::session())
+        .layer(QueueLayer::new())
+        .layer(AckLayer::new(JsonRpc::new(JsonText)))
         .layer(eager())
-        .layer(MetricsLayer::connection().measure(Frames))
-        .layer(HealthLayer::new(Frames).interval(millis(200)).timeout(millis(300)))
+        .layer(MetricsLayer::connection())
+        .layer(HealthLayer::new().interval(millis(200)).timeout(millis(300)))
         .layer(impatient())
         .service(tcp_connector());
     let target = http::Request::get(url).body(()).unwrap();

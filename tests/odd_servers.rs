@@ -18,7 +18,6 @@ use tower_ws::{
     Incoming,
     health::HealthLayer,
     mcp::{self, Capabilities, Implementation, Mcp},
-    transport::Frames,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,7 +72,7 @@ async fn serial(listener: TcpListener) {
 async fn a_server_that_works_on_one_request_at_a_time_is_not_taken_for_dead() {
     let (listener, url) = listen().await;
     tokio::spawn(serial(listener));
-    let health = HealthLayer::new(Frames).interval(SECOND / 4).timeout(SECOND);
+    let health = HealthLayer::new().interval(SECOND / 4).timeout(SECOND);
     let (builder, session) = mcp::builder(url, me(), Capabilities::new());
     let (client, mut inbound) = within(builder.health(health).connect()).await.unwrap();
     let mcp = Mcp::new(client, session);

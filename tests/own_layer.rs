@@ -64,7 +64,7 @@ async fn it_keeps_the_laws_in_the_middle_of_the_recommended_stack() {
         .layer(AckLayer::new(JsonRpc::new(JsonText)))
         .layer(ReconnectLayer::new().seed(1))
         .layer(tap)
-        .layer(HealthLayer::new(probe))
+        .layer(HealthLayer::new().probe(probe))
         .into_inner();
     Suite::layer(stack).redials().holds_messages().seeds(0..8).run().await;
     assert!(count.load(Ordering::Relaxed) > 100);

@@ -47,7 +47,7 @@ fn relay(url: String) -> Relay {
         let reconnect = ReconnectLayer::new().policy(Backoff::default().cap(SECOND));
         let connecting = tower_ws::builder(url)
             .client(mcp::client_layer(JsonText))
-            .ack(mcp::ack_layer(JsonText).measure(tower_ws::transport::Frames))
+            .ack(mcp::ack_layer(JsonText))
             .reconnect(reconnect)
             .layer(layer)
             .connect();

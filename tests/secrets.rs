@@ -275,7 +275,7 @@ async fn a_session_with_all_that_happens_in_one() {
         server
             .received()
             .iter()
-            .any(|received| received.message.to_string().contains(&secret("params")))
+            .any(|received| received.message.as_text().unwrap().contains(&secret("params")))
     );
     let numbers = recorder.handle().render();
     for name in [

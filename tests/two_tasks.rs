@@ -118,7 +118,7 @@ fn text(n: u64) -> Message {
 }
 
 fn text_number(message: &Message) -> u64 {
-    message.to_text().unwrap().split(' ').next().unwrap().parse().unwrap()
+    message.as_text().unwrap().split(' ').next().unwrap().parse().unwrap()
 }
 
 async fn sockets(cut: Cut, stall: Duration) {

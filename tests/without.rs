@@ -17,7 +17,7 @@ use tower_ws::{
     health::HealthLayer,
     queue::{Overflow, QueueLayer},
     reconnect::ReconnectLayer,
-    transport::{Frames, JsonText},
+    transport::JsonText,
 };
 use tower_ws_test_kit::{Cut, Script, Server};
 
@@ -26,16 +26,16 @@ fn client() -> ClientLayer<JsonText> {
 }
 
 /// Holds one message, and refuses another.
-fn queue() -> QueueLayer<Frames> {
-    QueueLayer::new().measure(Frames).messages(1).overflow(Overflow::Refuse)
+fn queue() -> QueueLayer {
+    QueueLayer::new().messages(1).overflow(Overflow::Refuse)
 }
 
-fn ack() -> AckLayer<JsonRpc<JsonText>, Frames> {
-    AckLayer::new(JsonRpc::new(JsonText)).measure(Frames)
+fn ack() -> AckLayer<JsonRpc<JsonText>> {
+    AckLayer::new(JsonRpc::new(JsonText))
 }
 
-fn health() -> HealthLayer<Frames> {
-    HealthLayer::new(Frames).interval(millis(200)).timeout(millis(500))
+fn health() -> HealthLayer {
+    HealthLayer::new().interval(millis(200)).timeout(millis(500))
 }
 
 /// The whole stack; the tests take one layer out.
@@ -149,7 +149,7 @@ async fn interrupted(server: &Server, client: &Client, inbound: &mut Inbound) ->
 #[tokio::test]
 async fn with_ack_a_safe_call_goes_again() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
-    let patient = QueueLayer::new().measure(Frames);
+    let patient = QueueLayer::new();
     let (client, mut inbound) = connect(&server, stack!(client(), patient, ack(), eager(), health())).await;
     assert_eq!(interrupted(&server, &client, &mut inbound).await.unwrap(), 2);
 }
@@ -157,7 +157,7 @@ async fn with_ack_a_safe_call_goes_again() {
 #[tokio::test]
 async fn without_ack_a_call_that_was_sent_fails_with_its_connection() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
-    let patient = QueueLayer::new().measure(Frames);
+    let patient = QueueLayer::new();
     let (client, mut inbound) = connect(&server, stack!(client(), patient, eager(), health())).await;
     comes_back(&server, &client, &mut inbound).await;
     let ended = interrupted(&server, &client, &mut inbound).await;
@@ -196,7 +196,7 @@ async fn without_health_a_peer_that_freezes_is_not_noticed() {
 async fn without_a_client_there_is_a_sink_and_a_stream() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let target = http::Request::get(server.url()).body(()).unwrap();
-    let patient = QueueLayer::new().measure(Frames);
+    let patient = QueueLayer::new();
     let stack = stack!(patient, ack(), eager(), health());
     let mut session = boxed(bounded(stack.oneshot(target)).await.unwrap());
     for epoch in 1..=3 {
@@ -211,7 +211,8 @@ async fn without_a_client_there_is_a_sink_and_a_stream() {
         let Some(Event::Message(answer)) = bounded(session.next()).await else {
             panic!("it was not answered");
         };
-        assert!(answer.to_text().unwrap().contains(r#""result":[1]"#), "{answer}");
+        let text = answer.as_text().unwrap();
+        assert!(text.contains(r#""result":[1]"#), "{text}");
         server.cut(Cut::Rst);
         assert!(matches!(bounded(session.next()).await, Some(Event::Down(down)) if down.will_retry));
     }

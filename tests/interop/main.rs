@@ -284,9 +284,7 @@ async fn what_is_safe_is_sent_again() {
 #[tokio::test]
 async fn frozen_and_thawed_it_goes_on_and_frozen_for_long_it_is_left() {
     each(async |kind, peer| {
-        let health = health::HealthLayer::new(tower_ws::transport::Frames)
-            .interval(SECOND)
-            .timeout(SECOND);
+        let health = health::HealthLayer::new().interval(SECOND).timeout(SECOND);
         let (builder, session) = mcp::builder(peer.url(), me(), Capabilities::new());
         let connecting = builder.reconnect(eager()).health(health).connect();
         let (client, mut inbound) = within(connecting).await.unwrap();

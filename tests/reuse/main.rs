@@ -51,11 +51,11 @@ use tower_ws::{
     ack::{AckLayer, JsonRpc},
     client::ClientLayer,
     connector::tcp_connector,
-    core::{Length, Probe},
+    core::{Ping, Probe},
     health::{HealthLayer, probe_fn},
     queue::QueueLayer,
     transport::{
-        Frames, Framing, JsonText, TransportLayer, Tungstenite,
+        Framing, JsonText, TransportLayer, Tungstenite, WebSocket,
         lines::LinesLayer,
         memory,
         process::Process,
@@ -65,13 +65,18 @@ use tower_ws::{
 
 /// The layers, over any transport. It is a macro for nothing but the length of its type.
 macro_rules! session {
-    ($probe:expr, $measure:expr, $transport:expr) => {
+    ($probe:expr, $transport:expr) => {
         ServiceBuilder::new()
             .layer(ClientLayer::new(JsonText).timeout(20 * SECOND).close_grace(5 * SECOND))
-            .layer(QueueLayer::new().measure($measure))
-            .layer(AckLayer::new(JsonRpc::new(JsonText)).measure($measure))
+            .layer(QueueLayer::new())
+            .layer(AckLayer::new(JsonRpc::new(JsonText)))
             .layer(eager())
-            .layer(HealthLayer::new($probe).interval(millis(200)).timeout(2 * SECOND))
+            .layer(
+                HealthLayer::new()
+                    .probe($probe)
+                    .interval(millis(200))
+                    .timeout(2 * SECOND),
+            )
             .service($transport)
     };
 }
@@ -106,7 +111,7 @@ async fn a_pair_in_memory() {
     let (memory, mut listener) = memory::channel(16);
     let book = Book::default();
     let server = serve(async || listener.accept().await.map(Socket), &book);
-    let connect = session!(request(), Length, memory).oneshot(());
+    let connect = session!(request(), memory).oneshot(());
     run(connect, server, &book).await;
 }
 
@@ -125,7 +130,7 @@ async fn lines_over_a_unix_socket() {
     let dial = service_fn(move |()| UnixStream::connect(address.clone()));
     let transport = ServiceBuilder::new().layer(LinesLayer::new()).service(dial);
     let book = Book::default();
-    let connect = session!(request(), Length, transport).oneshot(());
+    let connect = session!(request(), transport).oneshot(());
     run(connect, serve(accept, &book), &book).await;
     std::fs::remove_file(path).unwrap();
 }
@@ -140,7 +145,7 @@ async fn lines_over_a_child_process() {
     let program = Process::new(move || relay::command(port));
     let transport = ServiceBuilder::new().layer(LinesLayer::new()).service(program);
     let book = Book::default();
-    let connect = session!(request(), Length, transport).oneshot(());
+    let connect = session!(request(), transport).oneshot(());
     run(connect, serve(accept, &book), &book).await;
 }
 
@@ -156,13 +161,13 @@ async fn over_tcp<F: Framing + Clone + Send + Sync + 'static>(framing: F) {
     let (listener, target) = listen().await;
     let accept = async || {
         let (stream, _) = listener.accept().await.unwrap();
-        Some(Far(accept_async(stream).await.ok()))
+        Some(Far(accept_async(stream).await.ok().map(WebSocket::from)))
     };
     let transport = ServiceBuilder::new()
         .layer(TransportLayer::new().framing(framing))
         .service(tcp_connector());
     let book = Book::default();
-    let connect = session!(Frames, Frames, transport).oneshot(target);
+    let connect = session!(Ping, transport).oneshot(target);
     run(connect, serve(accept, &book), &book).await;
 }
 
@@ -177,7 +182,7 @@ async fn websocket_compressed() {
         .layer(TransportLayer::new().framing(framing))
         .service(tcp_connector());
     let book = Book::default();
-    let connect = session!(Frames, Frames, transport).oneshot(target);
+    let connect = session!(Ping, transport).oneshot(target);
     run(connect, serve(accept, &book), &book).await;
 }
 

@@ -8,8 +8,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Message;
-use tower_ws::transport::memory;
+use tower_ws::transport::{Message, memory};
 use tower_ws_test_kit::conformance::{Peer, Unsupported};
 
 /// What the server was told to do, and what it has seen.
@@ -166,10 +165,7 @@ impl Text for Message {
     }
 
     fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text.as_str()),
-            _ => None,
-        }
+        self.as_text()
     }
 }
 

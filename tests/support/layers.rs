@@ -111,7 +111,10 @@ impl Bench {
             ),
             "health" => {
                 let probe = probe_fn(question, |said: &String| answer(said));
-                over(HealthLayer::new(probe).interval(self.wait).timeout(self.wait), inner)
+                over(
+                    HealthLayer::new().probe(probe).interval(self.wait).timeout(self.wait),
+                    inner,
+                )
             }
             "auth" => over(
                 LoginLayer::new(Credentials::fixed("secret"), |talk: OpeningContext<String>, _| async {
@@ -128,7 +131,7 @@ impl Bench {
                 let ring = KeyRing::new(1, Key::try_from_slice(&[7; 32]).expect("it is long enough"));
                 let opens = ring.clone();
                 let far_end = with_far_end(inner, move || Sealed::new(opens.clone()));
-                over(CryptoLayer::new(Hex, ring), far_end)
+                over(CryptoLayer::new(ring).pack(Hex), far_end)
             }
             "hello" if self.silent => over(OpeningLayer::new("hello", |talk| async { Ok(talk) }), inner),
             "hello" => over(OpeningLayer::new("hello", greeting()), inner),

@@ -52,12 +52,12 @@ where
     type Message = Outgoing<Message>;
 
     fn wrap(&self, payload: Bytes) -> Outgoing<Message> {
-        Outgoing::new(Message::Binary(payload))
+        Outgoing::new(Message::binary(payload))
     }
 
     fn unwrap(&self, event: Event<Message>) -> Result<Option<Bytes>, BoxError> {
         match event {
-            Event::Message(Message::Binary(payload)) => Ok(Some(payload)),
+            Event::Message(message) if message.is_data() => Ok(Some(message.into_bytes())),
             other => Err(format!("an unexpected event: {other:?}").into()),
         }
     }

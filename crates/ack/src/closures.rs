@@ -1,5 +1,7 @@
 use std::fmt;
 
+use tower_ws_core::Outgoing;
+
 use crate::strategy::{Acknowledgement, Keys, Strategy};
 
 /// Acknowledgements that name one message by its key and carry nothing else.
@@ -76,15 +78,15 @@ where
 {
     type Key = K;
 
-    fn awaits(&self, message: &M) -> Option<K> {
-        (self.awaits)(message)
+    fn awaits(&self, item: &Outgoing<M>) -> Option<K> {
+        (self.awaits)(&item.message)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<K>> {
         (self.acknowledges)(message).map(|key| Acknowledgement::bare(Keys::One(key)))
     }
 
-    fn is_safe(&self, _: &M) -> bool {
+    fn is_safe(&self, _: &Outgoing<M>) -> bool {
         self.safe
     }
 }
@@ -135,8 +137,8 @@ where
 {
     type Key = u64;
 
-    fn awaits(&self, message: &M) -> Option<u64> {
-        (self.number)(message)
+    fn awaits(&self, item: &Outgoing<M>) -> Option<u64> {
+        (self.number)(&item.message)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
@@ -145,7 +147,7 @@ where
         Some(Acknowledgement { keys, passes })
     }
 
-    fn is_safe(&self, _: &M) -> bool {
+    fn is_safe(&self, _: &Outgoing<M>) -> bool {
         self.safe
     }
 }

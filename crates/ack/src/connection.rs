@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Measure, Outgoing, Up,
+    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Outgoing, Up,
 };
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
@@ -37,7 +37,7 @@ use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window
 ///
 /// Closing does not wait for acknowledgements. Dropping it drops what it keeps.
 #[pin_project]
-pub struct AckConnection<C, S, Me>
+pub struct AckConnection<C, S, Me = Length>
 where
     C: Connection,
     S: Strategy<C::Message>,
@@ -191,7 +191,7 @@ where
             },
             Some(Event::Dropped(item, reason)) => {
                 let key = match item.lane {
-                    Lane::Normal => this.strategy.awaits(&item.message),
+                    Lane::Normal => this.strategy.awaits(&item),
                     Lane::Control => None,
                 };
                 match key.is_some_and(|key| this.window.returned(&key, reason.clone())) {
@@ -346,7 +346,7 @@ where
         }
         // Ready before a connection was lost, or before something went again, is not ready.
         let granted = std::mem::take(this.granted);
-        let Some(key) = this.strategy.awaits(&item.message) else {
+        let Some(key) = this.strategy.awaits(&item) else {
             if granted {
                 return this.inner.start_send(item);
             }

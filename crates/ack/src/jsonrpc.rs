@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use tower_ws_core::{
-    Up,
+    Outgoing, Up,
     jsonrpc::{Call, Codec, Ids, Kind, scan, with_id},
 };
 
@@ -92,8 +92,8 @@ impl<K> JsonRpc<K> {
 impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     type Key = u64;
 
-    fn awaits(&self, message: &M) -> Option<u64> {
-        let (id, method) = request(self.codec.text(message)?)?;
+    fn awaits(&self, item: &Outgoing<M>) -> Option<u64> {
+        let (id, method) = request(self.codec.text(&item.message)?)?;
         (!self.left_alone.contains(&method)).then_some(id)
     }
 
@@ -104,23 +104,23 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
         }
     }
 
-    fn is_safe(&self, message: &M) -> bool {
+    fn is_safe(&self, item: &Outgoing<M>) -> bool {
         let is_safe = |method: &str| {
             self.safe.iter().any(|safe| match safe.strip_prefix('*') {
                 Some(end) => method.ends_with(end),
                 None => method == safe,
             })
         };
-        let text = self.codec.text(message);
+        let text = self.codec.text(&item.message);
         text.and_then(request).is_some_and(|(_, method)| is_safe(&method))
     }
 
-    fn again(&mut self, message: &M) -> Option<(u64, M)> {
+    fn again(&mut self, item: &Outgoing<M>) -> Option<(u64, M)> {
         if !self.fresh_ids {
             return None;
         }
         let id = self.ids.as_ref()?.next_id();
-        let message = self.codec.encode(with_id(self.codec.text(message)?, id)?).ok()?;
+        let message = self.codec.encode(with_id(self.codec.text(&item.message)?, id)?).ok()?;
         Some((id, message))
     }
 
@@ -171,7 +171,7 @@ mod tests {
     use crate::strategy::Strategy;
 
     fn awaits(text: &str) -> Option<u64> {
-        JsonRpc::new(JsonText).awaits(&text.to_owned())
+        JsonRpc::new(JsonText).awaits(&Outgoing::new(text.to_owned()))
     }
 
     #[test]
@@ -194,9 +194,8 @@ mod tests {
     fn what_is_left_alone_awaits_nothing() {
         let strategy = JsonRpc::new(JsonText).leave_alone(["subscriptions/listen"]);
         let awaits = |method: &str| {
-            strategy.awaits(&format!(
-                r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{}}}}"#
-            ))
+            let text = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{}}}}"#);
+            strategy.awaits(&Outgoing::new(text))
         };
         assert_eq!(awaits("subscriptions/listen"), None);
         assert_eq!(awaits("subscriptions/listening"), Some(7));
@@ -206,9 +205,8 @@ mod tests {
     fn what_only_reads_is_safe() {
         let strategy = JsonRpc::new(JsonText);
         let is_safe = |strategy: &JsonRpc<JsonText>, method: &str| {
-            strategy.is_safe(&format!(
-                r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":[]}}"#
-            ))
+            let text = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":[]}}"#);
+            strategy.is_safe(&Outgoing::new(text))
         };
         for method in [
             "tools/list",
@@ -232,7 +230,8 @@ mod tests {
         let mut up = Up::new();
         Strategy::<String>::came_up(&mut strategy, &mut up);
         let first = up.extensions.get::<Ids>().expect("it leaves its counter").next_id();
-        let request = r#"{"jsonrpc":"2.0", "id" : 7 ,"method":"a","params":{"id":7}}"#.to_owned();
+        let request = r#"{"jsonrpc":"2.0", "id" : 7 ,"method":"a","params":{"id":7}}"#;
+        let request = Outgoing::new(request.to_owned());
         let (id, again) = strategy.again(&request).unwrap();
         assert!(id > first);
         assert_eq!(

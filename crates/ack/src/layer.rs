@@ -88,8 +88,7 @@ impl<S, Me> AckLayer<S, Me> {
         self
     }
 
-    /// Sets how the size of messages is measured. Default: [`Length`], for texts and bytes; a
-    /// transport brings the measure of its own messages.
+    /// Sets how the size of messages is [measured](tower_ws_core::Measure). Default: [`Length`].
     #[must_use]
     pub fn measure<N>(self, measure: N) -> AckLayer<S, N> {
         AckLayer {

@@ -60,13 +60,13 @@
 //! use std::time::Duration;
 //!
 //! use tower_ws_ack::{AckLayer, JsonRpc};
-//! use tower_ws_transport::{Frames, JsonText};
+//! use tower_ws_transport::{JsonText};
 //!
 //! let strategy = JsonRpc::new(JsonText).safe_methods(["*/list", "weather/now"]).fresh_ids();
 //! let (layer, handle) = AckLayer::pair(strategy);
 //! let layer = layer
 //!     // The size of WebSocket messages.
-//!     .measure(Frames)
+//!     
 //!     .window(64, 1024 * 1024)
 //!     .timeout(Duration::from_secs(10));
 //!

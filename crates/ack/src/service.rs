@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use tower_ws_core::{Connection, MapConnection, Measure, Wrap};
+use tower_ws_core::{Connection, Length, MapConnection, Measure, Wrap};
 
 use crate::{connection::AckConnection, layer::AckLayer, strategy::Strategy};
 
@@ -9,7 +9,7 @@ use crate::{connection::AckConnection, layer::AckLayer, strategy::Strategy};
 ///
 /// It is ready when the service below is.
 #[derive(Clone, Debug)]
-pub struct Ack<In, S, Me> {
+pub struct Ack<In, S, Me = Length> {
     inner: In,
     layer: AckLayer<S, Me>,
 }

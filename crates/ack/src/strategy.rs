@@ -1,4 +1,4 @@
-use tower_ws_core::Up;
+use tower_ws_core::{Outgoing, Up};
 
 /// How a protocol acknowledges: which message awaits it, what it looks like, what may be sent
 /// again.
@@ -13,15 +13,15 @@ pub trait Strategy<M> {
 
     /// The key under which this outgoing message awaits an acknowledgement; `None` if it awaits
     /// none.
-    fn awaits(&self, message: &M) -> Option<Self::Key>;
+    fn awaits(&self, item: &Outgoing<M>) -> Option<Self::Key>;
 
     /// What this incoming message acknowledges; `None` if nothing.
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<Self::Key>>;
 
     /// May the peer see this message twice? Asked when neither the caller nor the message's
     /// [`Replay`](tower_ws_core::Replay) said. Default: no.
-    fn is_safe(&self, message: &M) -> bool {
-        let _ = message;
+    fn is_safe(&self, item: &Outgoing<M>) -> bool {
+        let _ = item;
         false
     }
 
@@ -30,8 +30,8 @@ pub trait Strategy<M> {
     ///
     /// Always called with the message as the caller gave it. A key that is taken already is not
     /// used.
-    fn again(&mut self, message: &M) -> Option<(Self::Key, M)> {
-        let _ = message;
+    fn again(&mut self, item: &Outgoing<M>) -> Option<(Self::Key, M)> {
+        let _ = item;
         None
     }
 

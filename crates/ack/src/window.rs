@@ -191,7 +191,7 @@ where
         if kept.ticket.may_have_been_seen() {
             kept.repeated = true;
             self.stats.resent += 1;
-            if let Some((key, message)) = strategy.again(&kept.outgoing.message)
+            if let Some((key, message)) = strategy.again(&kept.outgoing)
                 && !self.index.contains(&key)
             {
                 item.message = message;
@@ -433,7 +433,7 @@ impl<M, K> Kept<M, K> {
             || match self.outgoing.replay {
                 Replay::Safe => true,
                 Replay::Unsafe => false,
-                Replay::Unknown => strategy.is_safe(&self.outgoing.message),
+                Replay::Unknown => strategy.is_safe(&self.outgoing),
             }
     }
 }

@@ -18,8 +18,8 @@ struct Plain;
 impl Strategy<Message> for Plain {
     type Key = u8;
 
-    fn awaits(&self, message: &Message) -> Option<u8> {
-        Some(message.1)
+    fn awaits(&self, item: &Outgoing<Message>) -> Option<u8> {
+        Some(item.message.1)
     }
 
     fn acknowledges(&self, _: &Message) -> Option<crate::Acknowledgement<u8>> {

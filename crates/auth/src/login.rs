@@ -12,8 +12,8 @@ use futures_core::future::BoxFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, Dialogue, Failure, MapConnection, Opening, OpeningConnection, OpeningContext, OpeningFuture,
-    OpeningLayer, Wrap,
+    BoxError, Connection, Dialogue, Failure, Length, MapConnection, Measure, Opening, OpeningConnection,
+    OpeningContext, OpeningFuture, OpeningLayer, Wrap,
 };
 
 use crate::{
@@ -109,6 +109,7 @@ impl<S, D, T, C> Service<T> for Login<S, D>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
+    Length: Measure<C::Message>,
     LoginDialogue<D>: Dialogue<C::Message> + 'static,
 {
     type Response = AuthConnection<OpeningConnection<C::Message>>;

@@ -137,18 +137,15 @@ async fn what_is_kept_is_bounded_in_number_and_in_bytes() {
             (|talk| Box::pin(login(talk))) as fn(OpeningContext<String>) -> Login,
         )
     };
-    let measured = || layer().measure(Length);
-    assert_eq!(
-        kept(measured(), OpeningContext::<()>::ROOM, 1).await,
-        Some(OpeningContext::<()>::ROOM)
-    );
-    assert_eq!(kept(measured(), OpeningContext::<()>::ROOM + 1, 1).await, None);
-    assert_eq!(kept(measured(), 16, MIB).await, Some(16));
-    assert_eq!(kept(measured(), 17, MIB).await, None);
-    // Of what is not measured only a few are kept, however small.
-    let few = OpeningContext::<()>::BYTES / Unmeasured::BYTES;
-    assert_eq!(kept(layer(), few, 1).await, Some(few));
-    assert_eq!(kept(layer(), few + 1, 1).await, None);
+    const ROOM: usize = OpeningContext::<()>::ROOM;
+    assert_eq!(kept(layer(), ROOM, 1).await, Some(ROOM));
+    assert_eq!(kept(layer(), ROOM + 1, 1).await, None);
+    assert_eq!(kept(layer(), 16, MIB).await, Some(16));
+    assert_eq!(kept(layer(), 17, MIB).await, None);
+    // Measured otherwise.
+    let doubled = || layer().measure(|text: &String| 2 * text.len());
+    assert_eq!(kept(doubled(), 8, MIB).await, Some(8));
+    assert_eq!(kept(doubled(), 9, MIB).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{
-    BoxError, Carry, Closed, Connection, DropReason, Event, Failure, Halves, Outgoing, Pack, Severable, forward_sink,
+    BoxError, Carry, Closed, Connection, DropReason, Event, Failure, Halves, Outgoing, Pack, Severable, Verbatim,
+    forward_sink,
 };
 
 use crate::{
@@ -26,10 +27,10 @@ use crate::{
 /// ends the connection: nothing of it goes up, and whatever is below is dropped, so that the peer
 /// sees it end without a farewell.
 #[pin_project]
-pub struct CryptoConnection<C: Connection, Z> {
+pub struct CryptoConnection<C: Connection, P = Verbatim> {
     #[pin]
     inner: Severable<C>,
-    codec: Z,
+    pack: P,
     ring: KeyRing,
     sealer: Sealer,
     opener: Opener,
@@ -38,16 +39,16 @@ pub struct CryptoConnection<C: Connection, Z> {
     halves: Halves,
 }
 
-impl<C, Z> CryptoConnection<C, Z>
+impl<C, P> CryptoConnection<C, P>
 where
     C: Connection,
-    Z: Pack<C::Message> + Carry<C::Message>,
+    P: Pack<C::Message> + Carry<C::Message>,
 {
     /// It seals from the first message on, whether or not anybody has read `Up`.
-    pub(crate) fn new(inner: C, codec: Z, ring: KeyRing, nonces: Nonces) -> Self {
+    pub(crate) fn new(inner: C, pack: P, ring: KeyRing, nonces: Nonces) -> Self {
         Self {
             inner: Severable::new(inner),
-            codec,
+            pack,
             sealer: Sealer::new(ring.clone(), nonces),
             opener: Opener::new(ring.clone(), nonces),
             ring,
@@ -59,24 +60,24 @@ where
     /// Opens what came in; a message that is no data passes.
     fn open(self: Pin<&mut Self>, message: C::Message) -> Result<C::Message, CryptoError> {
         let this = self.project();
-        let sealed = match this.codec.carried(message) {
+        let sealed = match this.pack.carried(message) {
             Ok(sealed) => sealed,
-            Err(message) if this.codec.pack(&message).is_none() => return Ok(message),
+            Err(message) if this.pack.pack(&message).is_none() => return Ok(message),
             Err(_) => return Err(CryptoError::Plaintext),
         };
         let plain = this.opener.open(sealed.into())?;
-        this.codec.unpack(plain.into()).ok_or(CryptoError::Format)
+        this.pack.unpack(plain.into()).ok_or(CryptoError::Format)
     }
 
     /// What came back, as it was before it was sealed.
     fn restore(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Outgoing<C::Message> {
         let this = self.project();
-        item.message = match this.codec.carried(item.message) {
+        item.message = match this.pack.carried(item.message) {
             Ok(sealed) => {
                 let plain = this.sealer.reopen(sealed.to_vec()).ok();
-                let restored = plain.and_then(|plain| this.codec.unpack(plain.into()));
+                let restored = plain.and_then(|plain| this.pack.unpack(plain.into()));
                 // Its key may have been retired since: then it stays sealed.
-                restored.unwrap_or_else(|| this.codec.carry(sealed))
+                restored.unwrap_or_else(|| this.pack.carry(sealed))
             }
             Err(message) => message,
         };
@@ -96,10 +97,10 @@ where
     }
 }
 
-impl<C, Z> Stream for CryptoConnection<C, Z>
+impl<C, P> Stream for CryptoConnection<C, P>
 where
     C: Connection,
-    Z: Pack<C::Message> + Carry<C::Message>,
+    P: Pack<C::Message> + Carry<C::Message>,
 {
     type Item = C::Item;
 
@@ -128,10 +129,10 @@ where
     }
 }
 
-impl<C, Z> Sink<Outgoing<C::Message>> for CryptoConnection<C, Z>
+impl<C, P> Sink<Outgoing<C::Message>> for CryptoConnection<C, P>
 where
     C: Connection,
-    Z: Pack<C::Message> + Carry<C::Message>,
+    P: Pack<C::Message> + Carry<C::Message>,
 {
     type Error = BoxError;
 
@@ -140,9 +141,9 @@ where
         if this.inner.is_severed() {
             return Err(Closed.into());
         }
-        if let Some(plain) = this.codec.pack(&item.message) {
+        if let Some(plain) = this.pack.pack(&item.message) {
             match this.sealer.seal(&plain) {
-                Ok(sealed) => item.message = this.codec.carry(sealed.into()),
+                Ok(sealed) => item.message = this.pack.carry(sealed.into()),
                 Err(error) => {
                     self.fail(error, Some(item));
                     return Ok(());
@@ -155,7 +156,7 @@ where
     forward_sink!(polls inner);
 }
 
-impl<C: Connection, Z> fmt::Debug for CryptoConnection<C, Z> {
+impl<C: Connection, P> fmt::Debug for CryptoConnection<C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CryptoConnection")
             .field("ring", &self.ring)

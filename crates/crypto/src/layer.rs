@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use futures_core::future::BoxFuture;
 use tower_layer::Layer;
-use tower_ws_core::{Carry, Dialogue, Failure, FailureKind, OpeningContext, OpeningLayer, Pack};
+use tower_ws_core::{Carry, Dialogue, Failure, FailureKind, OpeningContext, OpeningLayer, Pack, Verbatim};
 
 use crate::{
     error::CryptoError,
@@ -11,25 +11,37 @@ use crate::{
     service::Crypto,
 };
 
-/// Cryptos the messages of each connection. See the [crate docs](crate).
+/// Encrypts the messages of each connection. See the [crate docs](crate).
 #[derive(Clone)]
-pub struct CryptoLayer<Z> {
-    pub(crate) codec: Z,
+pub struct CryptoLayer<P = Verbatim> {
+    pub(crate) pack: P,
     pub(crate) ring: KeyRing,
     role: Role,
     timeout: Duration,
 }
 
-impl<Z> CryptoLayer<Z> {
-    /// Cryptos with the keys of a ring, for the side that dials. `codec` says how messages become
-    /// bytes and how sealed bytes travel as messages: `Frames` for WebSocket,
-    /// [`Verbatim`](tower_ws_core::Verbatim) for byte strings.
-    pub fn new(codec: Z, ring: KeyRing) -> Self {
+impl CryptoLayer {
+    /// Encrypts with the keys of a ring, for the side that dials.
+    pub fn new(ring: KeyRing) -> Self {
         Self {
-            codec,
+            pack: Verbatim,
             ring,
             role: Role::Client,
             timeout: OpeningLayer::<()>::TIMEOUT,
+        }
+    }
+}
+
+impl<P> CryptoLayer<P> {
+    /// Sets how messages become bytes ([`Pack`]) and how sealed bytes travel as messages
+    /// ([`Carry`]). Default: [`Verbatim`].
+    #[must_use]
+    pub fn pack<Q>(self, pack: Q) -> CryptoLayer<Q> {
+        CryptoLayer {
+            pack,
+            ring: self.ring,
+            role: self.role,
+            timeout: self.timeout,
         }
     }
 
@@ -48,7 +60,7 @@ impl<Z> CryptoLayer<Z> {
     }
 }
 
-impl<Z> fmt::Debug for CryptoLayer<Z> {
+impl<P> fmt::Debug for CryptoLayer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CryptoLayer")
             .field("ring", &self.ring)
@@ -57,12 +69,12 @@ impl<Z> fmt::Debug for CryptoLayer<Z> {
     }
 }
 
-impl<S, Z: Clone> Layer<S> for CryptoLayer<Z> {
-    type Service = Crypto<S, Z>;
+impl<S, P: Clone> Layer<S> for CryptoLayer<P> {
+    type Service = Crypto<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let dialogue = HelloDialogue {
-            codec: self.codec.clone(),
+            pack: self.pack.clone(),
             role: self.role,
         };
         let opening = OpeningLayer::new("crypto", dialogue).timeout(self.timeout);
@@ -72,31 +84,31 @@ impl<S, Z: Clone> Layer<S> for CryptoLayer<Z> {
 
 /// The dialogue: both sides say hello.
 #[derive(Clone, Debug)]
-pub struct HelloDialogue<Z> {
-    codec: Z,
+pub struct HelloDialogue<P> {
+    pack: P,
     role: Role,
 }
 
-impl<M, Z> Dialogue<M> for HelloDialogue<Z>
+impl<M, P> Dialogue<M> for HelloDialogue<P>
 where
     M: Send + 'static,
-    Z: Pack<M> + Carry<M> + Clone + Send + Sync + 'static,
+    P: Pack<M> + Carry<M> + Clone + Send + Sync + 'static,
 {
     type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
     fn open(&self, mut talk: OpeningContext<M>) -> Self::Future {
-        let Self { codec, role } = self.clone();
+        let Self { pack, role } = self.clone();
         Box::pin(async move {
             let hello = Hello::new(role).map_err(|error| {
                 Failure::new(FailureKind::Local, "the system has no randomness to give").with_source(error)
             })?;
-            talk.send(codec.carry(hello.to_bytes().into())).await?;
+            talk.send(pack.carry(hello.to_bytes().into())).await?;
             let nonces = loop {
                 let message = talk.recv().await?;
-                match codec.carried(message) {
+                match pack.carried(message) {
                     Ok(theirs) => break hello.meet(&theirs)?,
                     // A pong, say.
-                    Err(message) if codec.pack(&message).is_none() => talk.keep(message)?,
+                    Err(message) if pack.pack(&message).is_none() => talk.keep(message)?,
                     Err(_) => return Err(CryptoError::Plaintext.into()),
                 }
             };

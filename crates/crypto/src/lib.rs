@@ -35,8 +35,8 @@
 //! let ring = KeyRing::new(1, Key::try_from_slice(&[7; 32])?);
 //!
 //! let (transport, mut listener) = tower_ws_transport::memory::channel::<Vec<u8>>(16);
-//! let dial = CryptoLayer::new(Verbatim, ring.clone()).layer(transport);
-//! let accept = CryptoLayer::new(Verbatim, ring).role(Role::Server).layer(tower::service_fn(move |()| {
+//! let dial = CryptoLayer::new(ring.clone()).layer(transport);
+//! let accept = CryptoLayer::new(ring).role(Role::Server).layer(tower::service_fn(move |()| {
 //!     let socket = futures_util::FutureExt::now_or_never(listener.accept()).flatten();
 //!     async move { socket.map(Lift::new).ok_or("nobody dials") }
 //! }));
@@ -59,11 +59,10 @@
 //! use std::time::Duration;
 //!
 //! use tower_ws_crypto::{CryptoLayer, Key, KeyRing};
-//! use tower_ws_transport::Frames;
 //!
 //! # fn main() -> Result<(), tower_ws_crypto::KeyError> {
 //! let ring = KeyRing::new(1, Key::try_from_slice(&[7; 32])?);
-//! let layer = CryptoLayer::new(Frames, ring.clone()).timeout(Duration::from_secs(3));
+//! let layer = CryptoLayer::new(ring.clone()).timeout(Duration::from_secs(3));
 //!
 //! // Once both sides can open with it, both seal with it; then the old one goes.
 //! ring.add(2, Key::try_from_slice(&[8; 32])?);

@@ -5,7 +5,8 @@ use std::{
 
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Carry, Connection, Dialogue, MapConnection, Opening, OpeningConnection, OpeningFuture, Pack, Wrap,
+    BoxError, Carry, Connection, Dialogue, Length, MapConnection, Measure, Opening, OpeningConnection, OpeningFuture,
+    Pack, Verbatim, Wrap,
 };
 
 use crate::{
@@ -17,29 +18,30 @@ use crate::{
 /// The service of [`CryptoLayer`](crate::CryptoLayer): the messages of each connection are
 /// encrypted. See the [crate docs](crate).
 #[derive(Clone)]
-pub struct Crypto<S, Z> {
+pub struct Crypto<S, P = Verbatim> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
     // here.
-    inner: Opening<S, HelloDialogue<Z>>,
-    layer: CryptoLayer<Z>,
+    inner: Opening<S, HelloDialogue<P>>,
+    layer: CryptoLayer<P>,
 }
 
-impl<S, Z> Crypto<S, Z> {
-    pub(crate) fn new(inner: Opening<S, HelloDialogue<Z>>, layer: CryptoLayer<Z>) -> Self {
+impl<S, P> Crypto<S, P> {
+    pub(crate) fn new(inner: Opening<S, HelloDialogue<P>>, layer: CryptoLayer<P>) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<S, Z, T, C> Service<T> for Crypto<S, Z>
+impl<S, P, T, C> Service<T> for Crypto<S, P>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
-    Z: Pack<C::Message> + Carry<C::Message> + Clone,
-    HelloDialogue<Z>: Dialogue<C::Message> + 'static,
+    Length: Measure<C::Message>,
+    P: Pack<C::Message> + Carry<C::Message> + Clone,
+    HelloDialogue<P>: Dialogue<C::Message> + 'static,
 {
-    type Response = CryptoConnection<OpeningConnection<C::Message>, Z>;
+    type Response = CryptoConnection<OpeningConnection<C::Message>, P>;
     type Error = BoxError;
-    type Future = MapConnection<OpeningFuture<C::Message>, CryptoLayer<Z>>;
+    type Future = MapConnection<OpeningFuture<C::Message>, CryptoLayer<P>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -50,20 +52,20 @@ where
     }
 }
 
-impl<M, Z> Wrap<OpeningConnection<M>> for CryptoLayer<Z>
+impl<M, P> Wrap<OpeningConnection<M>> for CryptoLayer<P>
 where
-    Z: Pack<M> + Carry<M>,
+    P: Pack<M> + Carry<M>,
 {
-    type Connection = CryptoConnection<OpeningConnection<M>, Z>;
+    type Connection = CryptoConnection<OpeningConnection<M>, P>;
 
     fn wrap(self, mut inner: OpeningConnection<M>) -> Self::Connection {
         let nonces = inner.up_mut().and_then(|up| up.extensions.remove::<Nonces>());
         let nonces = nonces.expect("the dialogue leaves them, and nobody has read `Up` yet");
-        CryptoConnection::new(inner, self.codec, self.ring, nonces)
+        CryptoConnection::new(inner, self.pack, self.ring, nonces)
     }
 }
 
-impl<S, Z> fmt::Debug for Crypto<S, Z> {
+impl<S, P> fmt::Debug for Crypto<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Crypto")
             .field("layer", &self.layer)

@@ -4,7 +4,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{OpeningConnection, Verbatim};
+use tower_ws_core::OpeningConnection;
 use tower_ws_crypto::{CryptoConnection, CryptoLayer, Hello, Key, KeyRing, Opener, Role, Sealer};
 use tower_ws_test_kit::conformance::{Harness, Numbering, Peer, Suite};
 use tower_ws_transport::memory;
@@ -19,13 +19,13 @@ struct FarEnd {
 
 impl Harness for Encrypted {
     type Message = Vec<u8>;
-    type Connection = CryptoConnection<OpeningConnection<Vec<u8>>, Verbatim>;
+    type Connection = CryptoConnection<OpeningConnection<Vec<u8>>>;
     type Peer = FarEnd;
 
     async fn connect(&self) -> (Self::Connection, FarEnd) {
         let ring = KeyRing::new(3, Key::try_from_slice(&[7; 32]).unwrap());
         let (transport, mut listener) = memory::channel::<Vec<u8>>(64);
-        let dial = tokio::spawn(CryptoLayer::new(Verbatim, ring.clone()).layer(transport).oneshot(()));
+        let dial = tokio::spawn(CryptoLayer::new(ring.clone()).layer(transport).oneshot(()));
         let mut socket = listener.accept().await.unwrap();
         let hello = Hello::new(Role::Server).unwrap();
         socket.send(hello.to_bytes()).await.unwrap();

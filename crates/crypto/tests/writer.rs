@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{Event, Outgoing, Verbatim, boxed};
+use tower_ws_core::{Event, Outgoing, boxed};
 use tower_ws_crypto::{CryptoLayer, Hello, Key, KeyRing, Role};
 use tower_ws_test_kit::{
     ManualDialer,
@@ -30,7 +30,7 @@ async fn is_woken(waits: Waits) {
     let manual = dialer.accepts();
     let theirs = Hello::new(Role::Server).unwrap();
     manual.say(Bytes::from(theirs.to_bytes().to_vec()));
-    let service = CryptoLayer::new(Verbatim, ring).layer(dialer);
+    let service = CryptoLayer::new(ring).layer(dialer);
     let connected = service.oneshot(()).await.unwrap();
     manual.set_flush(false);
     // Both halves by one lock: those of `StreamExt::split` poll readiness in a flush, too.

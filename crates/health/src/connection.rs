@@ -8,7 +8,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{
-    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Probe, Progress, Severable, Ticket, Up, forward_sink,
+    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Ping, Probe, Progress, Severable, Ticket, Up,
+    forward_sink,
 };
 
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
 /// From the first poll of `poll_close` on nobody is probed or judged: closing has a deadline of its
 /// own.
 #[pin_project]
-pub struct HealthConnection<C, P> {
+pub struct HealthConnection<C, P = Ping> {
     #[pin]
     inner: Severable<C>,
     probe: P,

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
-use tower_ws_core::{Clock, Shared, SystemClock, Wrap};
+use tower_ws_core::{Clock, Ping, Shared, SystemClock, Wrap};
 
 use crate::{
     connection::HealthConnection,
@@ -13,7 +13,7 @@ use crate::{
 
 /// Notices dead peers, and leaves them. See the [crate docs](crate).
 #[derive(Clone, Debug)]
-pub struct HealthLayer<P> {
+pub struct HealthLayer<P = Ping> {
     probe: P,
     settings: Settings,
     hub: Option<Shared<Hub>>,
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     seed: Option<u64>,
 }
 
-impl HealthLayer<()> {
+impl HealthLayer {
     /// The default of [`interval`](HealthLayer::interval): 20 s. Proxies and NATs forget a silent
     /// connection after 30 to 60 s; with this none of ours is silent for so long.
     pub const INTERVAL: Duration = Duration::from_secs(20);
@@ -45,14 +45,11 @@ impl HealthLayer<()> {
     pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
     /// The most: a year. What is longer counts as this, and fits the clock.
     pub const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
-}
 
-impl<P> HealthLayer<P> {
-    /// Watches connections by this probe: the transport's ping, or one of the application's
-    /// protocol ([`probe_fn`](crate::probe_fn)).
-    pub fn new(probe: P) -> Self {
+    /// Watches connections by the transport's own [`Ping`], with the default times.
+    pub fn new() -> Self {
         Self {
-            probe,
+            probe: Ping,
             settings: Settings::default(),
             hub: None,
         }
@@ -63,11 +60,25 @@ impl<P> HealthLayer<P> {
     /// The handle is that of one connection at a time, and so of the session whose connections they
     /// are: one that begins while the handle is free takes it, and one that begins while another
     /// lives has its own (in the extensions of its [`Up`](tower_ws_core::Up)).
-    pub fn pair(probe: P) -> (Self, Handle) {
+    pub fn pair() -> (Self, Handle) {
         let hub = Shared::new(Hub::new());
-        let mut layer = Self::new(probe);
+        let mut layer = Self::new();
         layer.hub = Some(hub.clone());
         (layer, Handle(hub))
+    }
+}
+
+impl<P> HealthLayer<P> {
+    /// Sets how the peer is asked: by a request of the application's protocol
+    /// ([`probe_fn`](crate::probe_fn), [`JsonRpcPing`](crate::JsonRpcPing)), where the transport
+    /// has no ping. Default: [`Ping`].
+    #[must_use]
+    pub fn probe<Q>(self, probe: Q) -> HealthLayer<Q> {
+        HealthLayer {
+            probe,
+            settings: self.settings,
+            hub: self.hub,
+        }
     }
 
     /// Sets how long nothing may come in before the peer is asked. Default 20 s, from 10 ms to a
@@ -108,6 +119,12 @@ impl<P> HealthLayer<P> {
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
+    }
+}
+
+impl Default for HealthLayer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

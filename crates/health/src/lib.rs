@@ -26,11 +26,11 @@
 //! use tower_ws_health::HealthLayer;
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
-//! use tower_ws_transport::{Frames, TransportLayer};
+//! use tower_ws_transport::{TransportLayer};
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
-//! let (health, handle) = HealthLayer::pair(Frames);
+//! let (health, handle) = HealthLayer::pair();
 //! let connect = ServiceBuilder::new()
 //!     // Dials anew when health has ended a connection.
 //!     .layer(ReconnectLayer::new())
@@ -64,8 +64,9 @@
 //!     |nonce| format!("PING {nonce}"),
 //!     |message: &String| message.strip_prefix("PONG ")?.parse().ok(),
 //! );
-//! let (layer, handle) = HealthLayer::pair(probe);
+//! let (layer, handle) = HealthLayer::pair();
 //! let layer = layer
+//!     .probe(probe)
 //!     // Noticed within 15 s.
 //!     .interval(Duration::from_secs(10))
 //!     .timeout(Duration::from_secs(5))

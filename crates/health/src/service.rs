@@ -1,14 +1,14 @@
 use std::task::{Context, Poll};
 
 use tower_service::Service;
-use tower_ws_core::{Connection, MapConnection, Probe};
+use tower_ws_core::{Connection, MapConnection, Ping, Probe};
 
 use crate::{connection::HealthConnection, layer::HealthLayer};
 
 /// The service of [`HealthLayer`](crate::HealthLayer): each connection of the one below is watched.
 /// See the [crate docs](crate).
 #[derive(Clone, Debug)]
-pub struct Health<S, P> {
+pub struct Health<S, P = Ping> {
     // A clone of `inner` is not ready, by the contract of `Service`; no other readiness is kept
     // here.
     inner: S,

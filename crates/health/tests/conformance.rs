@@ -5,7 +5,6 @@ use tower_ws_test_kit::{
     Message,
     conformance::{Numbering, Suite},
 };
-use tower_ws_transport::Frames;
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_laws() {
@@ -13,12 +12,12 @@ async fn it_keeps_the_laws() {
         |nonce| format!("PING {nonce}"),
         |message: &String| message.strip_prefix("PONG ")?.parse().ok(),
     );
-    Suite::layer(HealthLayer::new(probe)).run().await;
+    Suite::layer(HealthLayer::new().probe(probe)).run().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_laws_with_frames() {
-    Suite::layer_of(HealthLayer::new(Frames), Numbering::<Message>::default())
+    Suite::layer_of(HealthLayer::new(), Numbering::<Message>::default())
         .run()
         .await;
 }

@@ -17,14 +17,14 @@ use support::*;
 use tokio::time::{Instant, sleep, timeout};
 use tower_ws_core::{Closed, Event, FailureKind, Outgoing};
 use tower_ws_health::HealthLayer;
-use tower_ws_transport::{Frames, Message};
+use tower_ws_transport::Message;
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn layer() -> HealthLayer<Frames> {
-    HealthLayer::new(Frames)
+fn layer() -> HealthLayer {
+    HealthLayer::new()
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_probe_does_not_take_the_place_of_a_writer_who_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_lives_and_its_answers_stay_below() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, far) = connect(&health).await;
     let _far = answer(far, Duration::from_millis(50));
     assert!(timeout(secs(600), connection.next()).await.is_err());
@@ -117,7 +117,7 @@ async fn an_idle_connection_wakes_only_for_its_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_connection_is_not_probed_and_its_timer_rests() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, mut far) = connect(&health).await;
     let _talks = tokio::spawn(async move {
         while far.send(Message::text("news")).await.is_ok() {
@@ -198,27 +198,27 @@ async fn silence_behind_a_shut_gate_is_no_evidence() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unsolicited_pong_is_life_but_no_answer() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, mut far) = connect(&health).await;
     let events = tokio::spawn(async move {
         let mut payloads = Vec::new();
         while let Ok(Some(Event::Message(message))) = timeout(secs(100), connection.next()).await {
-            payloads.push(message.into_data());
+            payloads.push(message.into_bytes());
         }
         payloads
     });
     let asked = ping(&mut far).await;
     let strangers = [&b"hello"[..], b"", &[7; 8]].map(bytes::Bytes::from_static);
     for payload in strangers.clone() {
-        far.send(Message::Pong(payload)).await.unwrap();
+        far.send(Message::pong(payload)).await.unwrap();
     }
     sleep(secs(1)).await;
     assert_eq!(handle.snapshot().probes_answered, 0);
-    far.send(Message::Pong(asked.clone())).await.unwrap();
+    far.send(Message::pong(asked.clone())).await.unwrap();
     sleep(secs(1)).await;
     assert_eq!(handle.snapshot().probes_answered, 1);
     // Once more, it answers nothing.
-    far.send(Message::Pong(asked.clone())).await.unwrap();
+    far.send(Message::pong(asked.clone())).await.unwrap();
     sleep(secs(1)).await;
     assert_eq!(handle.snapshot().probes_answered, 1);
     drop(far);
@@ -229,7 +229,7 @@ async fn an_unsolicited_pong_is_life_but_no_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn other_bytes_than_the_answer_are_life() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, mut far) = connect(&health).await;
     let reader = read(connection);
     for _ in 0..20 {
@@ -286,7 +286,7 @@ async fn a_clock_set_back_or_stepping_a_little_changes_nothing() {
     let (start, shift) = (Instant::now(), Arc::<AtomicU64>::new(AtomicU64::new(7200)));
     let shifted = shift.clone();
     let clock = move || SystemTime::UNIX_EPOCH + start.elapsed() + secs(shifted.load(Ordering::Relaxed));
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, mut far) = connect(&health.clock(clock)).await;
     let _reader = read(connection);
     for step in [3600, 3604, 0] {
@@ -299,12 +299,12 @@ async fn a_clock_set_back_or_stepping_a_little_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_finds_no_room_is_no_event_and_no_excuse() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, _far) = connect(&health).await;
     let start = Instant::now();
     while connection.feed(Message::text("data").into()).now_or_never().is_some() {}
     for _ in 0..16 {
-        let item = Outgoing::new(Message::Ping(bytes::Bytes::new())).control();
+        let item = Outgoing::new(Message::ping(bytes::Bytes::new())).control();
         connection.start_send_unpin(item).unwrap();
     }
     down(&mut connection).await;
@@ -318,7 +318,7 @@ async fn a_probe_that_finds_no_room_is_no_event_and_no_excuse() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_being_closed_is_not_judged() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, far) = connect(&health).await;
     connection.close().await.unwrap();
     drop(far);
@@ -332,7 +332,7 @@ async fn a_connection_that_is_being_closed_is_not_judged() {
 async fn what_the_network_brings_with_the_timer_is_read_before_the_verdict() {
     let gate = Arc::<Gate>::default();
     *gate.blind.lock().unwrap() = Some(Instant::now() + secs(40));
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (mut connection, mut far) = connect_through(&health.jitter(0.0), gate).await;
     far.send(Message::text("in the last moment")).await.unwrap();
     let event = connection.next().await;
@@ -349,7 +349,7 @@ async fn an_answer_that_comes_while_closing_stays_below() {
         asked
     };
     connection.close().await.unwrap();
-    far.send(Message::Pong(asked)).await.unwrap();
+    far.send(Message::pong(asked)).await.unwrap();
     drop(far);
     down(&mut connection).await;
 }

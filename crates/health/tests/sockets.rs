@@ -11,7 +11,7 @@ use tower_ws_core::{BoxError, Event, FailureKind};
 use tower_ws_health::HealthLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_test_kit::{Direction, Fault, Proxy, Script, Server};
-use tower_ws_transport::{Frames, Message, TransportLayer};
+use tower_ws_transport::{Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn a_black_hole_under_load_is_noticed_and_left() -> Result<(), BoxError> {
     let server = Server::start(Script::Echo).await?;
     let proxy = Proxy::start(server.addr()).await?;
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let connect = ServiceBuilder::new()
         .layer(ReconnectLayer::new())
         .layer(
@@ -86,7 +86,7 @@ async fn a_black_hole_under_load_is_noticed_and_left() -> Result<(), BoxError> {
 async fn a_quiet_server_is_pinged_and_a_slow_one_is_spared() -> Result<(), BoxError> {
     let server = Server::start(Script::Echo).await?;
     let proxy = Proxy::start(server.addr()).await?;
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let connect = ServiceBuilder::new()
         .layer(health.interval(Duration::from_secs(1)).timeout(Duration::from_secs(1)))
         .layer(TransportLayer::new())

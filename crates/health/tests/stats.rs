@@ -9,7 +9,7 @@ use support::*;
 use tokio::time::{Instant, sleep};
 use tower_ws_core::Event;
 use tower_ws_health::{Handle, Health, HealthConnection, HealthLayer, ProbeError, Quality, Rtt, Snapshot};
-use tower_ws_transport::{Frames, Message};
+use tower_ws_transport::Message;
 
 const RTT: Duration = Duration::from_millis(70);
 
@@ -24,7 +24,7 @@ fn about(rtt: Duration) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn round_trips_are_measured() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     assert_eq!(handle.snapshot().quality, Quality::Unknown);
     let mut watch = handle.watch();
     let (connection, far) = connect(&health).await;
@@ -43,7 +43,7 @@ async fn round_trips_are_measured() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_bytes_and_connections_are_counted() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     for round in 1..=3 {
         let gate = Gate::counting();
         let (mut connection, mut far) = connect_through(&health, gate.clone()).await;
@@ -66,7 +66,7 @@ async fn messages_bytes_and_connections_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_live_at_once_have_their_own_handles() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (_first, _far) = connect(&health).await;
     let (_second, _other) = connect(&health).await;
     assert_eq!(handle.snapshot().connections, 1);
@@ -74,7 +74,7 @@ async fn connections_that_live_at_once_have_their_own_handles() {
 
 #[tokio::test(start_paused = true)]
 async fn probes_on_demand_are_one_probe() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     assert_eq!(handle.probe_now().await, Err(ProbeError::NoConnection));
     let (connection, far) = connect(&health).await;
     let _far = answer(far, RTT);
@@ -94,7 +94,7 @@ async fn probes_on_demand_are_one_probe() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_on_demand_finds_a_dead_peer_within_the_timeout() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, _far) = connect(&health).await;
     let reader = read(connection);
     sleep(secs(3)).await;
@@ -107,7 +107,7 @@ async fn a_probe_on_demand_finds_a_dead_peer_within_the_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_on_demand_tells_why_not() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, mut far) = connect(&health).await;
     let reader = read(connection);
     let busy = async {
@@ -138,7 +138,7 @@ async fn a_probe_on_demand_tells_why_not() {
 async fn a_session_brings_its_handle() {
     let (mut connection, far) = {
         let (memory, mut listener) = tower_ws_transport::memory::channel::<Message>(4);
-        let service = tower::Layer::layer(&HealthLayer::new(Frames), memory);
+        let service = tower::Layer::layer(&HealthLayer::new(), memory);
         let (connection, far) = tokio::join!(tower::ServiceExt::oneshot(service, ()), listener.accept());
         (connection.unwrap(), far.unwrap())
     };
@@ -154,7 +154,7 @@ async fn a_session_brings_its_handle() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_a_connection_tells_who_waits() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, _far) = connect(&health).await;
     let asking = tokio::spawn(async move { handle.probe_now().await });
     tokio::task::yield_now().await;
@@ -164,13 +164,13 @@ async fn dropping_a_connection_tells_who_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn settings_out_of_bounds_are_brought_within() {
-    let health = HealthLayer::new(Frames)
+    let health = HealthLayer::new()
         .interval(Duration::MAX)
         .timeout(Duration::MAX)
         .jitter(f64::NAN);
     let (mut connection, _far) = connect(&health).await;
     assert!(connection.next().now_or_never().is_none());
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, far) = connect(&health.interval(Duration::ZERO).jitter(9.0)).await;
     let (_far, _reader) = (answer(far, Duration::from_millis(1)), read(connection));
     sleep(secs(1)).await;
@@ -182,9 +182,9 @@ fn auto_traits() {
     fn service<T: Send + Sync + Clone + 'static>() {}
     fn connection<T: Send + Unpin + 'static>() {}
     fn value<T: Send + Sync + Unpin + Clone + std::fmt::Debug + 'static>() {}
-    service::<HealthLayer<Frames>>();
-    service::<Health<(), Frames>>();
-    connection::<HealthConnection<tower_ws_core::Lift<tower_ws_transport::memory::Socket<u8>, u8>, Frames>>();
+    service::<HealthLayer>();
+    service::<Health<()>>();
+    connection::<HealthConnection<tower_ws_core::Lift<tower_ws_transport::memory::Socket<u8>, u8>>>();
     value::<Handle>();
     value::<Snapshot>();
     value::<Rtt>();
@@ -194,7 +194,7 @@ fn auto_traits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_on_demand_moves_the_timer_forward() {
-    let (health, handle) = HealthLayer::pair(Frames);
+    let (health, handle) = HealthLayer::pair();
     let (connection, _far) = connect(&health.timeout(secs(2))).await;
     let reader = read(connection);
     sleep(Duration::from_millis(100)).await;

@@ -112,7 +112,8 @@ where
     /// Remembers what has to be said again, and adds what has to be said with each request.
     fn to_say(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
         let text = self.codec.text(&item.message)?;
-        let noted = self.session.lock().replays.note(text, item.ticket.as_ref());
+        let call = Call::parse(text).ok()?;
+        let noted = self.session.lock().replays.note(&call, item.ticket.as_ref());
         let other = match noted {
             Noted::Instead(text) => Some(text),
             Noted::AsItIs => None,
@@ -122,10 +123,8 @@ where
             }
         };
         let stamped = other.or_else(|| {
-            let is_request = self.modern && Call::parse(text).is_ok_and(|call| call.id.is_some());
-            is_request
-                .then(|| meta::stamp(text, &self.session.metadata()))
-                .flatten()
+            let is_request = self.modern && call.id.is_some();
+            is_request.then(|| meta::stamp(text, &call, &self.session.metadata()))?
         });
         self.codec.encode(stamped?).ok()
     }

@@ -11,7 +11,7 @@ use crate::{
     session::Session,
 };
 
-/// McpServices MCP on each connection. See the [crate docs](crate).
+/// Speaks MCP on each connection. See the [crate docs](crate).
 ///
 /// One layer serves one session: what it has learnt (the era, what is subscribed to) is repeated on
 /// each of the session's connections.
@@ -41,7 +41,7 @@ impl<K> McpLayer<K> {
         (layer, session)
     }
 
-    /// McpServices this era only, and asks for no other. Default: whatever the server speaks, the
+    /// Speaks this era only, and asks for no other. Default: whatever the server speaks, the
     /// modern one first.
     #[must_use]
     pub fn only(mut self, era: Era) -> Self {

@@ -6,19 +6,24 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tower_ws_core::jsonrpc::Call;
 
 /// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both
-/// of which may be missing.
+/// of which may be missing. `call` is what was read of the text.
 ///
-/// `None` if the text is no JSON object, or if its parameters or their `_meta` are no object: MCP
-/// has no such request, so the text goes as it is, and the server says what is wrong with it.
-/// `None`, too, if the request says already which version it speaks: a library above stamps its
-/// own.
-pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
+/// `None` if the text is no object, or if its parameters or their `_meta` are no object: MCP has no such request, so the text
+/// goes as it is, and the server says what is wrong with it. `None`, too, if the request says
+/// already which version it speaks: a library above stamps its own.
+pub(crate) fn stamp(text: &[u8], call: &Call<'_>, members: &str) -> Option<Bytes> {
     // A sequence would do for a struct.
-    let Envelope { params } = match text.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(text).ok()?,
-        _ => return None,
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let params = match call.params {
+        Some(params) => Some(params),
+        // Parameters that are null count as none, and are read a second time: they must not be
+        // there twice.
+        None => serde_json::from_slice::<Envelope<'_>>(text).ok()?.params,
     };
     // What is replaced (nothing, as a rule), and what stands before and behind the members.
     let (replaced, head, tail) = match params.map(RawValue::get) {
@@ -94,7 +99,8 @@ mod tests {
     const MEMBERS: &str = r#""a":1,"b":{}"#;
 
     fn stamped(text: &str) -> Option<Value> {
-        stamp(text.as_bytes(), MEMBERS).map(|text| serde_json::from_slice(&text).unwrap())
+        let call = Call::parse(text.as_bytes()).ok()?;
+        stamp(text.as_bytes(), &call, MEMBERS).map(|text| serde_json::from_slice(&text).unwrap())
     }
 
     #[test]
@@ -152,7 +158,9 @@ mod tests {
 
         #[test]
         fn no_text_is_too_odd(text in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = stamp(&text, MEMBERS);
+            if let Ok(call) = Call::parse(&text) {
+                let _ = stamp(&text, &call, MEMBERS);
+            }
         }
     }
 }

@@ -51,30 +51,27 @@ impl Replays {
     pub(crate) const LISTENS: usize = 64;
 
     /// A request or notification is about to go out.
-    pub(crate) fn note(&mut self, text: &[u8], ticket: Option<&Ticket>) -> Noted {
-        let Ok(call) = Call::parse(text) else {
-            return Noted::AsItIs;
-        };
+    pub(crate) fn note(&mut self, call: &Call<'_>, ticket: Option<&Ticket>) -> Noted {
         let id = call.id.and_then(|id| id.get().parse().ok());
         match (&*call.method, id) {
             ("logging/setLevel", Some(_)) => {
                 self.level = call.params.map(ToOwned::to_owned);
                 Noted::AsItIs
             }
-            ("resources/subscribe", Some(_)) => match uri(&call) {
+            ("resources/subscribe", Some(_)) => match uri(call) {
                 Some(uri) => self.subscribe(uri),
                 None => Noted::AsItIs,
             },
             ("resources/unsubscribe", Some(_)) => {
-                if let Some(uri) = uri(&call)
+                if let Some(uri) = uri(call)
                     && self.subscriptions.remove(&uri)
                 {
                     self.bytes -= uri.len();
                 }
                 Noted::AsItIs
             }
-            ("subscriptions/listen", Some(id)) => self.listen(id, &call, ticket),
-            ("notifications/cancelled", None) => self.cancel(&call),
+            ("subscriptions/listen", Some(id)) => self.listen(id, call, ticket),
+            ("notifications/cancelled", None) => self.cancel(call),
             _ => Noted::AsItIs,
         }
     }
@@ -200,7 +197,7 @@ mod tests {
     use super::*;
 
     fn note(replays: &mut Replays, text: &str) -> Noted {
-        replays.note(text.as_bytes(), None)
+        replays.note(&Call::parse(text.as_bytes()).unwrap(), None)
     }
 
     fn subscribe(uri: &str) -> String {
@@ -259,7 +256,10 @@ mod tests {
     fn a_listen_lives_on_under_a_new_id() {
         let mut replays = Replays::default();
         let ticket = Ticket::tagged(5);
-        assert_eq!(replays.note(LISTEN.as_bytes(), Some(&ticket)), Noted::AsItIs);
+        assert_eq!(
+            replays.note(&Call::parse(LISTEN.as_bytes()).unwrap(), Some(&ticket)),
+            Noted::AsItIs
+        );
         assert!(ticket.mark_sent());
         replays.lost();
         assert_eq!(ticket.phase(), Phase::Held);
@@ -292,14 +292,14 @@ mod tests {
         assert_eq!(replays.ended(9), None);
 
         let ticket = Ticket::new();
-        replays.note(LISTEN.as_bytes(), Some(&ticket));
+        replays.note(&Call::parse(LISTEN.as_bytes()).unwrap(), Some(&ticket));
         let _ = ticket.mark_sent();
         let _ = ticket.cancel();
         assert_eq!(replays.given_up(), [cancellation(5)]);
         assert!(!replays.listens());
 
         // The one that was never sent is not its business.
-        replays.note(LISTEN.as_bytes(), Some(&Ticket::new()));
+        replays.note(&Call::parse(LISTEN.as_bytes()).unwrap(), Some(&Ticket::new()));
         replays.lost();
         assert!(!replays.listens());
     }

@@ -5,7 +5,8 @@ use std::{
 
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, MapConnection, Opening, OpeningConnection, OpeningFuture, Wrap, jsonrpc::Codec,
+    BoxError, Connection, Length, MapConnection, Measure, Opening, OpeningConnection, OpeningFuture, Wrap,
+    jsonrpc::Codec,
 };
 
 use crate::{connection::McpConnection, layer::McpLayer, opening::McpDialogue};
@@ -30,6 +31,7 @@ impl<S, K, T, C> Service<T> for McpService<S, K>
 where
     S: Service<T, Response = C, Error: Into<BoxError>, Future: Send + 'static>,
     C: Connection<Message: Send + 'static> + Send + 'static,
+    Length: Measure<C::Message>,
     K: Codec<C::Message> + Clone + Send + Sync + 'static,
 {
     type Response = McpConnection<OpeningConnection<C::Message>, K>;

@@ -45,7 +45,7 @@ impl<M> MetricsLayer<M> {
     /// Sets what knows the size and the kind of a message. Default: [`Length`], for texts and byte
     /// strings.
     ///
-    /// For WebSocket messages it is the transport's `Frames`. The words that its `kind` returns
+    /// The words that its `kind` returns
     /// become values of the label `kind`: the first 16 do, and whatever comes after them counts as
     /// `other`.
     #[must_use]

@@ -56,16 +56,16 @@
 //! use tower_ws_metrics::MetricsLayer;
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
-//! use tower_ws_transport::{Frames, TransportLayer};
+//! use tower_ws_transport::{TransportLayer};
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
 //! let connect = ServiceBuilder::new()
 //!     // Outermost: a message counts once, however often it is sent.
-//!     .layer(MetricsLayer::session().measure(Frames).label("server", "orders"))
+//!     .layer(MetricsLayer::session().label("server", "orders"))
 //!     .layer(ReconnectLayer::new())
 //!     // Below reconnect: each dial counts.
-//!     .layer(MetricsLayer::connection().measure(Frames).label("server", "orders"))
+//!     .layer(MetricsLayer::connection().label("server", "orders"))
 //!     // Below that, or a dial that takes too long counts as cancelled rather than as a timeout.
 //!     .layer(TimeoutLayer::new(Duration::from_secs(10)))
 //!     .layer(TransportLayer::new())

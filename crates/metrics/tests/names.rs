@@ -49,7 +49,7 @@ async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>
         .layer(ReconnectLayer::new().seed(1))
         .layer(MetricsLayer::connection().label("server", "orders"))
         .layer(RateLimitLayer::new())
-        .layer(HealthLayer::new(pings))
+        .layer(HealthLayer::new().probe(pings))
         .service(memory);
     let (connection, peer) = tokio::join!(service.oneshot(()), listener.accept());
     let (mut connection, mut peer) = (tower_ws_core::boxed(connection.unwrap()), peer.unwrap());

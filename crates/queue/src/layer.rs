@@ -28,7 +28,7 @@ pub(crate) struct Settings {
 }
 
 impl QueueLayer {
-    /// A queue in memory for texts and byte strings, with the default bounds.
+    /// A queue in memory, with the default bounds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -98,8 +98,7 @@ impl<Me, S> QueueLayer<Me, S> {
         self
     }
 
-    /// Replaces how the size of a message is [measured](tower_ws_core::Measure): a closure, or the
-    /// measure that comes with a transport.
+    /// Sets how the size of a message is [measured](tower_ws_core::Measure). Default: [`Length`].
     #[must_use]
     pub fn measure<Y>(self, measure: Y) -> QueueLayer<Y, S> {
         QueueLayer {

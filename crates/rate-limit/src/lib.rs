@@ -62,7 +62,7 @@
 //! use tower_ws_rate_limit::{Excess, Inbound, Limiter, Quota, RateLimitLayer};
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
-//! use tower_ws_transport::{Frames, Message, TransportLayer};
+//! use tower_ws_transport::{Message, TransportLayer};
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!
@@ -78,18 +78,17 @@
 //!     .excess(Excess::Wait)
 //!     .inbound(Inbound::new().messages(Quota::per_second(n(1_000))).patience(Duration::from_secs(60)))
 //!     // The server says in band that it gets too much.
-//!     .throttle_signal(|message: &Message| match message {
-//!         Message::Text(text) if text.contains("\"code\":429") => Some(Duration::from_secs(5)),
-//!         _ => None,
-//!     })
-//!     .measure(Frames);
+//!     .throttle_signal(|message: &Message| {
+//!         let said = message.as_text()?.contains("\"code\":429");
+//!         said.then_some(Duration::from_secs(5))
+//!     });
 //!
 //! let connect = ServiceBuilder::new()
 //!     .layer(ReconnectLayer::new())
 //!     // Below reconnect: each dial counts.
 //!     .layer(limit)
 //!     // Below the limit: probes wait for no turn.
-//!     .layer(HealthLayer::new(Frames))
+//!     .layer(HealthLayer::new())
 //!     .layer(TransportLayer::new())
 //!     .service(tcp_connector());
 //! let session = connect.oneshot(Request::get(url).body(())?).await?;

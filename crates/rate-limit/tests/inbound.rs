@@ -174,7 +174,8 @@ async fn a_stop_is_not_taken_for_a_dead_peer() {
         |nonce| format!("PING {nonce}"),
         |message: &String| message.strip_prefix("PONG ")?.parse().ok(),
     );
-    let (health, stats) = HealthLayer::pair(probe);
+    let (health, stats) = HealthLayer::pair();
+    let health = health.probe(probe);
     let inbound = Inbound::new()
         .messages(Quota::per_minute(n(1)))
         .patience(SECOND * 3_600);
@@ -223,7 +224,7 @@ async fn a_dead_peer_is_left_after_the_stops() {
         .patience(SECOND * 3_600);
     let connect = ServiceBuilder::new()
         .layer(RateLimitLayer::new().inbound(inbound))
-        .layer(HealthLayer::new(probe).interval(SECOND).timeout(SECOND))
+        .layer(HealthLayer::new().probe(probe).interval(SECOND).timeout(SECOND))
         .service(memory);
     let (connection, far) = tokio::join!(connect.oneshot(()), listener.accept());
     let (mut connection, mut far) = (connection.unwrap(), far.unwrap());

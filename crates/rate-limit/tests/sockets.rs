@@ -14,7 +14,7 @@ use tower_ws_core::{BoxError, Event, Failure, FailureKind, find};
 use tower_ws_rate_limit::{Inbound, Limiter, Quota, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_test_kit::{Script, Server};
-use tower_ws_transport::{Frames, Message, TransportLayer};
+use tower_ws_transport::{Message, TransportLayer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,7 +29,7 @@ async fn a_flood_of_pings_is_held_back_then_ended() -> Result<(), BoxError> {
         .messages(Quota::per_second(n(200)))
         .patience(Duration::from_millis(500));
     let connect = ServiceBuilder::new()
-        .layer(layer.measure(Frames).inbound(inbound))
+        .layer(layer.inbound(inbound))
         .layer(TransportLayer::new())
         .service(tcp_connector());
     let mut connection = Box::pin(connect.oneshot(Request::get(server.url()).body(())?).await?);
@@ -65,7 +65,7 @@ async fn too_many_requests_and_when_to_come_back() -> Result<(), BoxError> {
     let dials = Limiter::new(Quota::per_second(n(1_000)));
     let stack = || {
         ServiceBuilder::new()
-            .layer(RateLimitLayer::new().measure(Frames).dials(dials.clone()))
+            .layer(RateLimitLayer::new().dials(dials.clone()))
             .layer(TransportLayer::new())
             .service(tcp_connector())
     };

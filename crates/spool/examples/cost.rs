@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use tower_ws_ack::{AckLayer, Bare};
-use tower_ws_core::{BoxConnection, BoxError, Event, Verbatim, boxed};
+use tower_ws_core::{BoxConnection, BoxError, Event, boxed};
 use tower_ws_queue::QueueLayer;
 use tower_ws_spool::{SpoolOptions, Survives};
 use tower_ws_transport::memory;
@@ -67,7 +67,7 @@ async fn run(file: Option<(Survives, PathBuf)>, batch: u32, messages: u32) -> Re
     let session: BoxConnection<String> = match file {
         None => boxed(QueueLayer::new().layer(below).oneshot(()).await?),
         Some((survives, file)) => {
-            let spool = SpoolOptions::new().survives(survives).open(file, Verbatim, strategy)?;
+            let spool = SpoolOptions::new().survives(survives).open(file, strategy)?;
             boxed(QueueLayer::new().store(spool).layer(below).oneshot(()).await?)
         }
     };

@@ -33,7 +33,7 @@
 //!     |came: &String| came.strip_prefix("ack ")?.parse().ok(),
 //! )
 //! .all_safe();
-//! let spool = Spool::open(&path, Verbatim, strategy.clone())?;
+//! let spool = Spool::open(&path, strategy.clone())?;
 //!
 //! let (transport, mut server) = memory::channel::<String>(8);
 //! let stack = ServiceBuilder::new()
@@ -50,7 +50,7 @@
 //!
 //! // Nobody has acknowledged it when the process ends; the next one brings it along.
 //! drop((session, spool));
-//! let spool = Spool::<String, _, _>::open(&path, Verbatim, strategy)?;
+//! let spool = Spool::<String, _>::open(&path, strategy)?;
 //! assert_eq!(spool.handle().snapshot().recovered, 1);
 //! # Ok(())
 //! # }
@@ -67,22 +67,22 @@
 //! use tower_ws_ack::JsonRpc;
 //! use tower_ws_queue::QueueLayer;
 //! use tower_ws_spool::{SpoolOptions, Survives};
-//! use tower_ws_transport::{Frames, JsonText};
+//! use tower_ws_transport::{JsonText};
 //!
 //! let strategy = JsonRpc::new(JsonText).safe_methods(["telemetry/put"]);
 //! let spool = SpoolOptions::new()
 //!     .limits(100_000, 256 << 20)
 //!     .file_limit(1 << 30)
 //!     .survives(Survives::Crash)
-//!     .open(path, Frames, strategy)?;
+//!     .open(path, strategy)?;
 //! let queue = QueueLayer::new()
-//!     .measure(Frames)
+//!     
 //!     .messages(50_000)
 //!     .bytes(128 << 20)
 //!     // For 60 s, if nobody says otherwise, and that goes on across restarts.
 //!     .age(Duration::from_secs(7 * 24 * 3600))
 //!     .store(spool);
-//! # let _: QueueLayer<Frames, tower_ws_spool::Spool<tower_ws_transport::Message, _, _>> = queue;
+//! # let _: QueueLayer<_, tower_ws_spool::Spool<tower_ws_transport::Message, _>> = queue;
 //! # Ok(())
 //! # }
 //! ```

@@ -1,14 +1,21 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use tower_ws_ack::Strategy;
-use tower_ws_core::{Clock, Pack, SystemClock};
+use tower_ws_core::{Clock, Pack, SystemClock, Verbatim};
 
 use crate::{error::OpenError, spool::Spool};
 
 /// How a [`Spool`] keeps its messages.
 #[derive(Clone)]
 #[must_use = "options do nothing until a spool is opened with them"]
-pub struct SpoolOptions {
+pub struct SpoolOptions<P = Verbatim> {
+    pub(crate) settings: Settings,
+    pub(crate) pack: P,
+}
+
+/// What does not depend on the messages.
+#[derive(Clone)]
+pub(crate) struct Settings {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
     pub(crate) file_bytes: u64,
@@ -40,11 +47,24 @@ impl SpoolOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self {
-            messages: Self::MESSAGES,
-            bytes: Self::BYTES,
-            file_bytes: Self::FILE_BYTES,
-            survives: Survives::default(),
-            clock: Arc::new(SystemClock),
+            settings: Settings {
+                messages: Self::MESSAGES,
+                bytes: Self::BYTES,
+                file_bytes: Self::FILE_BYTES,
+                survives: Survives::default(),
+                clock: Arc::new(SystemClock),
+            },
+            pack: Verbatim,
+        }
+    }
+}
+
+impl<P> SpoolOptions<P> {
+    /// Sets how messages are written down. Default: [`Verbatim`].
+    pub fn pack<Q>(self, pack: Q) -> SpoolOptions<Q> {
+        SpoolOptions {
+            settings: self.settings,
+            pack,
         }
     }
 
@@ -56,8 +76,8 @@ impl SpoolOptions {
     /// A message for which there is no room comes back as refused. With the default bounds that
     /// means that something is wrong: nothing is acknowledged.
     pub fn limits(mut self, messages: usize, bytes: usize) -> Self {
-        self.messages = messages.max(1);
-        self.bytes = bytes.max(1);
+        self.settings.messages = messages.max(1);
+        self.settings.bytes = bytes.max(1);
         self
     }
 
@@ -65,20 +85,20 @@ impl SpoolOptions {
     /// the bytes of its messages: what is left over is for small messages, each of which takes some
     /// 40 bytes more.
     pub fn file_limit(mut self, bytes: u64) -> Self {
-        self.file_bytes = bytes;
+        self.settings.file_bytes = bytes;
         self
     }
 
     /// Sets what a message survives once it is accepted. Default [`Survives::PowerLoss`].
     pub fn survives(mut self, survives: Survives) -> Self {
-        self.survives = survives;
+        self.settings.survives = survives;
         self
     }
 
     /// Sets where wall time comes from: ages and deadlines go on across restarts. Default: the
     /// system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
         self
     }
 
@@ -87,12 +107,12 @@ impl SpoolOptions {
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open<M, P, S>(self, path: impl AsRef<Path>, pack: P, strategy: S) -> Result<Spool<M, P, S>, OpenError>
+    pub fn open<M, S>(self, path: impl AsRef<Path>, strategy: S) -> Result<Spool<M, S, P>, OpenError>
     where
         P: Pack<M>,
         S: Strategy<M>,
     {
-        Spool::open_with(path.as_ref(), pack, strategy, self)
+        Spool::open_with(path.as_ref(), strategy, self)
     }
 }
 
@@ -102,7 +122,13 @@ impl Default for SpoolOptions {
     }
 }
 
-impl fmt::Debug for SpoolOptions {
+impl<P> fmt::Debug for SpoolOptions<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(f)
+    }
+}
+
+impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpoolOptions")
             .field("messages", &self.messages)

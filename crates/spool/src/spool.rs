@@ -8,14 +8,14 @@ use std::{
 };
 
 use tower_ws_ack::Strategy;
-use tower_ws_core::Pack;
+use tower_ws_core::{Pack, Verbatim};
 use tower_ws_queue::MakeStore;
 
 use crate::{
     disk::Disk,
     error::OpenError,
     handle::{Handle, Hub},
-    options::SpoolOptions,
+    options::{Settings, SpoolOptions},
     record::Record,
     store::SpoolStore,
     writer::{self, Shared},
@@ -31,10 +31,10 @@ use crate::{
 /// When the last clone and the last session are gone, what was handed to the writer's thread is
 /// written and the file is closed; dropping **blocks** until then, for one or two commits. So a
 /// clean exit loses nothing. To wait without blocking, [`close`](Self::close) it first.
-pub struct Spool<M, P, S> {
+pub struct Spool<M, S, P = Verbatim> {
     core: Arc<Core>,
-    pack: P,
     strategy: S,
+    pack: P,
     message: PhantomData<fn(M) -> M>,
 }
 
@@ -42,23 +42,23 @@ pub struct Spool<M, P, S> {
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) hub: tower_ws_core::Shared<Hub>,
-    pub(crate) options: SpoolOptions,
+    pub(crate) options: Settings,
     /// What is recorded, while no session has it.
     idle: Mutex<Option<Vec<Record>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl<M, P, S> Spool<M, P, S>
+impl<M, S> Spool<M, S>
 where
-    P: Pack<M>,
+    Verbatim: Pack<M>,
     S: Strategy<M>,
 {
     /// Opens the spool at `path`, or makes a new one there, with the default
     /// [options](SpoolOptions).
     ///
-    /// `pack` writes messages down: [`Verbatim`](tower_ws_core::Verbatim) texts and bytes,
-    /// `tower_ws_transport::Frames` those of a WebSocket. `strategy` is that of the acknowledging
-    /// layer below; [`Unacknowledged`](crate::Unacknowledged), if there is none.
+    /// Messages are written down as they are, unless the options say [how](SpoolOptions::pack).
+    /// `strategy` is that of the acknowledging layer below; [`Unacknowledged`](crate::Unacknowledged),
+    /// if there is none.
     ///
     /// It **blocks** while it reads the file, so it belongs before the runtime starts, or on a
     /// thread that may block.
@@ -67,11 +67,21 @@ where
     ///
     /// [`OpenError`]: the file is not writable, in use, damaged, or something else. Nothing is
     /// repaired or removed.
-    pub fn open(path: impl AsRef<Path>, pack: P, strategy: S) -> Result<Self, OpenError> {
-        Self::open_with(path.as_ref(), pack, strategy, SpoolOptions::new())
+    pub fn open(path: impl AsRef<Path>, strategy: S) -> Result<Self, OpenError> {
+        Self::open_with(path.as_ref(), strategy, SpoolOptions::new())
     }
+}
 
-    pub(crate) fn open_with(path: &Path, pack: P, strategy: S, options: SpoolOptions) -> Result<Self, OpenError> {
+impl<M, S, P> Spool<M, S, P>
+where
+    P: Pack<M>,
+    S: Strategy<M>,
+{
+    pub(crate) fn open_with(path: &Path, strategy: S, options: SpoolOptions<P>) -> Result<Self, OpenError> {
+        let SpoolOptions {
+            settings: options,
+            pack,
+        } = options;
         let (disk, contents) = Disk::open(path, options.survives, options.file_bytes)?;
         let unreadable = |row: &&crate::change::Row| pack.unpack(row.payload.clone()).is_none();
         if let Some(row) = contents.rows.iter().find(unreadable) {
@@ -101,14 +111,14 @@ where
                 idle: Mutex::new(Some(records)),
                 thread: Some(thread),
             }),
-            pack,
             strategy,
+            pack,
             message: PhantomData,
         })
     }
 }
 
-impl<M, P, S> Spool<M, P, S> {
+impl<M, S, P> Spool<M, S, P> {
     /// A handle to look into it.
     pub fn handle(&self) -> Handle {
         self.core.handle()
@@ -129,12 +139,12 @@ impl<M, P, S> Spool<M, P, S> {
     }
 }
 
-impl<M, P, S> MakeStore<M> for Spool<M, P, S>
+impl<M, S, P> MakeStore<M> for Spool<M, S, P>
 where
     P: Pack<M> + Clone,
     S: Strategy<M> + Clone,
 {
-    type Store = SpoolStore<M, P, S>;
+    type Store = SpoolStore<M, S, P>;
 
     fn make_store(&self) -> Self::Store {
         let records = self.core.take();
@@ -145,18 +155,18 @@ where
     }
 }
 
-impl<M, P: Clone, S: Clone> Clone for Spool<M, P, S> {
+impl<M, P: Clone, S: Clone> Clone for Spool<M, S, P> {
     fn clone(&self) -> Self {
         Self {
             core: self.core.clone(),
-            pack: self.pack.clone(),
             strategy: self.strategy.clone(),
+            pack: self.pack.clone(),
             message: PhantomData,
         }
     }
 }
 
-impl<M, P, S> fmt::Debug for Spool<M, P, S> {
+impl<M, S, P> fmt::Debug for Spool<M, S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spool")
             .field("options", &self.core.options)

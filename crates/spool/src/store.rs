@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 use tower_ws_ack::Strategy;
-use tower_ws_core::{DropReason, Outgoing, Pack, Replay, jsonrpc::Ids};
+use tower_ws_core::{DropReason, Outgoing, Pack, Replay, Verbatim, jsonrpc::Ids};
 use tower_ws_queue::Held;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The store of one session. [`Spool`](crate::Spool) makes it; see the [crate docs](crate).
-pub struct SpoolStore<M, P, S>
+pub struct SpoolStore<M, S, P = Verbatim>
 where
     S: Strategy<M>,
 {
@@ -57,7 +57,7 @@ const AHEAD: usize = 64;
 /// How many messages are recorded before it is looked for those that nobody waits for any more.
 const SWEEP: usize = 256;
 
-impl<M, P, S> SpoolStore<M, P, S>
+impl<M, S, P> SpoolStore<M, S, P>
 where
     P: Pack<M>,
     S: Strategy<M>,
@@ -108,7 +108,7 @@ where
         match item.replay {
             Replay::Safe => true,
             Replay::Unsafe => false,
-            Replay::Unknown => self.strategy.is_safe(&item.message),
+            Replay::Unknown => self.strategy.is_safe(item),
         }
     }
 
@@ -232,7 +232,7 @@ where
     }
 }
 
-impl<M, P, S> SpoolStore<M, P, S>
+impl<M, S, P> SpoolStore<M, S, P>
 where
     S: Strategy<M>,
 {
@@ -268,7 +268,7 @@ fn unmark<'a>(records: impl IntoIterator<Item = &'a mut Record>, shared: &Shared
     }
 }
 
-impl<M, P, S> Drop for SpoolStore<M, P, S>
+impl<M, S, P> Drop for SpoolStore<M, S, P>
 where
     S: Strategy<M>,
 {
@@ -297,7 +297,7 @@ where
     }
 }
 
-impl<M, P, S> fmt::Debug for SpoolStore<M, P, S>
+impl<M, S, P> fmt::Debug for SpoolStore<M, S, P>
 where
     S: Strategy<M>,
 {

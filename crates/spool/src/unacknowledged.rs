@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use tower_ws_ack::{Acknowledgement, Strategy};
+use tower_ws_core::Outgoing;
 
 /// For a stack without acknowledgements: what was handed over is settled once it has been flushed.
 ///
@@ -12,7 +13,7 @@ pub struct Unacknowledged;
 impl<M> Strategy<M> for Unacknowledged {
     type Key = Infallible;
 
-    fn awaits(&self, _: &M) -> Option<Infallible> {
+    fn awaits(&self, _: &Outgoing<M>) -> Option<Infallible> {
         None
     }
 

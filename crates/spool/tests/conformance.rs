@@ -11,13 +11,13 @@ use std::{
 
 use tempfile::TempDir;
 use tower::layer::util::Stack;
-use tower_ws_core::{Down, DropReason, Outgoing, Up, Verbatim};
+use tower_ws_core::{Down, DropReason, Outgoing, Up};
 use tower_ws_queue::{Held, MakeStore, QueueLayer, Store};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{Spool, SpoolOptions, SpoolStore, Survives, Unacknowledged};
 use tower_ws_test_kit::conformance::{Outcome, Suite};
 
-type File = Spool<String, Verbatim, Unacknowledged>;
+type File = Spool<String, Unacknowledged>;
 
 /// A file for each session: the suite has several at a time, each of which begins with nothing.
 struct Files {
@@ -37,7 +37,7 @@ impl Files {
         let path = self.folder.path().join(format!("{n}.db"));
         // What the disk does with it is not looked at here.
         let options = SpoolOptions::new().survives(Survives::Crash);
-        options.open(path, Verbatim, Unacknowledged).expect("a new file")
+        options.open(path, Unacknowledged).expect("a new file")
     }
 }
 
@@ -45,7 +45,7 @@ impl Files {
 struct Slow(&'static Files);
 
 impl MakeStore<String> for Slow {
-    type Store = SpoolStore<String, Verbatim, Unacknowledged>;
+    type Store = SpoolStore<String, Unacknowledged>;
 
     fn make_store(&self) -> Self::Store {
         self.0.next().make_store()
@@ -56,7 +56,7 @@ impl MakeStore<String> for Slow {
 #[derive(Clone, Copy)]
 struct Fast(&'static Files);
 
-struct Waits(SpoolStore<String, Verbatim, Unacknowledged>);
+struct Waits(SpoolStore<String, Unacknowledged>);
 
 impl MakeStore<String> for Fast {
     type Store = Waits;

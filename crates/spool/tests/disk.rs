@@ -8,12 +8,12 @@ use std::{fs, path::Path};
 
 use futures_util::{SinkExt, StreamExt};
 use support::{dropped, folder, message, numbers, open, session, within};
-use tower_ws_core::{DropReason, Event, Verbatim};
+use tower_ws_core::{DropReason, Event};
 use tower_ws_spool::{OpenError, Spool, SpoolOptions, Survives};
-use tower_ws_transport::{Frames, Message};
+use tower_ws_transport::Message;
 
 fn error(path: &Path) -> OpenError {
-    Spool::<String, _, _>::open(path, Verbatim, numbers()).unwrap_err()
+    Spool::<String, _>::open(path, numbers()).unwrap_err()
 }
 
 /// A spool with this many messages that nobody has acknowledged, as a killed process leaves it: the
@@ -100,7 +100,7 @@ async fn what_was_packed_otherwise_is_told_at_once() {
     let (_folder, path) = folder();
     killed(&path, 1).await;
     // A text whose first byte is no kind of frame.
-    let error = Spool::<Message, _, _>::open(&path, Frames, tower_ws_spool::Unacknowledged).unwrap_err();
+    let error = Spool::<Message, _, _>::open(&path, tower_ws_spool::Unacknowledged).unwrap_err();
     assert!(matches!(error, OpenError::Unreadable { record: 1, .. }), "{error:?}");
     assert_eq!(open(&path, numbers()).handle().snapshot().recovered, 1);
 }
@@ -165,7 +165,7 @@ async fn a_damaged_file_never_panics() {
         }
         let path = folder.path().join(format!("{n}.db"));
         fs::write(&path, bytes).unwrap();
-        match Spool::<String, _, _>::open(&path, Verbatim, numbers().all_safe()) {
+        match Spool::<String, _>::open(&path, numbers().all_safe()) {
             Ok(spool) => {
                 let (mut session, _peer, _listener) = session(&spool).await;
                 within(session.send(message(1000))).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_full_disk_refuses_and_recovers() {
     let small = || {
         SpoolOptions::new()
             .file_limit(128 << 10)
-            .open(&path, Verbatim, numbers().all_safe())
+            .open(&path, numbers().all_safe())
             .unwrap()
     };
     let spool = small();
@@ -250,7 +250,7 @@ async fn a_closed_spool_refuses() {
     let (_folder, path) = folder();
     let spool = SpoolOptions::new()
         .survives(Survives::Crash)
-        .open(&path, Verbatim, numbers())
+        .open(&path, numbers())
         .unwrap();
     let (mut session, _peer, _listener) = session(&spool).await;
     within(session.send(message(1))).await.unwrap();

@@ -16,7 +16,7 @@ use support::{arrivals, dropped, folder, message, numbers, open, session, up, wi
 use tower::{Layer, ServiceExt};
 use tower_ws_ack::JsonRpc;
 use tower_ws_client::{ClientLayer, Incoming, Request};
-use tower_ws_core::{DropReason, Event, Replay, Ticket, Verbatim, boxed, jsonrpc::Ids};
+use tower_ws_core::{DropReason, Event, Replay, Ticket, boxed, jsonrpc::Ids};
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{SpoolOptions, Unacknowledged};
@@ -152,7 +152,7 @@ async fn an_end_in_order_keeps_what_nobody_waits_for() {
 #[tokio::test]
 async fn ids_go_on_and_late_answers_find_nobody() {
     let (_folder, path) = folder();
-    let connect = |spool: &tower_ws_spool::Spool<String, Verbatim, JsonRpc<JsonText>>| {
+    let connect = |spool: &tower_ws_spool::Spool<String, JsonRpc<JsonText>>| {
         let (transport, listener) = memory::channel::<String>(64);
         let ack = tower_ws_ack::AckLayer::new(JsonRpc::new(JsonText));
         let below = ack.layer(ReconnectLayer::new().seed(1).layer(transport));
@@ -316,12 +316,7 @@ async fn age_goes_on_while_nobody_runs() {
         let wall = wall.clone();
         move || SystemTime::UNIX_EPOCH + Duration::from_secs(wall.load(Ordering::Relaxed))
     };
-    let spool = |clock| {
-        SpoolOptions::new()
-            .clock(clock)
-            .open(&path, Verbatim, numbers())
-            .unwrap()
-    };
+    let spool = |clock| SpoolOptions::new().clock(clock).open(&path, numbers()).unwrap();
     let first = spool(clock.clone());
     let (mut session_, peer, _listener) = session(&first).await;
     drop(peer);
@@ -345,10 +340,7 @@ async fn age_goes_on_while_nobody_runs() {
 #[tokio::test]
 async fn more_than_the_limit_is_refused_until_something_is_settled() {
     let (_folder, path) = folder();
-    let spool = SpoolOptions::new()
-        .limits(3, 1000)
-        .open(&path, Verbatim, numbers())
-        .unwrap();
+    let spool = SpoolOptions::new().limits(3, 1000).open(&path, numbers()).unwrap();
     let (mut session, mut peer, _listener) = session(&spool).await;
     let waiting = Ticket::new();
     within(session.send(message(1).ticket(waiting.clone()))).await.unwrap();

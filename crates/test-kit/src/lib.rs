@@ -62,7 +62,7 @@ mod server;
 mod tls;
 mod trace;
 
-pub use tokio_tungstenite::tungstenite::Message;
+pub use tower_ws_transport::Message;
 
 pub use self::cut::Cut;
 pub use self::manual::{ManualConnection, ManualDial, ManualDialer, ManualSocket};

@@ -17,14 +17,11 @@ use tokio::{
     io::DuplexStream,
     net::{TcpSocket, TcpStream},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, protocol::Role},
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tower::{Layer, Service, ServiceExt};
 use tower_ws_core::{BoxConnection, BoxError, Connection, Lift, MapConnection, Outgoing, Wrap, boxed, forward_sink};
 use tower_ws_test_kit::conformance::{self, Harness, Numbering, Outcome, Peer, Suite, Unsupported};
-use tower_ws_transport::memory;
+use tower_ws_transport::{Message, WebSocket, memory};
 
 // === layers ===
 
@@ -266,22 +263,22 @@ struct Pipe(usize);
 /// tungstenite over TCP.
 struct Tcp;
 
-struct Server<S>(Option<WebSocketStream<S>>);
+struct Server<S>(Option<WebSocket<S>>);
 
-type LiftService<S> = Lift<WebSocketStream<S>, Message>;
+type Lifted<S> = Lift<WebSocket<S>, Message>;
 
-async fn connected<S>(near: S, far: S) -> (LiftService<S>, Server<S>)
+async fn connected<S>(near: S, far: S) -> (Lifted<S>, Server<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     let server = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
-    (Lift::new(client), Server(Some(server)))
+    (Lift::new(client.into()), Server(Some(server.into())))
 }
 
 impl Harness for Pipe {
     type Message = Message;
-    type Connection = LiftService<DuplexStream>;
+    type Connection = Lifted<DuplexStream>;
     type Peer = Server<DuplexStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {
@@ -292,7 +289,7 @@ impl Harness for Pipe {
 
 impl Harness for Tcp {
     type Message = Message;
-    type Connection = LiftService<TcpStream>;
+    type Connection = Lifted<TcpStream>;
     type Peer = Server<TcpStream>;
 
     async fn connect(&self) -> (Self::Connection, Self::Peer) {
@@ -330,7 +327,7 @@ where
 
     async fn close(&mut self) -> Result<(), Unsupported> {
         if let Some(socket) = &mut self.0 {
-            let _ = socket.close(None).await;
+            let _ = socket.close().await;
         }
         Ok(())
     }

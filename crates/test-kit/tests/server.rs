@@ -32,7 +32,13 @@ async fn the_ledger_adds_up() {
         .into_iter()
         .map(|got| (got.connection, got.message))
         .collect();
-    assert_eq!(received, [(1, Message::text("a")), (2, Message::binary(&b"b"[..]))]);
+    assert_eq!(
+        received,
+        [
+            (1, tower_ws_test_kit::Message::text("a")),
+            (2, tower_ws_test_kit::Message::binary(&b"b"[..]))
+        ]
+    );
     let requests = server.requests();
     assert_eq!(requests[2].connection, 3);
     assert_eq!(requests[2].method, "GET");
@@ -63,7 +69,7 @@ async fn pushes_reach_everybody_before_the_end() {
     let server = Server::start(Script::Echo).await.unwrap();
     let mut clients = [connect(server.addr()).await, connect(server.addr()).await];
     for n in 0..1000 {
-        server.push(Message::text(n.to_string()));
+        server.push(tower_ws_test_kit::Message::text(n.to_string()));
     }
     server.cut(Cut::Fin);
     for client in &mut clients {
@@ -87,7 +93,7 @@ async fn ends_on_demand() {
     assert_eq!(rest(&mut tcp).await, (vec![], Cut::Rst));
 
     let mut client = connect(server.addr()).await;
-    server.push(Message::text("last words"));
+    server.push(tower_ws_test_kit::Message::text("last words"));
     server.close(4401, "expired");
     assert_eq!(text(&mut client).await, "last words");
     let Message::Close(Some(frame)) = next(&mut client).await.unwrap().unwrap() else {
@@ -189,7 +195,7 @@ async fn a_thousand_connections() {
         clients.push(connect(server.addr()).await);
     }
     assert_eq!(server.live(), 1000);
-    server.push(Message::text("all"));
+    server.push(tower_ws_test_kit::Message::text("all"));
     for client in &mut clients {
         assert_eq!(text(client).await, "all");
     }

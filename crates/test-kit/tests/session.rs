@@ -158,7 +158,7 @@ async fn silent_answers_nothing_at_all() {
     bounded(server.wait_received(1)).await;
     assert!(is_quiet(&mut tcp).await);
     // Its handle may speak all the same.
-    server.push(Message::text("pushed"));
+    server.push(tower_ws_test_kit::Message::text("pushed"));
     let mut pushed = [0; 8];
     bounded(tcp.read_exact(&mut pushed)).await.unwrap();
     assert_eq!(&pushed, b"\x81\x06pushed");
@@ -186,7 +186,7 @@ async fn stop_reading_blocks_the_peer() {
         false
     };
     assert!(bounded(blocked).await, "256 MiB went out and nobody read");
-    server.push(Message::text("still writes"));
+    server.push(tower_ws_test_kit::Message::text("still writes"));
     assert_eq!(text(&mut client).await, "still writes");
     assert!(server.received().is_empty());
 }

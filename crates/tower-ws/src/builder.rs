@@ -12,7 +12,7 @@ use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_transport::{Frames, JsonText, Message, Transport, TransportLayer};
+use tower_ws_transport::{JsonText, Message, Transport, TransportLayer};
 
 use crate::stack::Layers;
 
@@ -119,7 +119,7 @@ impl<L, C> Builder<L, C> {
     }
 
     /// Replaces the layer that holds messages while the link is down or slow.
-    pub fn queue(mut self, queue: QueueLayer<Frames>) -> Self {
+    pub fn queue(mut self, queue: QueueLayer) -> Self {
         self.layers.queue = queue;
         self
     }
@@ -127,7 +127,7 @@ impl<L, C> Builder<L, C> {
     /// Replaces the layer that sends again what is safe to. The default takes the reading methods
     /// of MCP for safe ([`JsonRpc::SAFE_METHODS`]), and what a
     /// [`Request`](tower_ws_client::Request) declares to be.
-    pub fn ack(mut self, ack: AckLayer<JsonRpc<JsonText>, Frames>) -> Self {
+    pub fn ack(mut self, ack: AckLayer<JsonRpc<JsonText>>) -> Self {
         self.layers.ack = ack;
         self
     }
@@ -156,7 +156,7 @@ impl<L, C> Builder<L, C> {
     }
 
     /// Replaces the layer that notices dead peers.
-    pub fn health(mut self, health: HealthLayer<Frames>) -> Self {
+    pub fn health(mut self, health: HealthLayer) -> Self {
         self.layers.health = health;
         self
     }

@@ -30,7 +30,7 @@
 //!     metrics::MetricsLayer,
 //!     queue::QueueLayer,
 //!     reconnect::ReconnectLayer,
-//!     transport::{Frames, JsonText, TransportLayer},
+//!     transport::{JsonText, TransportLayer},
 //! };
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
 //! # let url = server.url();
@@ -39,17 +39,17 @@
 //!     // calls in, replies out; on top, so that it sees the whole session
 //!     .layer(ClientLayer::new(JsonText))
 //!     // counts what the application sees; right below it, so that it sees what queue and ack give up
-//!     .layer(MetricsLayer::session().measure(Frames))
+//!     .layer(MetricsLayer::session())
 //!     // holds what was accepted while the link is down; above ack, so that what is sent again goes first
-//!     .layer(QueueLayer::new().measure(Frames))
+//!     .layer(QueueLayer::new())
 //!     // keeps what was sent until it is answered; above reconnect, since it outlives connections
-//!     .layer(AckLayer::new(JsonRpc::new(JsonText)).measure(Frames))
+//!     .layer(AckLayer::new(JsonRpc::new(JsonText)))
 //!     // above it a session lives across drops, below it everything is per connection
 //!     .layer(ReconnectLayer::new())
 //!     // counts what the network sees; below reconnect, so that each dial counts
-//!     .layer(MetricsLayer::connection().measure(Frames))
+//!     .layer(MetricsLayer::connection())
 //!     // ends a connection whose peer is dead; below reconnect, which does the rest
-//!     .layer(HealthLayer::new(Frames))
+//!     .layer(HealthLayer::new())
 //!     // WebSocket, with its limits and deadlines
 //!     .layer(TransportLayer::new())
 //!     // TCP and TLS

@@ -19,7 +19,7 @@ pub use tower_ws_mcp::*;
 use tower::layer::util::{Identity, Stack};
 use tower_ws_client::Inbound;
 use tower_ws_core::DispositionTable;
-use tower_ws_transport::{Frames, JsonText, Subprotocols, TransportLayer};
+use tower_ws_transport::{JsonText, Subprotocols, TransportLayer};
 
 use crate::builder::{Builder, ConnectError};
 
@@ -94,7 +94,7 @@ fn stack(url: impl AsRef<str>) -> Builder {
         .subprotocol_mode(Subprotocols::Lenient);
     crate::builder(url)
         .client(client_layer(JsonText))
-        .ack(ack_layer(JsonText).measure(Frames))
+        .ack(ack_layer(JsonText))
         .dispositions(DispositionTable::mcp())
         .transport(transport)
 }

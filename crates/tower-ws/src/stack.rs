@@ -5,7 +5,7 @@ use tower_ws_health::{Health, HealthLayer};
 use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
-use tower_ws_transport::{Frames, JsonText};
+use tower_ws_transport::JsonText;
 
 /// The recommended stack over connections of your own: another connector, another transport, layers
 /// between.
@@ -35,22 +35,21 @@ pub fn stack<S>(transport: S) -> RecommendedStack<S> {
 }
 
 /// The service that [`stack`] gives.
-pub type RecommendedStack<S> = Session<Health<S, Frames>>;
+pub type RecommendedStack<S> = Session<Health<S>>;
 
 /// All of it but what is below reconnect.
-pub(crate) type Session<S> =
-    MakeClient<Metrics<Queue<Ack<Reconnect<Metrics<S, Frames>>, JsonRpc<JsonText>, Frames>, Frames>, Frames>, JsonText>;
+pub(crate) type Session<S> = MakeClient<Metrics<Queue<Ack<Reconnect<Metrics<S>>, JsonRpc<JsonText>>>>, JsonText>;
 
 /// The layers of the recommended stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     pub(crate) client: ClientLayer<JsonText>,
-    pub(crate) session_metrics: MetricsLayer<Frames>,
-    pub(crate) queue: QueueLayer<Frames>,
-    pub(crate) ack: AckLayer<JsonRpc<JsonText>, Frames>,
+    pub(crate) session_metrics: MetricsLayer,
+    pub(crate) queue: QueueLayer,
+    pub(crate) ack: AckLayer<JsonRpc<JsonText>>,
     pub(crate) reconnect: ReconnectLayer,
-    pub(crate) connection_metrics: MetricsLayer<Frames>,
-    pub(crate) health: HealthLayer<Frames>,
+    pub(crate) connection_metrics: MetricsLayer,
+    pub(crate) health: HealthLayer,
 }
 
 impl Layers {
@@ -58,7 +57,7 @@ impl Layers {
     /// [`WrongOrder`](tower_ws_core::WrongOrder).
     pub(crate) fn over<F, S>(self, failover: F, transport: S) -> Session<F::Service>
     where
-        F: Layer<Health<S, Frames>>,
+        F: Layer<Health<S>>,
     {
         ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
@@ -90,12 +89,12 @@ impl Default for Layers {
     fn default() -> Self {
         Self {
             client: ClientLayer::new(JsonText),
-            session_metrics: MetricsLayer::session().measure(Frames),
-            queue: QueueLayer::new().measure(Frames),
-            ack: AckLayer::new(JsonRpc::new(JsonText)).measure(Frames),
+            session_metrics: MetricsLayer::session(),
+            queue: QueueLayer::new(),
+            ack: AckLayer::new(JsonRpc::new(JsonText)),
             reconnect: ReconnectLayer::new(),
-            connection_metrics: MetricsLayer::connection().measure(Frames),
-            health: HealthLayer::new(Frames),
+            connection_metrics: MetricsLayer::connection(),
+            health: HealthLayer::new(),
         }
     }
 }

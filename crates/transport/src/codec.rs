@@ -1,6 +1,7 @@
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tower_ws_core::jsonrpc::{Codec, Decoded, Malformed};
+
+use crate::message::{Kind, Message};
 
 /// One JSON-RPC text per message: a text frame of a WebSocket, a line of [`lines`](crate::lines).
 ///
@@ -10,21 +11,17 @@ pub struct JsonText;
 
 impl Codec<Message> for JsonText {
     fn encode(&self, json: Bytes) -> Result<Message, Malformed> {
-        let text = Utf8Bytes::try_from(json).map_err(|_| Malformed::Utf8)?;
-        Ok(Message::Text(text))
+        Message::utf8(json).map_err(|_| Malformed::Utf8)
     }
 
     fn text<'m>(&self, message: &'m Message) -> Option<&'m [u8]> {
-        match message {
-            Message::Text(text) => Some(text.as_bytes()),
-            _ => None,
-        }
+        message.as_text().map(str::as_bytes)
     }
 
     fn decode(&self, message: Message) -> Decoded {
-        match message {
-            Message::Text(text) => Decoded::Json(text.into()),
-            Message::Binary(_) => Decoded::Refused("a binary frame where JSON text was expected"),
+        match message.kind() {
+            Kind::Text => Decoded::Json(message.into_bytes()),
+            Kind::Binary => Decoded::Refused("a binary frame where JSON text was expected"),
             _ => Decoded::Control,
         }
     }

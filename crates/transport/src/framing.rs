@@ -4,9 +4,9 @@ use futures_sink::Sink;
 use http::{HeaderMap, HeaderValue};
 use hyper::rt;
 use hyper_util::rt::TokioIo;
-use tower_ws_core::{Failure, Progress};
+use tower_ws_core::{BoxError, Failure, Progress};
 
-use crate::{Error, Message, io::Counted, limits::Limits, scanned::Scanned, websocket::WebSocket};
+use crate::{io::Counted, limits::Limits, message::Message, scanned::Scanned, websocket::WebSocket};
 
 /// How bytes become messages once the handshake is done: the part of a WebSocket crate that
 /// [`Upgrade`](crate::Upgrade) needs.
@@ -18,15 +18,14 @@ use crate::{Error, Message, io::Counted, limits::Limits, scanned::Scanned, webso
 ///
 /// A socket keeps to a few rules that the lift relies on:
 ///
-/// - it takes pieces of a large message as [`Message::Frame`](crate::Message::Frame)s, with control
-///   messages between them;
+/// - it takes large messages in [fragments](Message::fragment), with control messages between them;
 /// - it answers pings and close frames while somebody reads, and pings come up as messages all the
 ///   same;
 /// - a close frame of either side does not end reading; the end of the bytes does. After a close
 ///   frame of the peer's that is the end of the stream, without one it is an error.
 pub trait Framing {
     /// What the upgrade answers with, over byte streams of type `IO`.
-    type Socket<IO>: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin
+    type Socket<IO>: Stream<Item = Result<Message, BoxError>> + Sink<Message, Error = BoxError> + Send + Unpin
     where
         IO: rt::Read + rt::Write + Unpin + Send + 'static;
 
@@ -63,11 +62,16 @@ pub struct Tungstenite;
 
 impl Framing for Tungstenite {
     type Socket<IO>
-        = WebSocket<IO>
+        = WebSocket<Upgraded<IO>>
     where
         IO: rt::Read + rt::Write + Unpin + Send + 'static;
 
-    async fn socket<IO>(&self, stream: Upgraded<IO>, limits: &Limits, _: &HeaderMap) -> Result<WebSocket<IO>, Failure>
+    async fn socket<IO>(
+        &self,
+        stream: Upgraded<IO>,
+        limits: &Limits,
+        _: &HeaderMap,
+    ) -> Result<WebSocket<Upgraded<IO>>, Failure>
     where
         IO: rt::Read + rt::Write + Unpin + Send + 'static,
     {

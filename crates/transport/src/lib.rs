@@ -48,7 +48,7 @@
 //! assert!(matches!(connection.next().await, Some(Event::Up(_))));
 //! connection.send(Message::text("hello").into()).await?;
 //! let Some(Event::Message(echo)) = connection.next().await else { panic!() };
-//! assert_eq!(echo.to_text()?, "hello");
+//! assert_eq!(echo.as_text(), Some("hello"));
 //! # Ok(()) }
 //! ```
 //!
@@ -99,7 +99,6 @@
 //! - `sockudo`: a second framing, which can compress.
 
 mod codec;
-mod frames;
 mod framing;
 mod handshake;
 mod io;
@@ -107,6 +106,7 @@ mod lift;
 mod limits;
 pub mod lines;
 pub mod memory;
+mod message;
 #[cfg(feature = "process")]
 pub mod process;
 mod scan;
@@ -120,16 +120,14 @@ mod wire;
 
 use std::fmt;
 
-pub use tokio_tungstenite::tungstenite::{Error, Message};
-
 pub use self::{
     codec::JsonText,
-    frames::Frames,
     framing::{Framing, Tungstenite, Upgraded},
     handshake::Handshake,
     io::Counted,
     lift::{LiftLayer, LiftService},
     limits::Limits,
+    message::{Kind, Message},
     scan::FrameError,
     scanned::Scanned,
     transport::{Transport, TransportLayer, WebSocketConnection},

@@ -3,12 +3,11 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::Response;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tower_layer::Layer;
 use tower_service::Service;
-use tower_ws_core::{Deadlines, Lift, MapConnection, Progress, Up, Wrap};
+use tower_ws_core::{BoxError, Deadlines, Lift, MapConnection, Progress, Up, Wrap};
 
-use crate::{handshake::Handshake, limits::Limits, wire::WebSocketWire};
+use crate::{handshake::Handshake, limits::Limits, message::Message, wire::WebSocketWire};
 
 /// Layers [`LiftService`] over a service that opens WebSockets.
 ///
@@ -22,12 +21,12 @@ pub struct LiftLayer {
 /// Makes [connections](tower_ws_core::Connection) of the WebSockets that another service opens.
 ///
 /// That service may be [`Upgrade`](crate::Upgrade) or any other whose answers hold a sink and a
-/// stream of tungstenite's messages; if it puts a [`Progress`] into their extensions, the write
+/// stream of [`Message`]s, such as [`WebSocket`](crate::WebSocket); if it puts a [`Progress`] into their extensions, the write
 /// deadline counts bytes. All extensions go up with [`Up`], and [`Handshake`] with them.
 ///
-/// Closing the sink says 1000. For another code or a reason send [`Message::Close`] first, then
-/// close the sink: that is what tells the layers above that the end is wanted. Raw frames and codes
-/// that must not be sent come back as [`Dropped`](tower_ws_core::Event::Dropped).
+/// Closing the sink says 1000. For another code or a reason send a [close frame](Message::close) first, then
+/// close the sink: that is what tells the layers above that the end is wanted. Codes that must
+/// not be sent come back as [`Dropped`](tower_ws_core::Event::Dropped).
 #[derive(Clone, Debug)]
 pub struct LiftService<S> {
     inner: S,
@@ -71,7 +70,7 @@ impl<S> Layer<S> for LiftLayer {
 impl<S, T, W> Service<T> for LiftService<S>
 where
     S: Service<T, Response = Response<W>>,
-    W: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error>,
+    W: Stream<Item = Result<Message, BoxError>> + Sink<Message, Error = BoxError>,
 {
     type Response = Lift<W, Message, WebSocketWire>;
     type Error = S::Error;

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use tokio_tungstenite::tungstenite::Message;
 use tower_layer::Layer;
 use tower_ws_core::{Deadlines, Lift};
 
@@ -8,6 +7,7 @@ use crate::{
     framing::{Framing, Tungstenite},
     lift::{LiftLayer, LiftService},
     limits::Limits,
+    message::Message,
     upgrade::{Subprotocols, Upgrade, UpgradeLayer},
     wire::WebSocketWire,
 };

@@ -1,20 +1,17 @@
 use std::{borrow::Cow, io};
 
-use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
-    Error, Message,
+    Error,
     error::{CapacityError, ProtocolError},
-    protocol::{
-        CloseFrame,
-        frame::{
-            Frame,
-            coding::{CloseCode, Data, OpCode},
-        },
-    },
+    protocol::frame::coding::CloseCode,
 };
 use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Wire, find};
 
-use crate::{limits::Limits, scan::FrameError};
+use crate::{
+    limits::Limits,
+    message::{Kind, Message},
+    scan::FrameError,
+};
 
 /// What WebSocket messages mean to [`Lift`](tower_ws_core::Lift).
 #[derive(Clone, Copy, Debug)]
@@ -39,19 +36,17 @@ impl WebSocketWire {
 
 impl Wire<Message> for WebSocketWire {
     fn admit(&self, message: &Message) -> Result<(), DropReason> {
-        let (size, limit) = match message {
-            Message::Text(text) => (text.len(), self.message),
-            Message::Binary(bytes) => (bytes.len(), self.message),
-            Message::Ping(bytes) | Message::Pong(bytes) => (bytes.len(), CONTROL),
-            Message::Close(Some(close)) if !close.code.is_allowed() => {
+        let limit = match message.kind() {
+            Kind::Text | Kind::Binary => self.message,
+            Kind::Ping | Kind::Pong => CONTROL,
+            Kind::Close if !message.may_be_sent() => {
                 return Err(DropReason::Refused("this close code must not be sent"));
             }
-            Message::Close(close) => (close.as_ref().map_or(0, |close| close.reason.len()), REASON),
+            Kind::Close => REASON,
             // It could end up between two pieces of another message.
-            Message::Frame(_) => {
-                return Err(DropReason::Refused("raw frames cannot be sent; send a message"));
-            }
+            Kind::Fragment => return Err(DropReason::Refused("fragments cannot be sent; send a message")),
         };
+        let size = message.len();
         if size > limit {
             return Err(DropReason::TooLarge { size, limit });
         }
@@ -61,40 +56,17 @@ impl Wire<Message> for WebSocketWire {
     /// Frames of the fragment size: the first names the type, the others continue it, the last is
     /// final (RFC 6455, section 5.4). Nothing is copied.
     fn split(&self, message: &mut Message) -> Option<Message> {
-        let (opcode, len) = match message {
-            Message::Text(text) => (Data::Text, text.len()),
-            Message::Binary(bytes) => (Data::Binary, bytes.len()),
-            // Only what is left of a message that has been split: others are not admitted.
-            Message::Frame(frame) => (Data::Continue, frame.payload().len()),
-            _ => return None,
-        };
-        if len <= self.piece {
-            return None;
-        }
-        let mut rest = std::mem::replace(message, Message::Ping(Bytes::new())).into_data();
-        let piece = rest.split_to(self.piece);
-        *message = Message::Frame(Frame::message(rest, OpCode::Data(Data::Continue), true));
-        Some(Message::Frame(Frame::message(piece, OpCode::Data(opcode), false)))
+        message.split(self.piece)
     }
 
     /// Pings and pongs. A close frame would, too, but it would leave the other message unfinished
     /// for ever.
     fn interleaves(&self, message: &Message) -> bool {
-        matches!(message, Message::Ping(_) | Message::Pong(_))
+        matches!(message.kind(), Kind::Ping | Kind::Pong)
     }
 
     fn close(&self, message: &Message) -> Option<Close> {
-        match message {
-            Message::Close(Some(close)) => Some(Close {
-                code: close.code.into(),
-                reason: close.reason.as_str().to_owned(),
-            }),
-            Message::Close(None) => Some(Close {
-                code: CloseCode::Status.into(),
-                reason: String::new(),
-            }),
-            _ => None,
-        }
+        message.as_close()
     }
 
     fn farewell(&self) -> Option<Message> {
@@ -179,10 +151,7 @@ fn unclosed() -> Failure {
 }
 
 fn close(code: CloseCode, reason: &'static str) -> Message {
-    Message::Close(Some(CloseFrame {
-        code,
-        reason: reason.into(),
-    }))
+    Message::close(code.into(), reason)
 }
 
 #[cfg(test)]
@@ -203,20 +172,23 @@ mod tests {
         assert!(wire.admit(&Message::text("x".repeat(10))).is_ok());
         let refused = wire.admit(&Message::text("x".repeat(11)));
         assert_eq!(refused, Err(DropReason::TooLarge { size: 11, limit: 10 }));
-        let refused = wire.admit(&Message::Ping(vec![0; 126].into()));
+        let refused = wire.admit(&Message::ping(vec![0; 126]));
         assert_eq!(refused, Err(DropReason::TooLarge { size: 126, limit: 125 }));
     }
 
     #[test]
     fn what_would_break_the_protocol_is_refused() {
         let wire = wire(Limits::default());
-        for code in [999, 1005, 1006, 1015] {
+        for code in [999, 1006, 1015] {
             assert!(wire.admit(&close(code.into(), "")).is_err(), "{code}");
         }
-        for code in [1000, 1001, 3000, 4999] {
+        for code in [1000, 1001, 1005, 3000, 4999] {
             assert!(wire.admit(&close(code.into(), "")).is_ok(), "{code}");
         }
-        assert!(wire.admit(&Message::Frame(Frame::ping(Bytes::new()))).is_err());
+        let piece = wire
+            .split(&mut Message::text("x".repeat(1 << 20)))
+            .expect("a large one");
+        assert!(wire.admit(&piece).is_err());
     }
 
     #[test]
@@ -224,10 +196,9 @@ mod tests {
         let wire = wire(Limits::default());
         let of = |error: Error| {
             let failure = wire.failure(error.into());
-            let code = wire.protest(&failure).map(|message| match message {
-                Message::Close(Some(close)) => u16::from(close.code),
-                other => panic!("{other}"),
-            });
+            let code = wire
+                .protest(&failure)
+                .map(|message| message.as_close().expect("a close frame").code);
             (failure.kind(), code)
         };
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
@@ -263,23 +234,22 @@ mod tests {
             let payload = "a".repeat(len);
             let mut message = if text { Message::text(payload.clone()) } else { Message::binary(payload.clone()) };
             let mut frames = Vec::new();
-            while let Some(Message::Frame(frame)) = wire.split(&mut message) {
-                prop_assert!(!frame.header().is_final);
-                prop_assert_eq!(frame.payload().len(), wire.piece);
-                frames.push(frame);
+            while let Some(piece) = wire.split(&mut message) {
+                prop_assert_eq!(piece.len(), wire.piece);
+                frames.push(piece);
             }
             if frames.is_empty() {
                 prop_assert!(len <= wire.piece);
-                prop_assert_eq!(message.into_data(), payload.as_bytes());
+                prop_assert_eq!(message.as_bytes(), payload.as_bytes());
             } else {
-                let Message::Frame(last) = message else { panic!("a last frame") };
-                prop_assert!(last.header().is_final);
-                prop_assert!((1..=wire.piece).contains(&last.payload().len()));
-                frames.push(last);
-                let opcodes: Vec<_> = frames.iter().map(|frame| frame.header().opcode).collect();
-                prop_assert_eq!(opcodes[0], OpCode::Data(if text { Data::Text } else { Data::Binary }));
-                prop_assert!(opcodes[1..].iter().all(|opcode| *opcode == OpCode::Data(Data::Continue)));
-                let joined: Vec<u8> = frames.iter().flat_map(|frame| frame.payload().to_vec()).collect();
+                prop_assert!((1..=wire.piece).contains(&message.len()));
+                frames.push(message);
+                let fragments: Vec<_> = frames.iter().map(|frame| frame.fragment().expect("one")).collect();
+                let first = if text { 1 } else { 2 };
+                let last = fragments.len() - 1;
+                let expected = (0..=last).map(|n| (if n == 0 { first } else { 0 }, n == last));
+                prop_assert_eq!(&fragments, &expected.collect::<Vec<_>>());
+                let joined: Vec<u8> = frames.iter().flat_map(|frame| frame.as_bytes().to_vec()).collect();
                 prop_assert_eq!(joined, payload.as_bytes());
             }
         }

@@ -13,7 +13,7 @@ use support::{
 };
 use tokio::io::AsyncWriteExt;
 use tower_ws_core::{Event, FailureKind};
-use tower_ws_transport::{Limits, Message, sockudo::Deflate};
+use tower_ws_transport::{Kind, Limits, sockudo::Deflate};
 
 /// So many MiB of zeros as one compressed message: blocks that each stand for themselves.
 fn zeros(mebibytes: usize) -> Vec<u8> {
@@ -58,8 +58,9 @@ async fn many_messages() {
     });
     for at in 0..=COUNT {
         match bounded(connection.next()).await {
-            Some(Event::Message(Message::Binary(bytes))) => {
-                assert_eq!(bytes.len(), if at == 0 { 1 << 20 } else { 8 << 20 });
+            Some(Event::Message(message)) => {
+                assert_eq!(message.kind(), Kind::Binary);
+                assert_eq!(message.len(), if at == 0 { 1 << 20 } else { 8 << 20 });
             }
             other => panic!("{other:?}"),
         }

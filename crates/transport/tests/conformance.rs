@@ -21,7 +21,7 @@ use tower_ws_test_kit::conformance::{self, Harness};
 #[cfg(feature = "sockudo")]
 use tower_ws_transport::sockudo::Sockudo;
 use tower_ws_transport::{
-    Message, TransportLayer, Tungstenite, WebSocketConnection,
+    Message, TransportLayer, Tungstenite, WebSocket, WebSocketConnection,
     lines::{LinesConnection, LinesLayer},
 };
 
@@ -37,7 +37,7 @@ impl<F: AnyFraming> Harness for OverTcp<F> {
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let accept = async {
             let (tcp, _) = listener.accept().await.unwrap();
-            accept_async(tcp).await.unwrap()
+            WebSocket::from(accept_async(tcp).await.unwrap())
         };
         let (connection, ws) = tokio::join!(dial(TransportLayer::new().framing(self.0.clone()), &url), accept);
         (connection.unwrap(), Far(Some(ws)))
@@ -69,7 +69,7 @@ impl<F: AnyFraming> Harness for OverPipe<F> {
         let layer = TransportLayer::new().framing(self.0.clone());
         let dial = layer.layer(connector).oneshot(get("ws://pipe/"));
         let (connection, ws) = tokio::join!(dial, accept_async(far));
-        (connection.unwrap(), Far(Some(ws.unwrap())))
+        (connection.unwrap(), Far(Some(ws.unwrap().into())))
     }
 }
 
@@ -148,7 +148,7 @@ mod unix {
             let connector = service_fn(move |_| std::future::ready(near.take().ok_or("one only")));
             let dial = TransportLayer::new().layer(connector).oneshot(get("ws://localhost/"));
             let (connection, ws) = tokio::join!(dial, accept_async(far));
-            (connection.unwrap(), Far(Some(ws.unwrap())))
+            (connection.unwrap(), Far(Some(ws.unwrap().into())))
         }
     }
 

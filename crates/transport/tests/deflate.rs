@@ -4,7 +4,6 @@
 
 mod support;
 
-use bytes::Bytes;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -53,7 +52,7 @@ const NUMBERS: Numbering<Message> = Numbering {
         let noise = Noise(n as u32).take(256).map(|byte| char::from(b'!' + byte % 90));
         Message::text(format!("{n} {}", noise.collect::<String>()))
     },
-    read: |message| message.to_text().ok()?.split_once(' ')?.0.parse().ok(),
+    read: |message| message.as_text()?.split_once(' ')?.0.parse().ok(),
 };
 
 /// Bytes that look random, the same ones each time.
@@ -162,7 +161,7 @@ async fn a_large_message_goes_out_in_pieces_of_one_stream() {
         .enumerate()
         .map(|(at, noise)| if at % (1 << 20) < (1 << 19) { noise } else { b'a' })
         .collect();
-    let message = Message::Binary(Bytes::from(data.clone()));
+    let message = Message::binary(data.clone());
     let sending = tokio::spawn(async move {
         connection.send(message.into()).await.unwrap();
         connection
@@ -206,7 +205,7 @@ async fn what_comes_in_may_be_compressed_or_not_whole_or_in_pieces() {
     for expected in [
         Message::text("whole"),
         Message::text("plain"),
-        Message::Ping(Bytes::from_static(b"?")),
+        Message::ping("?"),
         Message::text("in pi\u{e8}ces"),
     ] {
         match bounded(connection.next()).await {

@@ -171,7 +171,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         let ticket = Ticket::new();
         let request = self.protocol.request(key, n, method);
         let safe = match replay {
-            Replay::Unknown => self.strategy.is_safe(&request),
+            Replay::Unknown => self.strategy.is_safe(&Outgoing::new(request.clone())),
             said => said == Replay::Safe,
         };
         let mut outgoing = Outgoing::new(request).replay(replay).ticket(ticket.clone());

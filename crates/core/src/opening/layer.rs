@@ -18,7 +18,7 @@ use super::context::OpeningContext;
 use crate::{
     failure::{BoxError, Failure, FailureKind},
     layer::{BoxConnection, Connection, boxed, check_opening},
-    message::{Event, Measure, Outgoing, Unmeasured, Up},
+    message::{Event, Length, Measure, Outgoing, Up},
 };
 
 /// Runs a dialogue on each fresh connection before it is handed up, so that *up* means ready and
@@ -30,7 +30,7 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 ///
-/// use tower_ws_core::{OpeningLayer, Failure, FailureKind, Length, OpeningContext};
+/// use tower_ws_core::{OpeningLayer, Failure, FailureKind, OpeningContext};
 ///
 /// let login = OpeningLayer::new("login", |mut talk: OpeningContext<String>| async move {
 ///     talk.send("hello".to_owned()).await?;
@@ -39,8 +39,8 @@ use crate::{
 ///         _ => Err(Failure::new(FailureKind::Auth, "the server did not welcome us")),
 ///     }
 /// });
-/// // Configured: less patience, and what comes in early is measured.
-/// let login = login.timeout(Duration::from_secs(2)).measure(Length);
+/// // Configured: less patience.
+/// let login = login.timeout(Duration::from_secs(2));
 /// ```
 ///
 /// A failure, an end or the [deadline](Self::timeout) in the middle fails the dial, classified, and
@@ -53,7 +53,7 @@ use crate::{
 ///
 /// It does not retry: a layer above does. Dropping the future drops the connection.
 #[derive(Clone)]
-pub struct OpeningLayer<D, Me = Unmeasured> {
+pub struct OpeningLayer<D, Me = Length> {
     name: &'static str,
     dialogue: Arc<D>,
     timeout: Duration,
@@ -71,14 +71,13 @@ impl<D> OpeningLayer<D> {
             name,
             dialogue: Arc::new(dialogue),
             timeout: Self::TIMEOUT,
-            measure: Unmeasured,
+            measure: Length,
         }
     }
 }
 
 impl<D, Me> OpeningLayer<D, Me> {
-    /// Sets how the size of what comes in early is measured. Default: [`Unmeasured`], which lets 32
-    /// messages be kept.
+    /// Sets how the size of what comes in early is measured. Default: [`Length`].
     #[must_use]
     pub fn measure<N>(self, measure: N) -> OpeningLayer<D, N> {
         OpeningLayer {
@@ -146,7 +145,7 @@ where
 
 /// The service of [`OpeningLayer`].
 #[derive(Clone, Debug)]
-pub struct Opening<S, D, Me = Unmeasured> {
+pub struct Opening<S, D, Me = Length> {
     inner: S,
     layer: OpeningLayer<D, Me>,
 }

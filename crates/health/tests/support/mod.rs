@@ -26,11 +26,11 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{Deadlines, Down, Event, Lift, Progress, Up};
 use tower_ws_health::{HealthConnection, HealthLayer};
 use tower_ws_transport::{
-    Frames, Message,
+    Kind, Message,
     memory::{self, Socket},
 };
 
-pub(crate) type Watched = HealthConnection<Lift<Wire, Message>, Frames>;
+pub(crate) type Watched = HealthConnection<Lift<Wire, Message>>;
 pub(crate) type Far = Socket<Message>;
 
 /// A socket that counts, if it is given counters, and that may be kept shut.
@@ -115,11 +115,11 @@ impl Sink<Message> for Wire {
 }
 
 /// A connection whose `Up` has been read.
-pub(crate) async fn connect(layer: &HealthLayer<Frames>) -> (Watched, Far) {
+pub(crate) async fn connect(layer: &HealthLayer) -> (Watched, Far) {
     connect_through(layer, Arc::default()).await
 }
 
-pub(crate) async fn connect_through(layer: &HealthLayer<Frames>, gate: Arc<Gate>) -> (Watched, Far) {
+pub(crate) async fn connect_through(layer: &HealthLayer, gate: Arc<Gate>) -> (Watched, Far) {
     let (near, far) = memory::pair(4);
     let progress = gate.progress.clone();
     // The write deadline would often end it first.
@@ -152,9 +152,9 @@ pub(crate) async fn down(connection: &mut Watched) -> Down {
 pub(crate) fn answer(mut far: Far, after: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(Ok(message)) = far.next().await {
-            if let Message::Ping(payload) = message {
+            if message.kind() == Kind::Ping {
                 sleep(after).await;
-                if far.send(Message::Pong(payload)).await.is_err() {
+                if far.send(Message::pong(message.into_bytes())).await.is_err() {
                     return;
                 }
             }
@@ -177,7 +177,7 @@ pub(crate) fn read(mut connection: Watched) -> JoinHandle<Vec<Event<Message>>> {
 pub(crate) async fn ping(far: &mut Far) -> bytes::Bytes {
     loop {
         match far.next().await {
-            Some(Ok(Message::Ping(payload))) => return payload,
+            Some(Ok(message)) if message.kind() == Kind::Ping => return message.into_bytes(),
             Some(Ok(_)) => {}
             other => panic!("expected a ping, got {other:?}"),
         }

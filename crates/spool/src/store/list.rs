@@ -12,7 +12,7 @@ use tower_ws_queue::{Held, Store};
 use super::{SpoolStore, unmark};
 use crate::record::Place;
 
-impl<M, P, S> Store<M> for SpoolStore<M, P, S>
+impl<M, S, P> Store<M> for SpoolStore<M, S, P>
 where
     P: Pack<M>,
     S: Strategy<M>,
@@ -36,7 +36,7 @@ where
         let (seq, held) = self.held.pop_front()?;
         if let Some(record) = self.records.get_mut(&seq) {
             record.place = Place::Out;
-            match self.strategy.awaits(&held.item.message) {
+            match self.strategy.awaits(&held.item) {
                 // Of two with one key, the layer below refuses the second.
                 Some(key) => drop(self.keys.entry(key).or_insert(seq)),
                 None => self.unkeyed.push(seq),
@@ -126,7 +126,7 @@ where
         if dropped.is_none() {
             self.goes_on();
         }
-        if let Some(key) = self.strategy.awaits(&item.message)
+        if let Some(key) = self.strategy.awaits(item)
             && self.keys.get(&key) == Some(&seq)
         {
             self.keys.remove(&key);

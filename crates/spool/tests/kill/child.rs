@@ -19,7 +19,7 @@ use tower_ws_core::{DropReason, Event, Failure, Outgoing, Replay, boxed, jsonrpc
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{Decision, History, ReconnectLayer};
 use tower_ws_spool::{Handle, Spool};
-use tower_ws_transport::{Frames, JsonText, Message, TransportLayer};
+use tower_ws_transport::{JsonText, Message, TransportLayer};
 
 /// How many messages the last child sends, and how long it may take to see everything settled.
 const LAST: u32 = 40;
@@ -32,8 +32,8 @@ pub(crate) fn main(arguments: &[String]) {
     let (file, last) = (Path::new(file), last == "true");
     let target = http::Request::get(format!("ws://127.0.0.1:{port}/")).body(()).unwrap();
     let rng = fastrand::Rng::with_seed(seed.parse().unwrap());
-    let sent = |message: &Message| message.to_text().ok()?.parse::<u64>().ok();
-    let came = |message: &Message| message.to_text().ok()?.strip_prefix("ack ")?.parse::<u64>().ok();
+    let sent = |message: &Message| message.as_text()?.parse::<u64>().ok();
+    let came = |message: &Message| message.as_text()?.strip_prefix("ack ")?.parse::<u64>().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -61,8 +61,8 @@ fn say(what: std::fmt::Arguments<'_>) {
 macro_rules! stack {
     ($spool:expr, $strategy:expr) => {
         ServiceBuilder::new()
-            .layer(QueueLayer::new().measure(Frames).store($spool.clone()))
-            .layer(AckLayer::new($strategy).measure(Frames))
+            .layer(QueueLayer::new().store($spool.clone()))
+            .layer(AckLayer::new($strategy))
             .layer(
                 ReconnectLayer::new()
                     .min_spacing(Duration::from_millis(10))
@@ -84,7 +84,7 @@ async fn numbers<S>(
 ) where
     S: Strategy<Message, Key: Send> + Clone + Send + Sync + 'static,
 {
-    let spool = Spool::open(file, Frames, strategy.clone()).unwrap();
+    let spool = Spool::open(file, strategy.clone()).unwrap();
     let session = stack!(spool, strategy).oneshot(target).await.unwrap();
     let (mut sink, mut stream) = boxed(session).split();
     let Some(Event::Up(up)) = stream.next().await else {
@@ -102,7 +102,7 @@ async fn numbers<S>(
             };
             match event {
                 Some(Some(Event::Dropped(item, reason))) => {
-                    let n = item.message.to_text().unwrap_or_default();
+                    let n = item.message.as_text().unwrap_or_default();
                     match reason {
                         DropReason::Interrupted => say(format_args!("interrupted {n}")),
                         // Kept: the next process sends it.
@@ -149,7 +149,7 @@ async fn numbers<S>(
 /// Calls of a client, many at a time.
 async fn calls(file: &Path, target: http::Request<()>, mut rng: fastrand::Rng, last: bool) {
     let strategy = JsonRpc::new(JsonText).safe_methods(["*"]);
-    let spool = Spool::open(file, Frames, strategy.clone()).unwrap();
+    let spool = Spool::open(file, strategy.clone()).unwrap();
     let service = ServiceBuilder::new()
         .layer(ClientLayer::new(JsonText))
         .service(stack!(spool, strategy));

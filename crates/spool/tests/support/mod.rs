@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 use tower_ws_ack::{AckLayer, Bare, Strategy};
-use tower_ws_core::{BoxConnection, DropReason, Event, Outgoing, Pack, Up, Verbatim, boxed};
+use tower_ws_core::{BoxConnection, DropReason, Event, Outgoing, Pack, Up, boxed};
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{Spool, SpoolOptions};
@@ -40,13 +40,13 @@ pub(crate) fn folder() -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-pub(crate) fn open<S: Strategy<String>>(path: &Path, strategy: S) -> Spool<String, Verbatim, S> {
-    SpoolOptions::new().open(path, Verbatim, strategy).unwrap()
+pub(crate) fn open<S: Strategy<String>>(path: &Path, strategy: S) -> Spool<String, S> {
+    SpoolOptions::new().open(path, strategy).unwrap()
 }
 
 /// A session whose queue keeps its messages in the spool, over acknowledgements, over one that
 /// redials; up.
-pub(crate) async fn session<P, S>(spool: &Spool<String, P, S>) -> (Session, Socket<String>, Listener<String>)
+pub(crate) async fn session<P, S>(spool: &Spool<String, S, P>) -> (Session, Socket<String>, Listener<String>)
 where
     P: Pack<String> + Clone + Send + 'static,
     S: Strategy<String, Key: Send> + Clone + Send + 'static,

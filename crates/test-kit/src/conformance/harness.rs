@@ -1,7 +1,7 @@
 use std::{fmt, future::Future};
 
-use tokio_tungstenite::tungstenite::Message;
 use tower_ws_core::Connection;
+use tower_ws_transport::Message;
 
 /// What the suite needs of a transport: fresh connections, and the far end of each.
 ///
@@ -57,7 +57,7 @@ pub struct Unsupported;
 
 /// How the suite tells messages apart: each carries a number.
 ///
-/// There is a default for `String` and for tungstenite's `Message`. Its messages are about 256
+/// There is a default for `String` and for the transport's [`Message`]. Its messages are about 256
 /// bytes long, so that buffers of the usual sizes fill.
 pub struct Numbering<M> {
     /// Makes the message with this number. Equal numbers give equal messages.
@@ -84,10 +84,7 @@ impl Default for Numbering<Message> {
     fn default() -> Self {
         Self {
             make: |n| Message::text(text(n)),
-            read: |message| match message {
-                Message::Text(text) => number(text),
-                _ => None,
-            },
+            read: |message| message.as_text().and_then(number),
         }
     }
 }

@@ -36,23 +36,24 @@
 //! ```
 //! use futures_util::{SinkExt, StreamExt};
 //! use tokio::io::DuplexStream;
-//! use tokio_tungstenite::{WebSocketStream, tungstenite::{Message, protocol::Role}};
+//! use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 //! use tower_ws_core::Lift;
 //! use tower_ws_test_kit::conformance::{self, Harness, Peer};
+//! use tower_ws_transport::{Message, WebSocket};
 //!
 //! struct MyTransport;
-//! struct Server(Option<WebSocketStream<DuplexStream>>);
+//! struct Server(Option<WebSocket<DuplexStream>>);
 //!
 //! impl Harness for MyTransport {
 //!     type Message = Message;
-//!     type Connection = Lift<WebSocketStream<DuplexStream>, Message>;
+//!     type Connection = Lift<WebSocket<DuplexStream>, Message>;
 //!     type Peer = Server;
 //!
 //!     async fn connect(&self) -> (Self::Connection, Server) {
 //!         let (client, server) = tokio::io::duplex(1024);
 //!         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
 //!         let server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
-//!         (Lift::new(client), Server(Some(server)))
+//!         (Lift::new(WebSocket::from(client)), Server(Some(server.into())))
 //!     }
 //! }
 //!

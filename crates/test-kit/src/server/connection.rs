@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::task::yield_now;
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::tungstenite::Message;
+use tower_ws_transport::Message;
 
 use super::session::session;
 use super::upgrade::{Request, Upgrade, upgrade};

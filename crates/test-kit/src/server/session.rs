@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tower_ws_transport::Message;
 
 use super::connection::{Command, Link};
 use super::{Script, wire};
@@ -143,21 +145,21 @@ where
             },
             () = until(due.front().map(|(at, _)| *at)) => {
                 if let Some((_, answer)) = due.pop_front() {
-                    ws.send(answer).await?;
+                    ws.send(theirs(answer)).await?;
                 }
             }
             message = ws.next(), if reads => match message {
-                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    link.received(message.clone());
-                    match manners.answer(message) {
+                Some(Ok(message)) => {
+                    // Pongs and the answer to a close frame leave with the next poll.
+                    let Some(data) = data(&message) else { continue };
+                    link.received(data.clone());
+                    match manners.answer(data) {
                         Answer::None => {}
-                        Answer::Now(answer) => ws.send(answer).await?,
+                        Answer::Now(answer) => ws.send(theirs(answer)).await?,
                         Answer::After(delay, answer) => due.push_back((Instant::now() + delay, answer)),
                         Answer::Cut(cut) => return Ok(cut),
                     }
                 }
-                // Pongs and the answer to a close frame leave with the next poll.
-                Some(Ok(_)) => {}
                 Some(Err(Error::ConnectionClosed)) | None => {
                     // A server that says nothing does not end first.
                     if ws.get_ref().muted {
@@ -190,16 +192,32 @@ where
 {
     let answer = async {
         while let Some(Ok(message)) = ws.next().await {
-            match message {
-                Message::Close(_) => return,
-                Message::Text(_) | Message::Binary(_) => link.received(message),
-                _ => {}
+            if message.is_close() {
+                return;
             }
+            data(&message).into_iter().for_each(|data| link.received(data));
         }
     };
     // Whether the answer came or not: the end is the same.
     let _ = timeout(CLOSE_WAIT, answer).await;
     Ok(Cut::Fin)
+}
+
+/// What is data among the messages of the library.
+fn data(message: &tungstenite::Message) -> Option<Message> {
+    match message {
+        tungstenite::Message::Text(text) => Some(Message::text(text.as_str())),
+        tungstenite::Message::Binary(bytes) => Some(Message::binary(bytes.clone())),
+        _ => None,
+    }
+}
+
+/// Data as a message of the library.
+fn theirs(message: Message) -> tungstenite::Message {
+    match message.as_text() {
+        Some(text) => tungstenite::Message::text(text),
+        None => tungstenite::Message::Binary(message.into_bytes()),
+    }
 }
 
 async fn until(at: Option<Instant>) {
@@ -259,7 +277,7 @@ impl Manners {
 
 /// The response to a JSON-RPC request; `None` for anything else.
 fn json_rpc(message: &Message) -> Option<Message> {
-    let mut request: Value = serde_json::from_str(message.to_text().ok()?).ok()?;
+    let mut request: Value = serde_json::from_str(message.as_text()?).ok()?;
     request.get("method")?;
     let id = request.get_mut("id")?.take();
     let result = request.get_mut("params").map(Value::take);

@@ -1,7 +1,7 @@
 //! Frames by hand, for those which no well-behaved library writes.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio_tungstenite::tungstenite::Message;
+use tower_ws_transport::{Kind, Message};
 
 pub(super) const FIN: u8 = 0x80;
 pub(super) const RSV1: u8 = 0x40;
@@ -41,21 +41,18 @@ pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(FIN | CLOSE, &payload)
 }
 
+/// A message as one frame.
 pub(super) fn message(message: &Message) -> Vec<u8> {
-    match message {
-        Message::Text(text) => frame(FIN | TEXT, text.as_bytes()),
-        Message::Binary(bytes) => frame(FIN | BINARY, bytes),
-        Message::Ping(bytes) => frame(FIN | PING, bytes),
-        Message::Pong(bytes) => frame(FIN | PONG, bytes),
-        Message::Close(None) => frame(FIN | CLOSE, &[]),
-        Message::Close(Some(frame)) => close(frame.code.into(), &frame.reason),
-        Message::Frame(raw) => {
-            let head = raw.header();
-            frame(
-                u8::from(head.opcode) | if head.is_final { FIN } else { 0 },
-                raw.payload(),
-            )
-        }
+    let opcode = match message.kind() {
+        Kind::Binary => BINARY,
+        Kind::Ping => PING,
+        Kind::Pong => PONG,
+        Kind::Close => CLOSE,
+        _ => TEXT,
+    };
+    match message.as_close() {
+        Some(with_code) if with_code.code != 1005 => close(with_code.code, &with_code.reason),
+        _ => frame(FIN | opcode, message.as_bytes()),
     }
 }
 

@@ -23,7 +23,7 @@
 //! assert!(matches!(connection.next().await, Some(Event::Up(_))));
 //! connection.send(Message::text("hello").into()).await?;
 //! let Some(Event::Message(echo)) = connection.next().await else { panic!() };
-//! assert_eq!(echo.to_text()?, "hello");
+//! assert_eq!(echo.as_text(), Some("hello"));
 //! # Ok(()) }
 //! ```
 //!

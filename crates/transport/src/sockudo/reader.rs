@@ -7,17 +7,14 @@ use sockudo_ws::{
     frame::{Frame, FrameParser, OpCode},
 };
 use tokio_tungstenite::tungstenite::{
-    Error, Message, Utf8Bytes,
+    Error,
     error::{CapacityError, ProtocolError},
-    protocol::{
-        CloseFrame,
-        frame::coding::{CloseCode, Data},
-    },
+    protocol::frame::coding::{CloseCode, Data},
 };
 use tower_ws_core::{Failure, FailureKind};
 
 use super::extension::Agreed;
-use crate::limits::Limits;
+use crate::{limits::Limits, message::Message};
 
 /// Takes one message at a time out of what has been read: a few bytes can hold many large messages.
 pub(super) struct Reader {
@@ -70,9 +67,9 @@ impl Reader {
     fn accept(&mut self, frame: Frame) -> Result<Option<Message>, Error> {
         let Frame { header, payload } = frame;
         let data = match header.opcode {
-            OpCode::Ping => return Ok(Some(Message::Ping(payload))),
-            OpCode::Pong => return Ok(Some(Message::Pong(payload))),
-            OpCode::Close => return close(&payload).map(|close| Some(Message::Close(close))),
+            OpCode::Ping => return Ok(Some(Message::ping(payload))),
+            OpCode::Pong => return Ok(Some(Message::pong(payload))),
+            OpCode::Close => return close(&payload).map(Some),
             OpCode::Continuation => return self.go_on(header.fin, &payload),
             OpCode::Text => Data::Text,
             OpCode::Binary => Data::Binary,
@@ -119,8 +116,8 @@ impl Reader {
             }
         };
         Ok(match data {
-            Data::Text => Message::Text(Utf8Bytes::try_from(payload)?),
-            _ => Message::Binary(payload),
+            Data::Text => Message::utf8(payload).map_err(|error| Error::Utf8(error.to_string()))?,
+            _ => Message::binary(payload),
         })
     }
 
@@ -132,17 +129,17 @@ impl Reader {
     }
 }
 
-fn close(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
+fn close(payload: &[u8]) -> Result<Message, Error> {
     let (code, reason) = match payload {
-        [] => return Ok(None),
+        [] => return Ok(Message::close(CloseCode::Status.into(), "")),
         [high, low, reason @ ..] => (CloseCode::from(u16::from_be_bytes([*high, *low])), reason),
         [_] => return Err(ProtocolError::InvalidCloseSequence.into()),
     };
     if !code.is_allowed() {
         return Err(ProtocolError::InvalidCloseSequence.into());
     }
-    let reason = Utf8Bytes::try_from(Bytes::copy_from_slice(reason))?;
-    Ok(Some(CloseFrame { code, reason }))
+    let reason = str::from_utf8(reason).map_err(|error| Error::Utf8(error.to_string()))?;
+    Ok(Message::close(code.into(), reason))
 }
 
 fn too_large(size: usize, max_size: usize) -> Error {

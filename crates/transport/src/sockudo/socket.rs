@@ -9,12 +9,16 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use hyper::rt;
 use tokio::io::AsyncWrite;
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError, protocol::CloseFrame};
+use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
 use tokio_util::io::poll_read_buf;
-use tower_ws_core::Halves;
+use tower_ws_core::{BoxError, Halves};
 
 use super::{Deflate, extension::Agreed, reader::Reader, writer::Writer};
-use crate::{framing::Upgraded, limits::Limits};
+use crate::{
+    framing::Upgraded,
+    limits::Limits,
+    message::{Kind, Message},
+};
 
 /// An upgraded WebSocket, framed by sockudo-ws: a sink and a stream of [`Message`]s, as
 /// [`WebSocket`](crate::WebSocket) is.
@@ -68,27 +72,23 @@ impl<IO> SockudoSocket<IO> {
     }
 
     fn hear(&mut self, message: &Message) {
-        match message {
-            Message::Ping(payload) => self.ping = Some(payload.clone()),
-            Message::Close(close) => {
+        match message.kind() {
+            Kind::Ping => self.ping = Some(message.clone().into_bytes()),
+            Kind::Close => {
                 self.heard_close = true;
-                self.answer_close(close.as_ref());
+                self.answer_close(message.as_close().map_or(NO_CODE, |close| close.code));
             }
             _ => {}
         }
     }
 
     /// The same code, once.
-    fn answer_close(&mut self, heard: Option<&CloseFrame>) {
+    fn answer_close(&mut self, code: u16) {
         if std::mem::replace(&mut self.said_close, true) {
             return;
         }
-        let close = heard.map(|heard| CloseFrame {
-            code: heard.code,
-            reason: Default::default(),
-        });
         // Control messages can always be framed.
-        let _ = self.writer.write(Message::Close(close));
+        let _ = self.writer.write(&Message::close(code, ""));
         self.answering = true;
     }
 
@@ -100,7 +100,7 @@ impl<IO> SockudoSocket<IO> {
             // After a close frame, nothing.
             && !self.said_close
         {
-            let _ = self.writer.write(Message::Pong(payload));
+            let _ = self.writer.write(&Message::pong(payload));
             self.answering = true;
         }
     }
@@ -171,6 +171,8 @@ where
     }
 }
 
+/// Closes without a code (RFC 6455, section 7.4.1).
+pub(super) const NO_CODE: u16 = 1005;
 /// A read buffer that is not kept: 256 KiB.
 const LARGE: usize = 256 << 10;
 
@@ -178,7 +180,7 @@ impl<IO> Stream for SockudoSocket<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    type Item = Result<Message, Error>;
+    type Item = Result<Message, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -192,7 +194,7 @@ where
                     Ok(None) => {}
                     Err(error) => {
                         this.ended = true;
-                        return Poll::Ready(Some(Err(error)));
+                        return Poll::Ready(Some(Err(error.into())));
                     }
                 }
             }
@@ -208,7 +210,7 @@ where
             };
             this.ended = true;
             if !this.heard_close {
-                return Poll::Ready(Some(Err(error)));
+                return Poll::Ready(Some(Err(error.into())));
             }
         }
         Poll::Ready(None)
@@ -219,38 +221,38 @@ impl<IO> Sink<Message> for SockudoSocket<IO>
 where
     IO: rt::Read + rt::Write + Unpin,
 {
-    type Error = Error;
+    type Error = BoxError;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let piece = self.piece;
-        self.poll_write(cx, Half::Writer, piece)
+        self.poll_write(cx, Half::Writer, piece).map_err(Into::into)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        let is_close = message.is_close();
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), BoxError> {
+        let is_close = message.kind() == Kind::Close;
         if self.said_close {
             return match is_close {
                 // It has been said, by this side or in answer to the peer.
                 true => Ok(()),
-                false => Err(ProtocolError::SendAfterClosing.into()),
+                false => Err(Error::from(ProtocolError::SendAfterClosing).into()),
             };
         }
         if self.writer.waiting() > 0 && self.writer.waiting() + message.len() > self.write_buffer {
-            return Err(Error::WriteBufferFull(Box::new(message)));
+            return Err(Error::WriteBufferFull(Box::new(message.0)).into());
         }
-        self.writer.write(message)?;
+        self.writer.write(&message)?;
         self.said_close = is_close;
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush_as(cx, Half::Writer)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_flush_as(cx, Half::Writer).map_err(Into::into)
     }
 
     /// Says the close frame, if nobody has. The stream goes on to its end.
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.answer_close(None);
-        self.poll_flush_as(cx, Half::Writer)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.answer_close(NO_CODE);
+        self.poll_flush_as(cx, Half::Writer).map_err(Into::into)
     }
 }
 

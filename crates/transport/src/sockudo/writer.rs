@@ -8,19 +8,10 @@ use sockudo_ws::{
     frame::{OpCode, encode_frame_with_rsv},
     mask::generate_mask,
 };
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    error::ProtocolError,
-    protocol::{
-        CloseFrame,
-        frame::{
-            Frame,
-            coding::{Data, OpCode as Code},
-        },
-    },
-};
+use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
 
-use super::{Deflate, extension::Agreed};
+use super::{Deflate, extension::Agreed, socket::NO_CODE};
+use crate::message::{Kind, Message};
 
 /// Frames, masks and compresses what goes out.
 #[derive(Default)]
@@ -64,14 +55,15 @@ impl Writer {
         self.out.len()
     }
 
-    pub(super) fn write(&mut self, message: Message) -> Result<(), Error> {
-        match message {
-            Message::Text(text) => self.data(OpCode::Text, true, text.as_bytes())?,
-            Message::Binary(bytes) => self.data(OpCode::Binary, true, &bytes)?,
-            Message::Frame(frame) => self.data(opcode(&frame)?, frame.header().is_final, frame.payload())?,
-            Message::Ping(payload) => self.control(OpCode::Ping, &payload),
-            Message::Pong(payload) => self.control(OpCode::Pong, &payload),
-            Message::Close(close) => self.close(close.as_ref()),
+    pub(super) fn write(&mut self, message: &Message) -> Result<(), Error> {
+        let payload = message.as_bytes();
+        match (message.kind(), message.fragment()) {
+            (Kind::Binary, _) => self.data(OpCode::Binary, true, payload)?,
+            (Kind::Ping, _) => self.control(OpCode::Ping, payload),
+            (Kind::Pong, _) => self.control(OpCode::Pong, payload),
+            (Kind::Close, _) => self.close(message),
+            (Kind::Text | Kind::Fragment, Some((opcode, is_last))) => self.data(fragment(opcode)?, is_last, payload)?,
+            (Kind::Text | Kind::Fragment, None) => self.data(OpCode::Text, true, payload)?,
         }
         Ok(())
     }
@@ -93,10 +85,11 @@ impl Writer {
         self.frame(opcode, true, payload, false);
     }
 
-    fn close(&mut self, close: Option<&CloseFrame>) {
+    fn close(&mut self, message: &Message) {
         let mut payload = Vec::new();
+        let close = message.as_close().filter(|close| close.code != NO_CODE);
         if let Some(close) = close {
-            payload.extend(u16::from(close.code).to_be_bytes());
+            payload.extend(close.code.to_be_bytes());
             payload.extend(close.reason.as_bytes());
         }
         self.control(OpCode::Close, &payload);
@@ -144,12 +137,12 @@ impl Compressor {
     }
 }
 
-/// Pieces of messages only: a control frame is sent as what it is.
-fn opcode(frame: &Frame) -> Result<OpCode, Error> {
-    match frame.header().opcode {
-        Code::Data(Data::Text) => Ok(OpCode::Text),
-        Code::Data(Data::Binary) => Ok(OpCode::Binary),
-        Code::Data(Data::Continue) => Ok(OpCode::Continuation),
-        other => Err(ProtocolError::InvalidOpcode(other.into()).into()),
+/// Fragments of messages only: a control frame is sent as what it is.
+fn fragment(opcode: u8) -> Result<OpCode, Error> {
+    match opcode {
+        0 => Ok(OpCode::Continuation),
+        1 => Ok(OpCode::Text),
+        2 => Ok(OpCode::Binary),
+        other => Err(ProtocolError::InvalidOpcode(other).into()),
     }
 }

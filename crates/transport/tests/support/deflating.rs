@@ -9,8 +9,8 @@ use sockudo_ws::{
     protocol::{CompressedProtocol, Message as Theirs},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::Message;
 use tower_ws_test_kit::conformance::{Peer, Unsupported};
+use tower_ws_transport::{Kind, Message};
 
 /// Reads the request and agrees, with this as `sec-websocket-extensions`. Says what was offered.
 pub async fn answer_upgrade<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO, extensions: &str) -> Option<String> {
@@ -76,11 +76,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Deflating<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Deflating<IO> {
     async fn send(&mut self, message: Message) {
-        let message = match message {
-            Message::Text(text) => Theirs::text(text.as_str()),
-            Message::Binary(bytes) => Theirs::Binary(bytes),
-            Message::Ping(payload) => Theirs::Ping(payload),
-            Message::Pong(payload) => Theirs::Pong(payload),
+        let message = match message.kind() {
+            Kind::Text => Theirs::text(message.as_text().unwrap()),
+            Kind::Binary => Theirs::Binary(message.into_bytes()),
+            Kind::Ping => Theirs::Ping(message.into_bytes()),
+            Kind::Pong => Theirs::Pong(message.into_bytes()),
             other => panic!("{other:?}"),
         };
         self.say(&message).await;
@@ -94,16 +94,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Deflating<IO> {
         };
         Some(match message {
             Theirs::Text(_) => Message::text(message.as_text().unwrap()),
-            Theirs::Binary(bytes) => Message::Binary(bytes),
+            Theirs::Binary(bytes) => Message::binary(bytes),
             Theirs::Ping(payload) => {
                 self.say(&Theirs::Pong(payload.clone())).await;
-                Message::Ping(payload)
+                Message::ping(payload)
             }
-            Theirs::Pong(payload) => Message::Pong(payload),
+            Theirs::Pong(payload) => Message::pong(payload),
             Theirs::Close(reason) => {
                 self.heard_close = true;
                 self.say(&Theirs::Close(reason)).await;
-                Message::Close(None)
+                Message::close(1005, "")
             }
         })
     }

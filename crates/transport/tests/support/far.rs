@@ -2,12 +2,12 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use tokio_util::codec::{Framed, LinesCodec};
 use tower_ws_test_kit::conformance::{Peer, Unsupported};
+use tower_ws_transport::{Message, WebSocket};
 
 /// The server's end of a WebSocket, until it aborts.
-pub struct Far<IO>(pub Option<WebSocketStream<IO>>);
+pub struct Far<IO>(pub Option<WebSocket<IO>>);
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Far<IO> {
     async fn send(&mut self, message: Message) {
@@ -27,7 +27,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<Message> for Far<IO> {
 
     async fn close(&mut self) -> Result<(), Unsupported> {
         if let Some(ws) = &mut self.0 {
-            let _ = ws.close(None).await;
+            let _ = ws.close().await;
         }
         Ok(())
     }
