@@ -1,146 +1,92 @@
-//! Governor's algorithm, with the time passed in.
+//! A rate with a burst, as one number: the moment until which it is used up (the "theoretical
+//! arrival time" of the generic cell rate algorithm, ITU-T I.371, annex A). No I/O: time is passed
+//! in.
 
-use std::{
-    fmt,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
-use governor::{
-    RateLimiter,
-    clock::Clock,
-    middleware::NoOpMiddleware,
-    nanos::Nanos,
-    state::{NotKeyed, StateStore},
-};
 use tokio::time::Instant;
 
-/// A rate with a burst.
-///
-/// Governor asks a clock and keeps its state in a store. Both are a [`Cell`] here: it says the time
-/// that we give it, also one that is yet to come (so that a place ahead can be booked), and it can
-/// be told to forget (so that we can ask first).
+#[derive(Debug)]
 pub(crate) struct Gcra {
-    limiter: RateLimiter<NotKeyed, Cell, Cell, NoOpMiddleware<Nanos>>,
-    cell: Cell,
+    /// What one costs, in nanoseconds.
     every: u64,
-    burst: NonZeroU32,
+    burst: u64,
     origin: Instant,
+    /// Until then it is used up, in nanoseconds since the origin.
+    busy: u64,
 }
 
-/// Debts end here: what lies further ahead (146 years) is not counted. It keeps governor's sums
-/// from overflowing.
+/// Debts end here: what lies further ahead (146 years) is not counted.
 const FAR: u64 = 1 << 62;
 
 impl Gcra {
     pub(crate) fn new(every: Duration, burst: NonZeroU32, now: Instant) -> Self {
-        let cell = Cell::default();
-        // `every` is at most a day, and not zero: it comes from a `Quota`.
-        let quota = governor::Quota::with_period(every)
-            .unwrap_or(governor::Quota::per_second(burst))
-            .allow_burst(burst);
         Self {
-            limiter: RateLimiter::new(quota, cell.clone(), cell.clone()),
-            cell,
+            // At most a day: it comes from a `Quota`.
             every: every.as_nanos() as u64,
-            burst,
+            burst: burst.get().into(),
             origin: now,
+            busy: 0,
         }
     }
 
     /// The first moment from `now` on at which this much may pass. What is larger than the burst
     /// may pass with a full one.
     pub(crate) fn earliest(&self, now: Instant, cost: u64) -> Instant {
-        self.cell.0.now.store(self.nanos(now), Relaxed);
-        self.cell.0.only_asks.store(true, Relaxed);
-        match self.limiter.check_n(self.within_burst(cost)) {
-            Ok(Err(not_until)) => self.instant(not_until.earliest_possible()).max(now),
-            // It is not more than the burst, so that it may pass some time.
-            Ok(Ok(())) | Err(_) => now,
-        }
+        let saved = self.every * (self.burst - cost.clamp(1, self.burst));
+        let at = Duration::from_nanos(self.busy.saturating_sub(saved));
+        self.origin.checked_add(at).unwrap_or(now).max(now)
     }
 
     /// This much passes at this moment, which [`earliest`](Self::earliest) has allowed. What is
     /// more than the burst is owed.
-    pub(crate) fn take(&self, at: Instant, cost: u64) {
-        self.cell.0.now.store(self.nanos(at), Relaxed);
-        self.cell.0.only_asks.store(false, Relaxed);
-        let paid = self.within_burst(cost);
-        // Whether there is enough, the caller has asked.
-        let _ = self.limiter.check_n(paid);
-        let owed = cost.saturating_sub(u64::from(paid.get()));
-        let busy = self.cell.0.busy.load(Relaxed);
-        let busy = busy.saturating_add(owed.saturating_mul(self.every));
-        self.cell.0.busy.store(busy.min(FAR), Relaxed);
+    pub(crate) fn take(&mut self, at: Instant, cost: u64) {
+        let paid = self.every.saturating_mul(cost.max(1));
+        self.busy = self.busy.max(self.nanos(at)).saturating_add(paid).min(FAR);
     }
 
     /// Nothing is used up: no different from a new one.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.cell.0.busy.load(Relaxed) <= self.nanos(now)
-    }
-
-    fn within_burst(&self, cost: u64) -> NonZeroU32 {
-        let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.burst.get());
-        NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN)
+        self.busy <= self.nanos(now)
     }
 
     fn nanos(&self, at: Instant) -> u64 {
         let nanos = at.saturating_duration_since(self.origin).as_nanos();
         u64::try_from(nanos).unwrap_or(FAR).min(FAR)
     }
-
-    fn instant(&self, nanos: Nanos) -> Instant {
-        let since = Duration::from(nanos);
-        self.origin.checked_add(since).unwrap_or(self.origin)
-    }
 }
 
-impl fmt::Debug for Gcra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gcra")
-            .field("every", &self.every)
-            .field("burst", &self.burst)
-            .finish_non_exhaustive()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use governor::{RateLimiter, clock::FakeRelativeClock};
+    use proptest::prelude::*;
 
-/// Governor's clock and its store.
-#[derive(Clone, Debug, Default)]
-struct Cell(Arc<Numbers>);
+    use super::*;
 
-#[derive(Debug, Default)]
-struct Numbers {
-    /// The time, as far as governor knows. Nanoseconds from the origin, as all times.
-    now: AtomicU64,
-    /// Governor's theoretical arrival time: until then the rate is used up.
-    busy: AtomicU64,
-    only_asks: AtomicBool,
-}
-
-impl Clock for Cell {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.now.load(Relaxed))
-    }
-}
-
-impl StateStore for Cell {
-    type Key = NotKeyed;
-
-    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let busy = Nanos::new(self.0.busy.load(Relaxed));
-        let (outcome, busy) = decide(Some(busy))?;
-        if !self.0.only_asks.load(Relaxed) {
-            self.0.busy.store(busy.as_u64(), Relaxed);
+    proptest! {
+        /// Asked as governor is (may this much pass now?), it says what governor says.
+        #[test]
+        fn it_agrees_with_governor(
+            every in 1u64..2_000_000, burst in 1u32..50,
+            steps in prop::collection::vec((0u64..5_000_000, 1u32..50), 1..200),
+        ) {
+            let (every, burst) = (Duration::from_nanos(every), NonZeroU32::new(burst).unwrap());
+            let clock = FakeRelativeClock::default();
+            let quota = governor::Quota::with_period(every).unwrap().allow_burst(burst);
+            let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
+            let mut now = Instant::now();
+            let mut gcra = Gcra::new(every, burst, now);
+            for (gap, cost) in steps {
+                let gap = Duration::from_nanos(gap);
+                clock.advance(gap);
+                now += gap;
+                let cost = NonZeroU32::new(cost).unwrap().min(burst);
+                let passes = gcra.earliest(now, cost.get().into()) == now;
+                prop_assert_eq!(passes, oracle.check_n(cost).unwrap().is_ok());
+                if passes {
+                    gcra.take(now, cost.get().into());
+                }
+            }
         }
-        Ok(outcome)
     }
 }

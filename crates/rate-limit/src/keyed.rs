@@ -2,6 +2,7 @@ mod error;
 mod future;
 mod keys;
 mod layer;
+mod refusing;
 mod service;
 
 pub use self::{

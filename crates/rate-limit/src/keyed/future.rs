@@ -17,13 +17,13 @@ use super::{KeyedLimitError, keys::Place};
 /// turn back.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct KeyedRateLimitFuture<S: Service<R>, R, K: Eq + Hash> {
+pub struct KeyedRateLimitFuture<S: Service<R>, R, K: Clone + Eq + Hash> {
     #[pin]
     step: Step<S, R, K>,
 }
 
 #[pin_project(project = StepProj)]
-enum Step<S: Service<R>, R, K: Eq + Hash> {
+enum Step<S: Service<R>, R, K: Clone + Eq + Hash> {
     Refused(Option<KeyedLimitError>),
     Waiting {
         place: Place<K>,
@@ -34,7 +34,7 @@ enum Step<S: Service<R>, R, K: Eq + Hash> {
     Called(#[pin] S::Future),
 }
 
-impl<S: Service<R>, R, K: Eq + Hash> KeyedRateLimitFuture<S, R, K> {
+impl<S: Service<R>, R, K: Clone + Eq + Hash> KeyedRateLimitFuture<S, R, K> {
     pub(super) fn called(future: S::Future) -> Self {
         Self {
             step: Step::Called(future),
@@ -62,7 +62,7 @@ impl<S: Service<R>, R, K: Eq + Hash> KeyedRateLimitFuture<S, R, K> {
 impl<S, R, K> Future for KeyedRateLimitFuture<S, R, K>
 where
     S: Service<R, Error: Into<BoxError>>,
-    K: Eq + Hash,
+    K: Clone + Eq + Hash,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -97,7 +97,7 @@ where
     }
 }
 
-impl<S: Service<R>, R, K: Eq + Hash> fmt::Debug for KeyedRateLimitFuture<S, R, K> {
+impl<S: Service<R>, R, K: Clone + Eq + Hash> fmt::Debug for KeyedRateLimitFuture<S, R, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRateLimitFuture").finish_non_exhaustive()
     }

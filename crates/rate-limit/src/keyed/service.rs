@@ -14,14 +14,14 @@ use super::{
 };
 
 /// The service of [`KeyedRateLimitLayer`](crate::KeyedRateLimitLayer). Clones share the limits.
-pub struct KeyedRateLimit<S, K, F> {
+pub struct KeyedRateLimit<S, K: Clone + Eq + Hash, F> {
     inner: S,
     key: F,
     bounds: Bounds,
     keys: Arc<Keys<K>>,
 }
 
-impl<S, K, F> KeyedRateLimit<S, K, F> {
+impl<S, K: Clone + Eq + Hash, F> KeyedRateLimit<S, K, F> {
     pub(super) fn new(inner: S, key: F, bounds: Bounds, keys: Arc<Keys<K>>) -> Self {
         Self {
             inner,
@@ -57,13 +57,13 @@ where
     }
 }
 
-impl<S: Clone, K, F: Clone> Clone for KeyedRateLimit<S, K, F> {
+impl<S: Clone, K: Clone + Eq + Hash, F: Clone> Clone for KeyedRateLimit<S, K, F> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.key.clone(), self.bounds, self.keys.clone())
     }
 }
 
-impl<S: fmt::Debug, K, F> fmt::Debug for KeyedRateLimit<S, K, F> {
+impl<S: fmt::Debug, K: Clone + Eq + Hash, F> fmt::Debug for KeyedRateLimit<S, K, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRateLimit")
             .field("inner", &self.inner)
