@@ -1,11 +1,17 @@
-use tower::{Layer, ServiceBuilder, layer::util::Identity};
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use tower::{Layer, Service, ServiceBuilder, layer::util::Identity};
 use tower_ws_ack::{Ack, AckLayer, JsonRpc};
-use tower_ws_client::{ClientLayer, MakeClient};
+use tower_ws_client::{Client, ClientLayer, Inbound, MakeClient, MakeFuture};
+use tower_ws_core::{BoxError, Connection};
 use tower_ws_health::{Health, HealthLayer};
 use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
-use tower_ws_transport::JsonText;
+use tower_ws_transport::{JsonText, Message};
 
 /// The recommended stack over connections of your own: another connector, another transport, layers
 /// between.
@@ -31,11 +37,38 @@ use tower_ws_transport::JsonText;
 /// # Ok(()) }
 /// ```
 pub fn stack<S>(transport: S) -> RecommendedStack<S> {
-    Layers::default().over(Identity::new(), transport)
+    RecommendedStack(Layers::default().over(Identity::new(), transport))
 }
 
-/// The service that [`stack`] gives.
-pub type RecommendedStack<S> = Session<Health<S>>;
+/// The service that [`stack`] gives, over the service of connections `S`. Which layers it is made
+/// of is not part of its type.
+#[derive(Clone)]
+pub struct RecommendedStack<S>(Session<Health<S>>);
+
+impl<S, T> Service<T> for RecommendedStack<S>
+where
+    S: Service<T, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+    S::Response: Connection<Message = Message> + Send + 'static,
+    T: Clone + Send + 'static,
+{
+    type Response = (Client, Inbound);
+    type Error = BoxError;
+    type Future = MakeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: T) -> MakeFuture {
+        self.0.call(target)
+    }
+}
+
+impl<S> fmt::Debug for RecommendedStack<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecommendedStack").finish_non_exhaustive()
+    }
+}
 
 /// All of it but what is below reconnect.
 pub(crate) type Session<S> = MakeClient<Metrics<Queue<Ack<Reconnect<Metrics<S>>, JsonRpc<JsonText>>>>, JsonText>;
