@@ -476,5 +476,4 @@ impl<K: Clone + Ord> Retired<K> {
 }
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
 mod tests;

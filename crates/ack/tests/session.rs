@@ -7,11 +7,12 @@ mod support;
 use std::{pin::pin, time::Duration};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use support::{Puppet, down, number};
+use support::{down, number};
 use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_ws_ack::{AckConnection, AckLayer, Bare, Handle, JsonRpc, Sequence, Strategy};
-use tower_ws_core::{DropReason, Event, Length, Outgoing, Phase, Replay, Ticket, Wrap};
+use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, Wrap};
+use tower_ws_test_kit::ManualConnection;
 use tower_ws_transport::JsonText;
 
 type Number = fn(&String) -> Option<u64>;
@@ -23,13 +24,15 @@ fn bare() -> Bare<Number, Number> {
 }
 
 /// A session whose first `Up` has been read.
-async fn session<S: Strategy<String> + Clone>(layer: AckLayer<S>) -> (AckConnection<Puppet, S, Length>, Puppet) {
-    let puppet = Puppet::default();
-    let mut session = layer.wrap(puppet.clone());
-    puppet.up();
+async fn session<S: Strategy<String> + Clone>(
+    layer: AckLayer<S>,
+) -> (AckConnection<ManualConnection<String>, S>, ManualConnection<String>) {
+    let manual = ManualConnection::new();
+    let mut session = layer.wrap(manual.clone());
+    manual.up();
     let up = session.next().await;
     assert!(matches!(up, Some(Event::Up(up)) if up.layers == ["ack"] && up.extensions.get::<Handle>().is_some()));
-    (session, puppet)
+    (session, manual)
 }
 
 fn message(text: &str, replay: Replay) -> (Outgoing<String>, Ticket) {
@@ -43,12 +46,12 @@ fn message(text: &str, replay: Replay) -> (Outgoing<String>, Ticket) {
 #[tokio::test(start_paused = true)]
 async fn a_bare_acknowledgement_is_swallowed_and_measured() {
     let (layer, handle) = AckLayer::pair(bare());
-    let (mut session, puppet) = session(layer).await;
+    let (mut session, manual) = session(layer).await;
     session.send("7 a".to_owned().into()).await.unwrap();
     assert_eq!((handle.snapshot().in_flight, handle.snapshot().bytes), (1, 3));
     sleep(SECOND).await;
     for came in ["ack 9", "ack 7", "ack 7", "news"] {
-        puppet.say(came);
+        manual.say(came.to_owned());
     }
     // As the caller gave it: the ticket by which it was watched is our own.
     assert!(
@@ -67,11 +70,11 @@ async fn a_bare_acknowledgement_is_swallowed_and_measured() {
 async fn an_acknowledgement_may_cover_many() {
     let strategy: Sequence<Number, Number> =
         Sequence::new(|sent| number(sent), |came| came.strip_prefix("upto ")?.parse().ok());
-    let (mut session, puppet) = session(AckLayer::new(strategy)).await;
+    let (mut session, manual) = session(AckLayer::new(strategy)).await;
     for n in 1..=4 {
         session.send(format!("{n} a").into()).await.unwrap();
     }
-    puppet.say("upto 3");
+    manual.say("upto 3".to_owned());
     for n in 1..=3 {
         assert!(matches!(session.next().await, Some(Event::Delivered(item)) if number(&item.message) == Some(n)));
     }
@@ -81,7 +84,7 @@ async fn an_acknowledgement_may_cover_many() {
 #[tokio::test(start_paused = true)]
 async fn what_is_safe_goes_again_ahead_of_anything_new() {
     let (layer, handle) = AckLayer::pair(bare());
-    let (mut session, puppet) = session(layer).await;
+    let (mut session, manual) = session(layer).await;
     let (safe, safe_ticket) = message("1 safe", Replay::Safe);
     let (unsafe_, unsafe_ticket) = message("2 unsafe", Replay::Unknown);
     let (refused, refused_ticket) = message("3 unsent", Replay::Unsafe);
@@ -89,10 +92,10 @@ async fn what_is_safe_goes_again_ahead_of_anything_new() {
     session.send(safe).await.unwrap();
     session.send(unsafe_).await.unwrap();
     session.send(cancelled).await.unwrap();
-    puppet.breaks();
+    manual.breaks();
     session.send(refused).await.unwrap();
     cancelled_ticket.cancel();
-    puppet.event(down(true, None));
+    manual.event(down(true, None));
 
     // What is given up is told before the end of the connection, and what is kept has been marked.
     let dropped = session.next().await;
@@ -106,62 +109,62 @@ async fn what_is_safe_goes_again_ahead_of_anything_new() {
     assert!(matches!(session.next().await, Some(Event::Down(_))));
     assert!(session.ready_is_pending());
 
-    puppet.up();
-    puppet.takes(1);
+    manual.up();
+    manual.takes(1);
     assert!(matches!(session.next().await, Some(Event::Up(_))));
     // A writer that asks now hands down what is due; the second does not find room.
     assert!(session.ready_is_pending());
-    assert_eq!(puppet.sent(), ["1 safe", "2 unsafe", "4 cancelled", "1 safe"]);
-    puppet.takes(9);
+    assert_eq!(manual.sent(), ["1 safe", "2 unsafe", "4 cancelled", "1 safe"]);
+    manual.takes(9);
     // Reading is enough, and flushes.
-    let flushes = puppet.flushes();
+    let flushes = manual.flushes();
     assert!(session.next().now_or_never().is_none());
-    assert_eq!(puppet.sent().last().unwrap(), "3 unsent");
-    assert!(puppet.flushes() > flushes);
+    assert_eq!(manual.sent().last().unwrap(), "3 unsent");
+    assert!(manual.flushes() > flushes);
     assert!(!session.ready_is_pending());
     assert_eq!((handle.snapshot().resent, handle.snapshot().interrupted), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_too_big_nothing_seen_goes_again() {
-    let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+    let (mut session, manual) = session(AckLayer::new(bare().all_safe())).await;
     session.send("1 a".to_owned().into()).await.unwrap();
-    puppet.breaks();
+    manual.breaks();
     session.send("2 unsent".to_owned().into()).await.unwrap();
-    puppet.event(down(true, Some(1009)));
+    manual.event(down(true, Some(1009)));
     assert!(
         matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 a")
     );
     assert!(matches!(session.next().await, Some(Event::Down(_))));
-    puppet.up();
+    manual.up();
     assert!(matches!(session.next().await, Some(Event::Up(_))));
     assert!(session.next().now_or_never().is_none());
-    assert_eq!(puppet.sent(), ["1 a", "2 unsent"]);
+    assert_eq!(manual.sent(), ["1 a", "2 unsent"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_window_waits_and_control_does_not() {
     for ends in [false, true] {
-        let (mut session, puppet) = session(AckLayer::new(bare()).window(2, usize::MAX)).await;
+        let (mut session, manual) = session(AckLayer::new(bare()).window(2, usize::MAX)).await;
         session.feed("1 a".to_owned().into()).await.unwrap();
         session.feed("2 a".to_owned().into()).await.unwrap();
-        let flushes = puppet.flushes();
+        let flushes = manual.flushes();
         assert!(session.ready_is_pending());
         assert!(
-            puppet.flushes() > flushes,
+            manual.flushes() > flushes,
             "what was never flushed is never acknowledged"
         );
         session
             .start_send_unpin(Outgoing::new("3 ping".to_owned()).control())
             .unwrap();
-        assert_eq!(puppet.sent().last().unwrap(), "3 ping");
+        assert_eq!(manual.sent().last().unwrap(), "3 ping");
 
         // The writer is a task of its own.
         let (mut sink, mut stream) = session.split();
         let writer = tokio::spawn(async move { sink.send("4 a".to_owned().into()).await });
         tokio::task::yield_now().await;
         assert!(!writer.is_finished());
-        puppet.event(match ends {
+        manual.event(match ends {
             true => down(false, None),
             false => Event::Message("ack 1".to_owned()),
         });
@@ -172,14 +175,14 @@ async fn a_full_window_waits_and_control_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_fill_a_window_too() {
-    let (mut session, _puppet) = session(AckLayer::new(bare()).window(100, 10)).await;
+    let (mut session, _manual) = session(AckLayer::new(bare()).window(100, 10)).await;
     session.send("1 23456789".to_owned().into()).await.unwrap();
     assert!(session.ready_is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_messages_make_room() {
-    let (mut session, _puppet) = session(AckLayer::new(bare()).window(1, usize::MAX)).await;
+    let (mut session, _manual) = session(AckLayer::new(bare()).window(1, usize::MAX)).await;
     let (item, ticket) = message("1 a", Replay::Unknown);
     session.send(item).await.unwrap();
     assert!(session.ready_is_pending());
@@ -190,12 +193,12 @@ async fn cancelled_messages_make_room() {
 #[tokio::test(start_paused = true)]
 async fn time_is_over_for_sent_and_unsent() {
     let (layer, handle) = AckLayer::pair(bare().all_safe());
-    let (mut session, puppet) = session(layer.timeout(SECOND * 10)).await;
+    let (mut session, manual) = session(layer.timeout(SECOND * 10)).await;
     assert!(session.next().now_or_never().is_none());
     session.send("1 sent".to_owned().into()).await.unwrap();
-    puppet.breaks();
+    manual.breaks();
     session.send("2 unsent".to_owned().into()).await.unwrap();
-    puppet.event(down(true, None));
+    manual.event(down(true, None));
     assert!(matches!(session.next().await, Some(Event::Down(_))));
     // Nothing but the clock wakes it.
     let start = tokio::time::Instant::now();
@@ -210,12 +213,12 @@ async fn time_is_over_for_sent_and_unsent() {
     let expected = [("1 sent", DropReason::Interrupted), ("2 unsent", DropReason::Expired)];
     assert_eq!(given_up, expected.map(|(message, reason)| (message.to_owned(), reason)));
     assert_eq!(start.elapsed().as_secs(), 10);
-    puppet.up();
+    manual.up();
     assert!(matches!(session.next().await, Some(Event::Up(_))));
-    puppet.say("ack 1");
+    manual.say("ack 1".to_owned());
     assert!(session.next().now_or_never().is_none());
     assert_eq!(
-        (handle.snapshot().expired, handle.snapshot().late, puppet.sent().len()),
+        (handle.snapshot().expired, handle.snapshot().late, manual.sent().len()),
         (2, 1, 1)
     );
 }
@@ -223,18 +226,18 @@ async fn time_is_over_for_sent_and_unsent() {
 #[tokio::test(start_paused = true)]
 async fn the_end_gives_everything_back_first() {
     for told in [true, false] {
-        let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+        let (mut session, manual) = session(AckLayer::new(bare().all_safe())).await;
         session.send("1 sent".to_owned().into()).await.unwrap();
-        puppet.breaks();
+        manual.breaks();
         session.send("2 unsent".to_owned().into()).await.unwrap();
         if !told {
             // It ends between two connections.
-            puppet.event(down(true, None));
+            manual.event(down(true, None));
             assert!(matches!(session.next().await, Some(Event::Down(_))));
-            puppet.end();
+            manual.end();
         } else {
-            puppet.event(down(false, None));
-            puppet.end();
+            manual.event(down(false, None));
+            manual.end();
         }
         assert!(
             matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 sent")
@@ -252,16 +255,16 @@ async fn the_end_gives_everything_back_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_again_under_a_fresh_id() {
-    let (mut session, puppet) = session(AckLayer::new(JsonRpc::new(JsonText).fresh_ids())).await;
+    let (mut session, manual) = session(AckLayer::new(JsonRpc::new(JsonText).fresh_ids())).await;
     let request = r#"{"jsonrpc":"2.0","id":900,"method":"tools/list"}"#;
     session.send(request.to_owned().into()).await.unwrap();
-    puppet.event(down(true, None));
+    manual.event(down(true, None));
     assert!(matches!(session.next().await, Some(Event::Down(_))));
-    puppet.up();
+    manual.up();
     assert!(matches!(session.next().await, Some(Event::Up(_))));
     assert!(session.next().now_or_never().is_none());
-    assert_eq!(puppet.sent()[1], request.replace("900", "1"));
-    puppet.say(r#"{"jsonrpc":"2.0","id":1,"result":5}"#);
+    assert_eq!(manual.sent()[1], request.replace("900", "1"));
+    manual.say(r#"{"jsonrpc":"2.0","id":1,"result":5}"#.to_owned());
     let answer = session.next().await;
     assert!(matches!(answer, Some(Event::Message(text)) if text == r#"{"jsonrpc":"2.0","id":900,"result":5}"#));
 }
@@ -269,22 +272,22 @@ async fn a_request_goes_again_under_a_fresh_id() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_serves_one_session_at_a_time() {
     let (layer, handle) = AckLayer::pair(bare());
-    let (mut first, _puppet) = session(layer.clone()).await;
-    let (mut second, _puppet) = session(layer.clone()).await;
+    let (mut first, _manual) = session(layer.clone()).await;
+    let (mut second, _manual) = session(layer.clone()).await;
     second.send("1 a".to_owned().into()).await.unwrap();
     assert_eq!(handle.snapshot().in_flight, 0);
     first.send("1 a".to_owned().into()).await.unwrap();
     assert_eq!(handle.snapshot().in_flight, 1);
     drop(first);
     assert_eq!(handle.snapshot().in_flight, 0);
-    let (mut third, _puppet) = session(layer).await;
+    let (mut third, _manual) = session(layer).await;
     third.send("1 a".to_owned().into()).await.unwrap();
     assert_eq!(handle.snapshot().in_flight, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_already_hears_of_the_clock() {
-    let (session, _puppet) = session(AckLayer::new(bare()).timeout(SECOND * 10)).await;
+    let (session, _manual) = session(AckLayer::new(bare()).timeout(SECOND * 10)).await;
     let (mut sink, mut stream) = session.split();
     let reader = tokio::spawn(async move { stream.next().await });
     tokio::task::yield_now().await;
@@ -299,12 +302,12 @@ async fn a_reader_that_waits_already_hears_of_the_clock() {
 /// Whoever reads may be whoever writes: it must not wake itself for ever over what cannot move.
 #[tokio::test(start_paused = true)]
 async fn one_task_that_reads_and_writes_comes_to_rest() {
-    let (mut session, puppet) = session(AckLayer::new(bare().all_safe())).await;
+    let (mut session, manual) = session(AckLayer::new(bare().all_safe())).await;
     session.send("1 a".to_owned().into()).await.unwrap();
-    puppet.event(down(true, None));
+    manual.event(down(true, None));
     assert!(matches!(session.next().await, Some(Event::Down(_))));
-    puppet.up();
-    puppet.takes(0);
+    manual.up();
+    manual.takes(0);
     assert!(matches!(session.next().await, Some(Event::Up(_))));
     let mut polls = 0;
     let both = std::future::poll_fn(|cx| {
@@ -316,16 +319,16 @@ async fn one_task_that_reads_and_writes_comes_to_rest() {
     });
     // Under a paused clock this ends only when nothing else is to be done.
     assert!(tokio::time::timeout(SECOND, both).await.is_err());
-    puppet.takes(1);
+    manual.takes(1);
     assert!(session.next().now_or_never().is_none());
-    assert_eq!(puppet.sent(), ["1 a", "1 a"]);
+    assert_eq!(manual.sent(), ["1 a", "1 a"]);
 }
 
 trait IsPending {
     fn ready_is_pending(&mut self) -> bool;
 }
 
-impl<S: Strategy<String>> IsPending for AckConnection<Puppet, S, Length> {
+impl<S: Strategy<String>> IsPending for AckConnection<ManualConnection<String>, S> {
     fn ready_is_pending(&mut self) -> bool {
         let ready = pin!(std::future::poll_fn(|cx| self.poll_ready_unpin(cx)));
         ready.now_or_never().is_none()

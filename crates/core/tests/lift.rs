@@ -3,87 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tower_ws_core::*;
-
-/// A socket that a test holds in its hands.
-#[derive(Clone, Default)]
-struct Puppet(Arc<Mutex<Strings>>);
-
-#[derive(Default)]
-struct Strings {
-    inbound: VecDeque<Option<Result<u32, BoxError>>>,
-    written: Vec<u32>,
-    flushed: usize,
-    blocked: bool,
-    fail_writes: bool,
-    wakers: Vec<Waker>,
-}
-
-impl Puppet {
-    fn pull(&self, f: impl FnOnce(&mut Strings)) {
-        let mut strings = self.0.lock().unwrap();
-        f(&mut strings);
-        strings.wakers.drain(..).for_each(Waker::wake);
-    }
-    fn written(&self) -> Vec<u32> {
-        self.0.lock().unwrap().written.clone()
-    }
-    fn poll_write(&self, cx: &Context<'_>) -> Poll<Result<(), BoxError>> {
-        let mut strings = self.0.lock().unwrap();
-        if strings.fail_writes {
-            return Poll::Ready(Err("broken pipe".into()));
-        }
-        if strings.blocked {
-            strings.wakers.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Stream for Puppet {
-    type Item = Result<u32, BoxError>;
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut strings = self.0.lock().unwrap();
-        match strings.inbound.pop_front() {
-            Some(item) => Poll::Ready(item),
-            None => {
-                strings.wakers.push(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Sink<u32> for Puppet {
-    type Error = BoxError;
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_write(cx)
-    }
-    fn start_send(self: Pin<&mut Self>, item: u32) -> Result<(), BoxError> {
-        self.pull(|s| s.written.push(item));
-        Ok(())
-    }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let polled = self.poll_write(cx);
-        if polled.is_ready() {
-            self.0.lock().unwrap().flushed = self.written().len();
-        }
-        polled
-    }
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_write(cx)
-    }
-}
+use tower_ws_test_kit::ManualSocket;
 
 /// Numbers over 1,000 go in pieces of 1,000; those over 1,000,000 are refused; below 10 they may go
 /// between.
@@ -120,10 +47,10 @@ impl Wire<u32> for Numbers {
     }
 }
 
-type Subject = Lift<Puppet, u32, Numbers>;
+type Subject = Lift<ManualSocket<u32>, u32, Numbers>;
 
-async fn up(puppet: &Puppet) -> Subject {
-    let mut lift = Lift::with_wire(puppet.clone(), Numbers);
+async fn up(socket: &ManualSocket<u32>) -> Subject {
+    let mut lift = Lift::with_wire(socket.clone(), Numbers);
     assert!(matches!(lift.next().await, Some(Event::Up(_))));
     lift
 }
@@ -138,8 +65,8 @@ fn poll_once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_comes_back_and_nothing_of_it_is_written() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
     let cancelled = Ticket::new();
     cancelled.cancel();
     lift.feed(Outgoing::new(2_000_000)).await.unwrap();
@@ -161,25 +88,25 @@ async fn what_is_refused_comes_back_and_nothing_of_it_is_written() {
         };
         assert_eq!((item.message, reason), (expected, why));
     }
-    assert!(puppet.written().is_empty());
+    assert!(socket.sent().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ping_goes_between_the_pieces_of_a_large_message_and_text_does_not() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
     lift.feed(Outgoing::new(3_500)).await.unwrap();
     lift.start_send_unpin(Outgoing::new(5).control()).unwrap();
     lift.start_send_unpin(Outgoing::new(50).control()).unwrap();
     lift.flush().await.unwrap();
-    assert_eq!(puppet.written(), [1_000, 5, 1_000, 1_000, 500, 50]);
+    assert_eq!(socket.sent(), [1_000, 5, 1_000, 1_000, 500, 50]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn control_needs_no_readiness_and_has_a_bound() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| s.blocked = true);
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.set_ready(false);
     for n in 0..=Lane::CONTROL_ROOM as u32 {
         lift.start_send_unpin(Outgoing::new(n).control()).unwrap();
     }
@@ -189,17 +116,17 @@ async fn control_needs_no_readiness_and_has_a_bound() {
     assert_eq!(item.message, Lane::CONTROL_ROOM as u32);
     // Reading alone moves them once the socket takes them.
     assert!(poll_once(|cx| lift.poll_next_unpin(cx)).is_pending());
-    puppet.pull(|s| s.blocked = false);
+    socket.set_ready(true);
     assert!(poll_once(|cx| lift.poll_next_unpin(cx)).is_pending());
-    assert_eq!(puppet.written().len(), Lane::CONTROL_ROOM);
-    assert_eq!(puppet.0.lock().unwrap().flushed, Lane::CONTROL_ROOM);
+    assert_eq!(socket.sent().len(), Lane::CONTROL_ROOM);
+    assert_eq!(socket.flushed(), Lane::CONTROL_ROOM);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_and_a_reader_on_two_tasks_do_not_silence_each_other() {
-    let puppet = Puppet::default();
-    let lift = up(&puppet).await;
-    puppet.pull(|s| s.blocked = true);
+    let socket = ManualSocket::new();
+    let lift = up(&socket).await;
+    socket.set_ready(false);
     let (mut sink, mut stream) = lift.split();
     let writer = tokio::spawn(async move { sink.send(Outgoing::new(42)).await.map(|()| sink) });
     tokio::task::yield_now().await;
@@ -208,12 +135,12 @@ async fn a_writer_and_a_reader_on_two_tasks_do_not_silence_each_other() {
         (event, stream)
     });
     tokio::task::yield_now().await;
-    puppet.pull(|s| s.blocked = false);
+    socket.set_ready(true);
     let _sink = timeout(Duration::from_secs(600), writer)
         .await
         .expect("the writer is woken")
         .unwrap();
-    puppet.pull(|s| s.inbound.push_back(Some(Ok(7))));
+    socket.say(7);
     let (event, _) = timeout(Duration::from_secs(600), reader)
         .await
         .expect("the reader is woken")
@@ -223,9 +150,9 @@ async fn a_writer_and_a_reader_on_two_tasks_do_not_silence_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_that_gives_up_does_not_silence_the_reader() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| s.blocked = true);
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.set_ready(false);
     lift.start_send_unpin(Outgoing::new(1).control()).unwrap();
     let reader = {
         let mut lift = lift;
@@ -235,17 +162,17 @@ async fn a_writer_that_gives_up_does_not_silence_the_reader() {
         })
     };
     tokio::time::sleep(Duration::from_secs(2)).await;
-    puppet.pull(|s| s.blocked = false);
+    socket.set_ready(true);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(puppet.written(), [1]);
+    assert_eq!(socket.sent(), [1]);
     reader.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stops_reading_is_left_at_the_write_deadline() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| s.blocked = true);
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.set_ready(false);
     let start = Instant::now();
     assert!(poll_once(|cx| lift.poll_ready_unpin(cx)).is_pending());
     let Some(Event::Down(down)) = next(&mut lift).await else {
@@ -261,11 +188,11 @@ async fn a_peer_that_stops_reading_is_left_at_the_write_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_write_deadline_reaches_a_reader_who_was_there_first() {
-    let puppet = Puppet::default();
-    let (mut sink, mut stream) = up(&puppet).await.split();
+    let socket = ManualSocket::new();
+    let (mut sink, mut stream) = up(&socket).await.split();
     let reader = tokio::spawn(async move { stream.next().await });
     tokio::task::yield_now().await;
-    puppet.pull(|s| s.blocked = true);
+    socket.set_ready(false);
     let writer = tokio::spawn(async move { sink.send(Outgoing::new(1)).await });
     let event = timeout(Duration::from_secs(60), reader)
         .await
@@ -281,17 +208,17 @@ async fn the_write_deadline_reaches_a_reader_who_was_there_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_link_is_left_only_if_asked_and_only_when_it_is_quiet() {
-    let puppet = Puppet::default();
+    let socket = ManualSocket::new();
     let limit = Duration::from_secs(30);
-    let mut lift = Lift::with_wire(puppet.clone(), Numbers).deadlines(Deadlines::default().idle(Some(limit)), None);
+    let mut lift = Lift::with_wire(socket.clone(), Numbers).deadlines(Deadlines::default().idle(Some(limit)), None);
     next(&mut lift).await;
     let start = Instant::now();
     assert!(timeout(limit / 2, lift.next()).await.is_err());
-    puppet.pull(|s| s.inbound.push_back(Some(Ok(7))));
+    socket.say(7);
     next(&mut lift).await;
     // Nobody reads for a long time: no evidence.
     tokio::time::sleep(limit * 3).await;
-    puppet.pull(|s| s.inbound.push_back(Some(Ok(8))));
+    socket.say(8);
     assert!(matches!(next(&mut lift).await, Some(Event::Message(8))));
     let heard = start.elapsed();
     let Some(Event::Down(down)) = next(&mut lift).await else {
@@ -305,12 +232,13 @@ async fn a_quiet_link_is_left_only_if_asked_and_only_when_it_is_quiet() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_loses_nothing_unread_and_has_a_deadline() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| s.inbound.extend([Some(Ok(1)), Some(Ok(2))]));
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.say(1);
+    socket.say(2);
     lift.send(Outgoing::new(30)).await.unwrap();
     lift.close().await.unwrap();
-    assert_eq!(puppet.written(), [30, 999]);
+    assert_eq!(socket.sent(), [30, 999]);
     assert!(matches!(next(&mut lift).await, Some(Event::Message(1))));
     assert!(matches!(next(&mut lift).await, Some(Event::Message(2))));
     let start = Instant::now();
@@ -324,9 +252,9 @@ async fn closing_loses_nothing_unread_and_has_a_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_goodbye_and_stays_is_not_waited_for() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| s.inbound.push_back(Some(Ok(1001))));
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.say(1001);
     let start = Instant::now();
     let Some(Event::Down(down)) = next(&mut lift).await else {
         panic!()
@@ -337,11 +265,11 @@ async fn a_peer_that_says_goodbye_and_stays_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_in_time_while_the_peer_takes_nothing() {
-    let puppet = Puppet::default();
-    let (mut sink, mut stream) = up(&puppet).await.split();
+    let socket = ManualSocket::new();
+    let (mut sink, mut stream) = up(&socket).await.split();
     let reader = tokio::spawn(async move { stream.next().await });
     tokio::task::yield_now().await;
-    puppet.pull(|s| s.blocked = true);
+    socket.set_ready(false);
     let start = Instant::now();
     let closer = tokio::spawn(async move { sink.close().await });
     let event = timeout(Duration::from_secs(60), reader)
@@ -359,12 +287,12 @@ async fn closing_ends_in_time_while_the_peer_takes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_peers_close_code_is_the_cause_even_when_a_write_failed_first() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
-    puppet.pull(|s| {
-        s.fail_writes = true;
-        s.inbound.extend([Some(Ok(5)), Some(Ok(1008)), None]);
-    });
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
+    socket.breaks();
+    socket.say(5);
+    socket.say(1008);
+    socket.end();
     assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Err(_))));
     assert!(matches!(next(&mut lift).await, Some(Event::Message(5))));
     let Some(Event::Down(down)) = next(&mut lift).await else {
@@ -375,10 +303,10 @@ async fn the_peers_close_code_is_the_cause_even_when_a_write_failed_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_for_a_connection_that_has_just_died_comes_back() {
-    let puppet = Puppet::default();
-    let mut lift = up(&puppet).await;
+    let socket = ManualSocket::new();
+    let mut lift = up(&socket).await;
     assert!(matches!(poll_once(|cx| lift.poll_ready_unpin(cx)), Poll::Ready(Ok(()))));
-    puppet.pull(|s| s.inbound.push_back(None));
+    socket.end();
     let ticket = Ticket::new();
     assert!(matches!(next(&mut lift).await, Some(Event::Down(_))));
     assert!(lift.start_send_unpin(Outgoing::new(1).ticket(ticket.clone())).is_err());

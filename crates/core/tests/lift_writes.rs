@@ -1,24 +1,15 @@
 //! Corners of the lift: writes that are given up, and the control lane.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
-use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
 };
 use tower_ws_core::{Deadlines, Event, Lane, Lift, Outgoing};
+use tower_ws_test_kit::ManualSocket;
 use tower_ws_transport::memory;
 
 /// A write that is given up is not a peer that has stopped reading.
@@ -84,8 +75,9 @@ async fn control_leaves_a_writers_readiness_alone() {
 /// are awaited.
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_is_not_tried_over_and_over() {
-    let tries = Arc::<AtomicUsize>::default();
-    let mut connection = Lift::new(Mute(tries.clone()));
+    let socket = ManualSocket::new();
+    socket.breaks();
+    let mut connection = Lift::new(socket.clone());
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
     let ping = Outgoing::new("ping".to_owned()).control();
     connection.start_send_unpin(ping).unwrap();
@@ -94,40 +86,8 @@ async fn a_failed_write_is_not_tried_over_and_over() {
         tokio::task::yield_now().await;
     }
     reader.abort();
-    let tries = tries.load(Ordering::Relaxed);
+    let tries = socket.writes();
     assert!(tries < 10, "{tries} tries, one for each time that the reader ran");
-}
-
-/// Nothing comes in, and every write fails. Counts the writes that are tried.
-struct Mute(Arc<AtomicUsize>);
-
-impl Stream for Mute {
-    type Item = io::Result<String>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Pending
-    }
-}
-
-impl Sink<String> for Mute {
-    type Error = io::Error;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-    }
-
-    fn start_send(self: Pin<&mut Self>, _: String) -> io::Result<()> {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_ready(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_ready(cx)
-    }
 }
 
 /// More control messages than there is room for come back, in the right number.

@@ -114,9 +114,7 @@ async fn who_waits_and_which_keys_are_in_use_has_a_bound() {
 #[tokio::test(start_paused = true)]
 async fn keys_of_requests_that_never_wait_have_a_bound_too() {
     for quota in [Quota::per_second(n(2)), Quota::strict(n(2), SECOND).unwrap()] {
-        let layer = by_key(quota)
-            .excess(Excess::Refuse)
-            .keys(NonZeroUsize::new(2).unwrap());
+        let layer = by_key(quota).excess(Excess::Refuse).keys(NonZeroUsize::new(2).unwrap());
         let service = layer.layer(noted().0);
         let call = |key| service.clone().oneshot((key, 0));
         for key in [1, 2, 1] {

@@ -9,14 +9,15 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::Instant;
 use tower_ws_ack::{AckConnection, AckLayer, Handle, Strategy};
-use tower_ws_core::{Event, Length, Outgoing, Replay, Ticket, Wrap};
+use tower_ws_core::{Event, Outgoing, Replay, Ticket, Wrap};
+use tower_ws_test_kit::ManualConnection;
 
 use super::{
     Tally,
     machine::{Counts, Item, Machine, Told},
     ops::{Key, Mode, Moment, Op, Protocol, Which},
     peer::{Memory, Peer},
-    support::{Puppet, down},
+    support::down,
 };
 
 /// How long a message may wait for its acknowledgement, in seconds: nothing is sent again later.
@@ -25,9 +26,9 @@ const WINDOW: usize = 6;
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) struct World<S: Strategy<String, Key = u64>> {
-    session: AckConnection<Puppet, S, Length>,
+    session: AckConnection<ManualConnection<String>, S>,
     handle: Handle,
-    puppet: Puppet,
+    manual: ManualConnection<String>,
     machine: Machine,
     peer: Peer,
     protocol: Protocol,
@@ -53,11 +54,11 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
     pub(crate) async fn new(protocol: Protocol, strategy: S, memory: Memory) -> Self {
         let (layer, handle) = AckLayer::pair(strategy.clone());
         let layer = layer.window(WINDOW, usize::MAX).timeout(SECOND * TIMEOUT as u32);
-        let puppet = Puppet::default();
+        let manual = ManualConnection::new();
         let mut world = Self {
-            session: layer.wrap(puppet.clone()),
+            session: layer.wrap(manual.clone()),
             handle,
-            puppet,
+            manual,
             machine: Machine {
                 window: WINDOW,
                 ..Machine::default()
@@ -106,15 +107,15 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
             }
             Op::Acknowledgement(which) => self.acknowledge(which),
             Op::Takes(room) if self.machine.up && !self.broken => {
-                self.puppet.takes(room);
+                self.manual.takes(room);
                 self.machine.room = room;
             }
             Op::Deaf => self.peer.deaf = true,
             Op::Up { takes } if !self.machine.up => {
                 self.epoch += 1;
                 (self.broken, self.peer.deaf) = (false, false);
-                self.puppet.up();
-                self.puppet.takes(takes);
+                self.manual.up();
+                self.manual.takes(takes);
                 (self.machine.up, self.machine.room) = (true, takes);
                 self.machine.told.push(Told::Up);
             }
@@ -122,8 +123,8 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
                 let mut again = self.machine.line.iter().filter(|item| item.due && item.seen);
                 let some_went = self.wire.iter().any(|(epoch, _)| *epoch == self.epoch);
                 self.in_the_middle += usize::from(again.next().is_some() && some_went);
-                self.puppet.event(down(true, too_big.then_some(1009)));
-                self.puppet.takes(0);
+                self.manual.event(down(true, too_big.then_some(1009)));
+                self.manual.takes(0);
                 self.machine.down(!too_big);
                 self.machine.told.push(Told::Down);
             }
@@ -197,14 +198,14 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
     /// Gives a message to a sink that has just been ready.
     fn hand_over(&mut self, outgoing: Outgoing<String>, moment: Moment) {
         if let Moment::Broken | Moment::Lost | Moment::Stale = moment {
-            self.puppet.breaks();
-            self.puppet.takes(0);
+            self.manual.breaks();
+            self.manual.takes(0);
             (self.broken, self.machine.room) = (true, 0);
         }
         match moment {
-            Moment::Lost => self.puppet.event(down(true, None)),
+            Moment::Lost => self.manual.event(down(true, None)),
             Moment::Stale => {
-                self.puppet.event(down(true, None));
+                self.manual.event(down(true, None));
                 self.machine.down(true);
                 self.machine.told.push(Told::Down);
                 self.compare();
@@ -250,7 +251,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         if !self.machine.up || !is_so {
             return;
         }
-        self.puppet.say(&self.peer.acknowledgement(key));
+        self.manual.say(self.peer.acknowledgement(key));
         let from = self.machine.told.len();
         let original = self.machine.acknowledged(key, cumulative);
         if let Protocol::Reply | Protocol::FreshIds = self.protocol {
@@ -284,7 +285,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
             told.push(self.read(event));
             // A writer may come before the reader has moved what goes again.
             if let Poll::Ready(Ok(())) = self.session.poll_ready_unpin(&mut cx) {
-                let written = self.puppet.sent_after(self.wire.len()).len();
+                let written = self.manual.sent_after(self.wire.len()).len();
                 assert_eq!(written, self.machine.wire.len(), "ready, and something older waits");
             }
         }
@@ -334,7 +335,7 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
 
     /// What has been written since the last look arrives, or does not.
     fn written(&mut self) {
-        let sent = self.puppet.sent_after(self.wire.len());
+        let sent = self.manual.sent_after(self.wire.len());
         let new: Vec<_> = sent.iter().map(|text| self.protocol.read(text)).collect();
         let numbers: Vec<u64> = new.iter().map(|(_, n)| *n).collect();
         assert_eq!(numbers, std::mem::take(&mut self.machine.wire), "what is written");
@@ -396,15 +397,15 @@ impl<S: Strategy<String, Key = u64> + Clone> World<S> {
         if self.next.is_multiple_of(2) {
             // Closing waits for nothing, and gives nothing back before the end.
             assert!(self.session.poll_close_unpin(&mut cx).is_ready());
-            self.puppet.takes(0);
+            self.manual.takes(0);
             self.machine.room = 0;
             self.compare();
         }
         if self.machine.up {
-            self.puppet.event(down(false, None));
+            self.manual.event(down(false, None));
             self.machine.told.push(Told::Down);
         }
-        self.puppet.end();
+        self.manual.end();
         self.machine.end();
         self.compare();
         assert!(matches!(self.session.poll_next_unpin(&mut cx), Poll::Ready(None)));

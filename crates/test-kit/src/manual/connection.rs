@@ -73,8 +73,7 @@ impl<M> ManualConnection<M> {
         let mut state = self.state();
         state.epoch += 1;
         state.gate.set_broken(false);
-        state.gate.set_room(usize::MAX);
-        state.gate.set_flush(true);
+        state.gate.open();
         let mut up = Up::new();
         up.epoch = state.epoch;
         state.inbox.push(Event::Up(up));
@@ -121,7 +120,9 @@ impl<M> ManualConnection<M> {
 
     /// From here on it is ready, and gives everything back as [`DropReason::Disconnected`].
     pub fn breaks(&self) {
-        self.state().gate.set_broken(true);
+        let mut state = self.state();
+        state.gate.set_broken(true);
+        state.gate.open();
     }
 
     /// How many flushes came to their end.
@@ -142,7 +143,15 @@ impl<M: Clone> ManualConnection<M> {
         self.state().sent.iter().map(|item| item.message.clone()).collect()
     }
 
-    /// The same with what the layers above say of each.
+    /// The messages that it took after so many.
+    #[must_use]
+    pub fn sent_after(&self, messages: usize) -> Vec<M> {
+        let state = self.state();
+        let later = state.sent.iter().skip(messages);
+        later.map(|item| item.message.clone()).collect()
+    }
+
+    /// The same as [`sent`](Self::sent), with what the layers above say of each.
     #[must_use]
     pub fn sent_items(&self) -> Vec<Outgoing<M>> {
         self.state().sent.clone()

@@ -11,9 +11,12 @@ pub(super) struct Inbox<T> {
 }
 
 impl<T> Inbox<T> {
+    /// Nothing comes after the end.
     pub(super) fn push(&mut self, item: T) {
-        self.items.push_back(item);
-        self.wake();
+        if !self.is_ended {
+            self.items.push_back(item);
+            self.wake();
+        }
     }
 
     pub(super) fn end(&mut self) {
