@@ -43,15 +43,15 @@ where
         *this.modern = server.is_some_and(|server| server.era() == Era::Modern);
         let given_up = this.session.lock().replays.given_up();
         for text in given_up {
-            self.as_mut().say(text);
+            self.as_mut().send_now(text);
         }
     }
 
-    /// Says something at once, or not at all.
-    fn say(self: Pin<&mut Self>, text: Bytes) {
+    /// Sends a message of this layer's own at once, or not at all.
+    fn send_now(self: Pin<&mut Self>, text: Bytes) {
         let this = self.project();
         if let Ok(message) = this.codec.encode(text) {
-            // Whether it could be said, the events tell.
+            // Whether it could be sent, the events tell.
             let _ = this.inner.start_send(Outgoing::new(message).control());
         }
     }
@@ -62,7 +62,7 @@ where
     }
 
     /// A message that came in; `None` if it is not for those above.
-    fn heard(&self, message: C::Message) -> Option<C::Message> {
+    fn incoming(&self, message: C::Message) -> Option<C::Message> {
         let Some(text) = self.codec.text(&message) else {
             return Some(message);
         };
@@ -75,10 +75,10 @@ where
                     None => None,
                 }
             }
-            Ok(Kind::Call) => match self.told(text) {
-                Told::Progress => return None,
-                Told::Otherwise(other) => Some(other),
-                Told::AsItIs => None,
+            Ok(Kind::Call) => match self.notification(text) {
+                Notification::Progress => return None,
+                Notification::Replaced(other) => Some(other),
+                Notification::Unchanged => None,
             },
             _ => None,
         };
@@ -86,31 +86,31 @@ where
         Some(other.unwrap_or(message))
     }
 
-    fn told(&self, text: &[u8]) -> Told {
+    fn notification(&self, text: &[u8]) -> Notification {
         let Ok(call) = Call::parse(text) else {
-            return Told::AsItIs;
+            return Notification::Unchanged;
         };
         let Some(params) = call.params else {
-            return Told::AsItIs;
+            return Notification::Unchanged;
         };
         if call.id.is_some() {
-            return Told::AsItIs;
+            return Notification::Unchanged;
         }
         if call.method == "notifications/progress" {
             return match self.session.reports().take(params.get()) {
-                true => Told::Progress,
-                false => Told::AsItIs,
+                true => Notification::Progress,
+                false => Notification::Unchanged,
             };
         }
         let original = subscription(params).and_then(|id| {
             let original = self.session.lock().replays.original(id.get().parse().ok()?)?;
             splice(text, id, original.to_string().as_bytes())
         });
-        original.map_or(Told::AsItIs, Told::Otherwise)
+        original.map_or(Notification::Unchanged, Notification::Replaced)
     }
 
-    /// Remembers what has to be said again, and adds what has to be said with each request.
-    fn to_say(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
+    /// Remembers what the next connection has to repeat, and stamps requests with the metadata.
+    fn outgoing(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
         let text = self.codec.text(&item.message)?;
         let call = Call::parse(text).ok()?;
         let noted = self.session.lock().replays.note(&call, item.ticket.as_ref());
@@ -135,11 +135,11 @@ where
 const BATCH: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batches are not supported: send one message at a time"}}"#;
 
-enum Told {
+enum Notification {
     /// It has gone to the call that waits for it.
     Progress,
-    Otherwise(Bytes),
-    AsItIs,
+    Replaced(Bytes),
+    Unchanged,
 }
 
 /// The id of the listen that a notification belongs to.
@@ -182,10 +182,10 @@ where
             };
             return Poll::Ready(match event {
                 Some(Event::Message(message)) if self.is_batch(&message) => {
-                    self.as_mut().say(Bytes::from_static(BATCH));
+                    self.as_mut().send_now(Bytes::from_static(BATCH));
                     continue;
                 }
-                Some(Event::Message(message)) => match self.heard(message) {
+                Some(Event::Message(message)) => match self.incoming(message) {
                     Some(message) => Some(Event::Message(message)),
                     None => continue,
                 },
@@ -211,7 +211,7 @@ where
     type Error = BoxError;
 
     fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
-        if let Some(message) = self.to_say(&item) {
+        if let Some(message) = self.outgoing(&item) {
             item.message = message;
         }
         self.project().inner.start_send(item)

@@ -16,7 +16,7 @@ use tower_ws_core::{
 use self::line::{Answer, Line};
 use crate::{
     era::{Era, LEGACY_VERSIONS, MODERN_VERSION, code},
-    server::{Capabilities, Implementation, Said, ServerInfo},
+    server::{Capabilities, Implementation, Introduction, ServerInfo},
     session::Session,
 };
 
@@ -53,8 +53,8 @@ where
         let Self { codec, session, only } = self.clone();
         Box::pin(async move {
             let mut line = Line::new(talk, codec, session.ids().clone());
-            let said = introduce(&mut line, &session, only).await?;
-            let server = remember(&session, said);
+            let introduction = introduce(&mut line, &session, only).await?;
+            let server = remember(&session, introduction);
             tracing::debug!(
                 era = server.era().as_str(),
                 version = server.protocol_version(),
@@ -76,21 +76,21 @@ async fn introduce<M, K: Codec<M>>(
     line: &mut Line<M, K>,
     session: &Session,
     only: Option<Era>,
-) -> Result<Said, Failure> {
+) -> Result<Introduction, Failure> {
     let known = session.lock().era;
     match only.or(known) {
         Some(Era::Legacy) => match initialize(line, session, &LEGACY_VERSIONS).await? {
-            Initialized::Yes(said) => Ok(said),
+            Initialized::Yes(introduction) => Ok(introduction),
             // It was replaced by a newer one.
             Initialized::Modern(_) if only.is_none() => match discover(line, session).await? {
-                Discovered::Modern(said) => Ok(said),
+                Discovered::Modern(introduction) => Ok(introduction),
                 Discovered::Legacy(versions) => Err(no_common_version(&versions)),
                 Discovered::Unknown => Err(refused("neither `initialize` nor `server/discover`")),
             },
             Initialized::Modern(versions) => Err(no_common_version(&versions)),
         },
         _ => match discover(line, session).await? {
-            Discovered::Modern(said) => Ok(said),
+            Discovered::Modern(introduction) => Ok(introduction),
             Discovered::Legacy(versions) if only.is_none() => {
                 let mut common = LEGACY_VERSIONS.to_vec();
                 common.retain(|version| versions.iter().any(|one| one == version));
@@ -98,16 +98,16 @@ async fn introduce<M, K: Codec<M>>(
                     return Err(no_common_version(&versions));
                 }
                 match initialize(line, session, &common).await? {
-                    Initialized::Yes(said) => Ok(said),
+                    Initialized::Yes(introduction) => Ok(introduction),
                     Initialized::Modern(versions) => Err(no_common_version(&versions)),
                 }
             }
             Discovered::Legacy(versions) => Err(no_common_version(&versions)),
             Discovered::Unknown if only.is_none() => match initialize(line, session, &LEGACY_VERSIONS).await? {
-                Initialized::Yes(said) => Ok(said),
+                Initialized::Yes(introduction) => Ok(introduction),
                 // It knew `server/discover`, and was too slow to say so.
                 Initialized::Modern(_) => match discover(line, session).await? {
-                    Discovered::Modern(said) => Ok(said),
+                    Discovered::Modern(introduction) => Ok(introduction),
                     _ => Err(refused("both `server/discover` and `initialize`")),
                 },
             },
@@ -117,7 +117,7 @@ async fn introduce<M, K: Codec<M>>(
 }
 
 enum Discovered {
-    Modern(Said),
+    Modern(Introduction),
     /// It knows the question, and speaks only these.
     Legacy(Vec<String>),
     /// It does not know the question.
@@ -157,7 +157,7 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
             if !found.supported_versions.iter().any(|version| version == MODERN_VERSION) {
                 return Ok(Discovered::Legacy(found.supported_versions));
             }
-            Ok(Discovered::Modern(Said {
+            Ok(Discovered::Modern(Introduction {
                 era: Era::Modern,
                 version: MODERN_VERSION.to_owned(),
                 implementation: found.meta.server.or(found.server_info),
@@ -182,7 +182,7 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
 }
 
 enum Initialized {
-    Yes(Said),
+    Yes(Introduction),
     /// It is a modern server, and speaks these.
     Modern(Vec<String>),
 }
@@ -225,8 +225,8 @@ async fn initialize<M, K: Codec<M>>(
     if !versions.contains(&&*found.protocol_version) {
         return Err(no_common_version(&[found.protocol_version]));
     }
-    line.tell("notifications/initialized", None).await?;
-    Ok(Initialized::Yes(Said {
+    line.notify("notifications/initialized", None).await?;
+    Ok(Initialized::Yes(Introduction {
         era: Era::Legacy,
         version: found.protocol_version,
         implementation: found.server_info,
@@ -243,22 +243,22 @@ fn raw(text: &Bytes) -> Result<Box<RawValue>, Failure> {
         .map_err(|error| Failure::new(FailureKind::Protocol, "the server's answer is none").with_source(error))
 }
 
-/// Keeps what was said, and compares it with what was said before.
-fn remember(session: &Session, mut said: Said) -> ServerInfo {
+/// Keeps how the server introduced itself, and compares it with how it did before.
+fn remember(session: &Session, mut introduction: Introduction) -> ServerInfo {
     let mut state = session.lock();
-    said.changed = state.server.as_ref().is_some_and(|before| {
-        before.era() != said.era
-            || before.protocol_version() != said.version
-            || before.implementation() != said.implementation.as_ref()
-            || *before.capabilities() != said.capabilities
+    introduction.changed = state.server.as_ref().is_some_and(|before| {
+        before.era() != introduction.era
+            || before.protocol_version() != introduction.version
+            || before.implementation() != introduction.implementation.as_ref()
+            || *before.capabilities() != introduction.capabilities
     });
-    if said.changed {
+    if introduction.changed {
         tracing::info!(
-            era = said.era.as_str(),
+            era = introduction.era.as_str(),
             "the server is not what it was: its lists are to be asked for anew"
         );
     }
-    let server = ServerInfo::new(said);
+    let server = ServerInfo::new(introduction);
     state.era = Some(server.era());
     state.server = Some(server.clone());
     server

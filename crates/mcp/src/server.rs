@@ -11,10 +11,10 @@ use crate::era::Era;
 ///
 /// Clones share one allocation.
 #[derive(Clone, Debug)]
-pub struct ServerInfo(Arc<Said>);
+pub struct ServerInfo(Arc<Introduction>);
 
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Introduction {
     pub(crate) era: Era,
     pub(crate) version: String,
     pub(crate) implementation: Option<Implementation>,
@@ -26,8 +26,8 @@ pub(crate) struct Said {
 }
 
 impl ServerInfo {
-    pub(crate) fn new(said: Said) -> Self {
-        Self(Arc::new(said))
+    pub(crate) fn new(introduction: Introduction) -> Self {
+        Self(Arc::new(introduction))
     }
 
     /// How it wants to be spoken to.

@@ -50,13 +50,13 @@ impl<M, K: Codec<M>> Line<M, K> {
         write_call(&mut text, Some(id), method, params.map(str::as_bytes));
         let text = text.freeze();
         let stamped = metadata.and_then(|metadata| meta::stamp(&text, &Call::parse(&text).ok()?, metadata));
-        self.say(stamped.unwrap_or(text)).await
+        self.send(stamped.unwrap_or(text)).await
     }
 
-    pub(super) async fn tell(&mut self, method: &str, params: Option<&str>) -> Result<(), Failure> {
+    pub(super) async fn notify(&mut self, method: &str, params: Option<&str>) -> Result<(), Failure> {
         let mut text = BytesMut::new();
         write_call(&mut text, None, method, params.map(str::as_bytes));
-        self.say(text.freeze()).await
+        self.send(text.freeze()).await
     }
 
     /// Waits for the answer. What the server says besides follows `Up`, but for pings, which are
@@ -77,7 +77,7 @@ impl<M, K: Codec<M>> Line<M, K> {
                         .map_err(|error| senseless("an error of another form").with_source(error));
                 }
                 Some(Ok(Kind::Call)) => match self.ping(&message) {
-                    Some(pong) => self.say(pong).await?,
+                    Some(pong) => self.send(pong).await?,
                     None => self.talk.keep(message)?,
                 },
                 Some(_) => {}
@@ -96,7 +96,7 @@ impl<M, K: Codec<M>> Line<M, K> {
         Some(text.freeze())
     }
 
-    async fn say(&mut self, text: Bytes) -> Result<(), Failure> {
+    async fn send(&mut self, text: Bytes) -> Result<(), Failure> {
         let message = self
             .codec
             .encode(text)

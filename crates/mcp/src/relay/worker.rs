@@ -47,7 +47,7 @@ const CALLS: usize = 1024;
 
 /// A message of the library's.
 #[derive(Deserialize)]
-struct Said {
+struct Envelope {
     #[serde(default)]
     id: Option<Box<RawValue>>,
     #[serde(default)]
@@ -91,13 +91,13 @@ pub(super) struct Worker {
     /// By the library's id, to be given up when the library does.
     handles: HashMap<String, AbortHandle>,
     /// What the server asks, by the id that the library knows.
-    asked: HashMap<u64, ServerRequest>,
+    pending: HashMap<u64, ServerRequest>,
     next_asked: u64,
 }
 
 impl Worker {
     pub(super) async fn run(connect: Connect, mut from_library: mpsc::Receiver<String>, library: mpsc::Sender<String>) {
-        let Some(first) = from_library.recv().await.and_then(|message| said(&message)) else {
+        let Some(first) = from_library.recv().await.and_then(|message| envelope(&message)) else {
             return;
         };
         let Some((mut worker, mut inbound)) = Self::open(connect, &first, library).await else {
@@ -108,7 +108,7 @@ impl Worker {
             let has_room = worker.calls.len() < CALLS;
             tokio::select! {
                 message = from_library.recv(), if has_room => match message {
-                    Some(message) => worker.said(&message).await,
+                    Some(message) => worker.on_library_message(&message).await,
                     None => break,
                 },
                 Some(ended) = worker.calls.join_next() => {
@@ -134,13 +134,13 @@ impl Worker {
     }
 
     /// Connects as the library introduces itself.
-    async fn open(connect: Connect, first: &Said, library: mpsc::Sender<String>) -> Option<(Self, Inbound)> {
+    async fn open(connect: Connect, first: &Envelope, library: mpsc::Sender<String>) -> Option<(Self, Inbound)> {
         let params = first.params.as_ref().map_or("{}", |params| params.get());
-        let said: Introduction = serde_json::from_str(params).unwrap_or_default();
+        let introduction: Introduction = serde_json::from_str(params).unwrap_or_default();
         // Whoever initializes knows no other way.
         let (only, capabilities, client) = match first.method.as_deref() {
-            Some("server/discover") => (None, said.meta.capabilities, said.meta.client),
-            _ => (Some(Era::Legacy), said.capabilities, said.client),
+            Some("server/discover") => (None, introduction.meta.capabilities, introduction.meta.client),
+            _ => (Some(Era::Legacy), introduction.capabilities, introduction.client),
         };
         let client = client.unwrap_or_else(|| Implementation::new("tower-ws-mcp", env!("CARGO_PKG_VERSION")));
         let connecting = connect(client, capabilities, only);
@@ -157,7 +157,7 @@ impl Worker {
                     session,
                     calls: JoinSet::new(),
                     handles: HashMap::new(),
-                    asked: HashMap::new(),
+                    pending: HashMap::new(),
                     next_asked: 0,
                 };
                 Some((worker, inbound))
@@ -170,54 +170,54 @@ impl Worker {
     }
 
     /// Answers the message that opened the session.
-    async fn opened(&mut self, first: Said) {
+    async fn opened(&mut self, first: Envelope) {
         let Some(server) = self.session.server() else { return };
         match (first.method.as_deref(), server.era(), first.id) {
             (Some("server/discover"), Era::Modern, Some(id)) | (Some("initialize"), Era::Legacy, Some(id)) => {
-                self.give(&id, Ok(server.raw().get())).await;
+                self.answer(&id, Ok(server.raw().get())).await;
             }
             // It will initialize then.
             (Some("server/discover"), Era::Legacy, Some(id)) => {
-                self.give(
+                self.answer(
                     &id,
                     Err(&RpcError::new(RpcError::METHOD_NOT_FOUND, "the server is a legacy one")),
                 )
                 .await;
             }
-            (Some(_), _, id) => self.request(Said { id, ..first }).await,
+            (Some(_), _, id) => self.request(Envelope { id, ..first }).await,
             _ => {}
         }
     }
 
-    async fn said(&mut self, message: &str) {
-        let Some(mut said) = said(message) else { return };
-        match (said.method.as_deref(), said.id.take()) {
+    async fn on_library_message(&mut self, message: &str) {
+        let Some(mut envelope) = envelope(message) else { return };
+        match (envelope.method.as_deref(), envelope.id.take()) {
             (Some("initialize"), Some(id)) => match self.session.server() {
-                Some(server) if server.era() == Era::Legacy => self.give(&id, Ok(server.raw().get())).await,
+                Some(server) if server.era() == Era::Legacy => self.answer(&id, Ok(server.raw().get())).await,
                 _ => {
-                    self.give(&id, Err(&RpcError::new(-32022, "the server is a modern one")))
+                    self.answer(&id, Err(&RpcError::new(-32022, "the server is a modern one")))
                         .await;
                 }
             },
             // The stack has said it, and will say it again.
             (Some("notifications/initialized"), None) => {}
-            (Some("notifications/cancelled"), None) => self.cancelled(&said),
-            (Some(_), id) => self.request(Said { id, ..said }).await,
-            (None, Some(id)) => self.respond(&id, said),
+            (Some("notifications/cancelled"), None) => self.cancelled(&envelope),
+            (Some(_), id) => self.request(Envelope { id, ..envelope }).await,
+            (None, Some(id)) => self.respond(&id, envelope),
             (None, None) => {}
         }
     }
 
     /// A request or a notification.
-    async fn request(&mut self, said: Said) {
-        let Some(method) = said.method else { return };
+    async fn request(&mut self, envelope: Envelope) {
+        let Some(method) = envelope.method else { return };
         let listens = method == "subscriptions/listen";
         let mut request = Request::new(method);
-        if let Some(params) = &said.params {
+        if let Some(params) = &envelope.params {
             request = request.raw_params(params);
         }
         let client = self.client.clone();
-        match said.id {
+        match envelope.id {
             Some(id) => {
                 // A library has time limits of its own, if it is to have any. What only waits for
                 // its end has none.
@@ -237,13 +237,13 @@ impl Worker {
     }
 
     /// The library waits no longer: dropping the call tells the server, under the id that it knows.
-    fn cancelled(&mut self, said: &Said) {
+    fn cancelled(&mut self, envelope: &Envelope) {
         #[derive(Deserialize)]
         struct Cancelled {
             #[serde(rename = "requestId")]
             id: Box<RawValue>,
         }
-        let params = said.params.as_ref().map_or("{}", |params| params.get());
+        let params = envelope.params.as_ref().map_or("{}", |params| params.get());
         if let Ok(cancelled) = serde_json::from_str::<Cancelled>(params)
             && let Some(handle) = self.handles.remove(cancelled.id.get())
         {
@@ -252,15 +252,15 @@ impl Worker {
     }
 
     /// The library answers a request of the server's.
-    fn respond(&mut self, id: &RawValue, said: Said) {
-        let asked = id.get().parse().ok().and_then(|id: u64| self.asked.remove(&id));
-        let Some(asked) = asked else { return };
-        match (said.result, said.error) {
+    fn respond(&mut self, id: &RawValue, envelope: Envelope) {
+        let request = id.get().parse().ok().and_then(|id: u64| self.pending.remove(&id));
+        let Some(request) = request else { return };
+        match (envelope.result, envelope.error) {
             (Some(result), _) => {
                 // It is JSON already.
-                let _ = asked.respond(&result);
+                let _ = request.respond(&result);
             }
-            (None, Some(error)) => asked.reject(&error),
+            (None, Some(error)) => request.reject(&error),
             (None, None) => {}
         }
     }
@@ -269,8 +269,8 @@ impl Worker {
         self.handles.remove(id.get());
         let outcome = outcome.and_then(|reply| Ok(reply.raw_result()?.to_owned()));
         match outcome {
-            Ok(result) => self.give(id, Ok(result.get())).await,
-            Err(CallError::Rpc(error)) => self.give(id, Err(&error)).await,
+            Ok(result) => self.answer(id, Ok(result.get())).await,
+            Err(CallError::Rpc(error)) => self.answer(id, Err(&error)).await,
             Err(error) => {
                 let interrupted = match error.may_have_been_seen() {
                     true => Interrupted::OutcomeUnknown,
@@ -278,20 +278,20 @@ impl Worker {
                 };
                 let mut answer = RpcError::new(Interrupted::CODE, error.to_string());
                 answer.data = to_raw_value(&Mark { interrupted }).ok();
-                self.give(id, Err(&answer)).await;
+                self.answer(id, Err(&answer)).await;
             }
         }
     }
 
     async fn incoming(&mut self, item: Incoming) {
         match item {
-            Incoming::Notification(said) => self.tell(said.text()).await,
-            Incoming::Request(request) => self.ask(request).await,
+            Incoming::Notification(notification) => self.send(notification.text()).await,
+            Incoming::Request(request) => self.forward(request).await,
             Incoming::Up(up) => {
                 let changed = up.extensions.get::<ServerInfo>().is_some_and(ServerInfo::has_changed);
                 for list in ["tools", "prompts", "resources"].into_iter().filter(|_| changed) {
-                    let said = json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") });
-                    self.tell(said.to_string().as_bytes()).await;
+                    let changed = json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") });
+                    self.send(changed.to_string().as_bytes()).await;
                 }
             }
             Incoming::Gap { missed } => tracing::warn!(missed, "the library above did not read fast enough"),
@@ -302,26 +302,26 @@ impl Worker {
 
     /// The server asks: the library gets it under an id of ours, since those of two connections may
     /// be the same.
-    async fn ask(&mut self, request: ServerRequest) {
-        if self.asked.len() >= ASKED {
+    async fn forward(&mut self, request: ServerRequest) {
+        if self.pending.len() >= ASKED {
             return request.reject(&RpcError::new(RpcError::BUSY, "too many requests at once"));
         }
         self.next_asked += 1;
         let id = self.next_asked;
         if let Some(text) = with_id(request.text(), id) {
-            self.asked.insert(id, request);
-            self.tell(&text).await;
+            self.pending.insert(id, request);
+            self.send(&text).await;
         }
     }
 
     /// Gives the library the answer to a request of its own.
-    async fn give(&self, id: &RawValue, answer: Result<&str, &RpcError>) {
+    async fn answer(&self, id: &RawValue, answer: Result<&str, &RpcError>) {
         let mut text = BytesMut::new();
         write_answer(&mut text, id, answer);
-        self.tell(&text).await;
+        self.send(&text).await;
     }
 
-    async fn tell(&self, text: &[u8]) {
+    async fn send(&self, text: &[u8]) {
         // What was read as JSON is UTF-8. An error says that nobody is left to hear it.
         if let Ok(text) = str::from_utf8(text) {
             let _ = self.library.send(text.to_owned()).await;
@@ -330,10 +330,10 @@ impl Worker {
 }
 
 /// The envelope of a message, with the rest raw.
-fn said(message: &str) -> Option<Said> {
-    let said = serde_json::from_str(message);
-    if said.is_err() {
+fn envelope(message: &str) -> Option<Envelope> {
+    let envelope = serde_json::from_str(message);
+    if envelope.is_err() {
         tracing::warn!("what the library above said is no json-rpc: it was left out");
     }
-    said.ok()
+    envelope.ok()
 }
