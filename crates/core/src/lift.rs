@@ -67,9 +67,10 @@ pub struct Lift<S, M, W = Plain> {
     events: VecDeque<Event<M>>,
     ending: Ending,
     received: bool,
-    /// What the socket was asked for in vain. Whoever asked may have given up, so whoever reads
-    /// asks again.
-    blocked: Option<Until>,
+    /// Messages read since the outbox and the clock were looked at.
+    unlooked: u8,
+    /// What the socket was asked for in vain. Who asked may have given up, so the reader asks again.
+    blocked: Blocked,
     /// The socket has said that it is ready, and has been handed nothing since.
     socket_ready: bool,
     timers: Timers,
@@ -105,6 +106,16 @@ enum Until {
     Flushed,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Blocked {
+    ready: bool,
+    flush: bool,
+}
+
+/// A peer that always has something to say puts off writes and deadlines by so many messages at
+/// most (law 12).
+const FAIR: u8 = 64;
+
 impl<S, M> Lift<S, M> {
     /// Lifts a socket whose messages are only data.
     pub fn new(socket: S) -> Self {
@@ -124,7 +135,8 @@ impl<S, M, W> Lift<S, M, W> {
             events: VecDeque::new(),
             ending: Ending::Not,
             received: false,
-            blocked: None,
+            unlooked: 0,
+            blocked: Blocked::default(),
             socket_ready: false,
             timers: Timers::new(Deadlines::default(), None),
             halves: Halves::new(),
@@ -191,6 +203,12 @@ where
     /// Reads one message; `None` once the connection has ended.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
         loop {
+            if self.unlooked >= FAIR {
+                let looked = self.as_mut().poll_idle(cx);
+                if looked.is_ready() {
+                    return looked;
+                }
+            }
             let this = self.as_mut().project();
             let Some(socket) = this.socket.as_pin_mut() else {
                 return Poll::Ready(None);
@@ -198,6 +216,7 @@ where
             match socket.poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => {
                     *this.received = true;
+                    *this.unlooked += 1;
                     let Some(close) = this.wire.close(&message) else {
                         return Poll::Ready(Some(Event::Message(message)));
                     };
@@ -219,18 +238,20 @@ where
         }
     }
 
-    /// There is nothing to read: moves what waits to be written, and looks at the clock.
+    /// Moves what waits to be written, and looks at the clock: when there is nothing to read, and
+    /// now and then when there always is something.
     fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
         let this = self.as_mut().project();
+        *this.unlooked = 0;
         this.halves.park_reader(cx);
         this.timers.on_read_pending(std::mem::take(this.received));
         let both = this.halves.both().clone();
         let mut both = Context::from_waker(&both);
-        if !this.outbox.is_empty() || this.blocked.is_some() {
-            let until = this
-                .blocked
-                .filter(|_| this.outbox.is_empty())
-                .unwrap_or(Until::Flushed);
+        if !this.outbox.is_empty() || this.blocked.ready || this.blocked.flush {
+            let until = match this.outbox.is_empty() && !this.blocked.flush {
+                true => Until::Ready,
+                false => Until::Flushed,
+            };
             if self.as_mut().poll_push(&mut both, until).is_ready() {
                 self.as_mut().project().halves.wake_writer();
             }
@@ -271,14 +292,24 @@ where
                 return Poll::Ready(Err(Closed));
             };
             let idle = this.outbox.is_empty();
-            let polled = match until {
-                Until::Flushed if idle => socket.as_mut().poll_flush(cx),
-                _ => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
+            let flushes = idle && matches!(until, Until::Flushed);
+            let polled = match flushes {
+                true => socket.as_mut().poll_flush(cx),
+                false => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
             };
             match polled {
+                Poll::Ready(Ok(())) if flushes => {
+                    *this.blocked = Blocked::default();
+                    this.timers.write_done();
+                }
                 Poll::Ready(Ok(())) => {
-                    if this.blocked.take().is_some() {
+                    // That there is room again shows that something has moved; that there was some
+                    // all the time does not.
+                    if std::mem::take(&mut this.blocked.ready) {
                         this.timers.write_done();
+                        if this.blocked.flush {
+                            this.timers.write_blocked();
+                        }
                     }
                 }
                 Poll::Ready(Err(error)) => {
@@ -286,7 +317,10 @@ where
                     return Poll::Ready(Err(self.broken(failure)));
                 }
                 Poll::Pending => {
-                    *this.blocked = Some(until);
+                    match flushes {
+                        true => this.blocked.flush = true,
+                        false => this.blocked.ready = true,
+                    }
                     this.timers.write_blocked();
                     if this.timers.poll_alarm(Instant::now(), cx).is_ready() {
                         this.halves.wake_reader();
@@ -310,17 +344,22 @@ where
         }
     }
 
-    /// Hands a message to a socket that is ready for it.
-    fn write(mut self: Pin<&mut Self>, mut message: M) {
+    /// Hands a message to the socket; to the outbox, if a control message has gone ahead since the
+    /// sink was ready.
+    fn write(mut self: Pin<&mut Self>, item: Outgoing<M>) {
         let this = self.as_mut().project();
         let Some(socket) = this.socket.as_pin_mut() else {
             return;
         };
-        // A control message may have gone ahead since the sink was ready.
-        if !std::mem::take(this.socket_ready) {
-            this.outbox.rest = Some(message);
+        if !*this.socket_ready {
+            this.outbox.waiting = Some(item);
             return;
         }
+        if let Err(reason) = claim_for_sending(&item) {
+            return self.drop_message(item, reason);
+        }
+        *this.socket_ready = false;
+        let mut message = item.message;
         let sent = match this.wire.split(&mut message) {
             None => socket.start_send(message),
             Some(piece) => {
@@ -382,11 +421,10 @@ where
         if let Ending::Not = this.ending {
             *this.ending = Ending::Broken(failure);
         }
-        this.outbox.rest = None;
-        // Or whoever reads would try again with each poll, and wake itself.
-        *this.blocked = None;
-        for control in this.outbox.control.drain(..) {
-            this.events.push_back(Event::Dropped(control, DropReason::Disconnected));
+        // Or the reader would try again with each poll, and wake itself.
+        *this.blocked = Blocked::default();
+        for unsent in this.outbox.clear() {
+            this.events.push_back(Event::Dropped(unsent, DropReason::Disconnected));
         }
         this.timers.write_done();
         this.timers.closing();
@@ -427,9 +465,8 @@ where
     fn end(self: Pin<&mut Self>, found: Failure) {
         let mut this = self.project();
         this.socket.set(None);
-        this.outbox.rest = None;
-        for control in this.outbox.control.drain(..) {
-            this.events.push_back(Event::Dropped(control, DropReason::Disconnected));
+        for unsent in this.outbox.clear() {
+            this.events.push_back(Event::Dropped(unsent, DropReason::Disconnected));
         }
         let cause = match std::mem::replace(this.ending, Ending::Ended(None)) {
             Ending::Closing { cause, .. } | Ending::Broken(cause) => cause,
@@ -469,13 +506,10 @@ where
                 0..Lane::CONTROL_ROOM => this.outbox.control.push_back(item),
                 _ => self.drop_message(item, DropReason::Overflow),
             }
-        } else if this.outbox.rest.is_some() {
+        } else if this.outbox.rest.is_some() || this.outbox.waiting.is_some() {
             self.drop_message(item, DropReason::Refused("the sink was not ready for it"));
         } else {
-            match claim_for_sending(&item) {
-                Ok(()) => self.write(item.message),
-                Err(reason) => self.drop_message(item, reason),
-            }
+            self.write(item);
         }
         Ok(())
     }

@@ -3,12 +3,14 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::wire::Wire;
-use crate::message::{DropReason, Outgoing, TicketSteps};
+use crate::message::{DropReason, Lane, Outgoing, TicketSteps};
 
 /// What has been accepted and the socket has not taken.
 #[derive(Debug)]
 pub(crate) struct Outbox<M> {
     pub(crate) control: VecDeque<Outgoing<M>>,
+    /// A message whose turn it was when a control message went first.
+    pub(crate) waiting: Option<Outgoing<M>>,
     /// The rest of a message that goes out in pieces.
     pub(crate) rest: Option<M>,
 }
@@ -20,36 +22,49 @@ impl<M> Outbox<M> {
     pub(crate) fn new() -> Self {
         Self {
             control: VecDeque::new(),
+            waiting: None,
             rest: None,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.rest.is_none()
+        self.control.is_empty() && self.waiting.is_none() && self.rest.is_none()
+    }
+
+    /// Nothing more is written: gives back what the socket got nothing of.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = Outgoing<M>> {
+        self.rest = None;
+        std::mem::take(&mut self.control).into_iter().chain(self.waiting.take())
     }
 
     /// What goes next. A control message waits for the end of a message in pieces only if the two
     /// must not mix.
     pub(crate) fn next<W: Wire<M>>(&mut self, wire: &W) -> Result<M, Refused<M>> {
-        if let Some(mut rest) = self.rest.take() {
+        if let Some(rest) = self.rest.take() {
             let control = self.control.front();
             if !control.is_some_and(|control| wire.interleaves(&control.message)) {
-                let piece = wire.split(&mut rest);
-                return Ok(match piece {
-                    Some(piece) => {
-                        self.rest = Some(rest);
-                        piece
-                    }
-                    None => rest,
-                });
+                return Ok(self.piece(wire, rest));
             }
             self.rest = Some(rest);
         }
         // Callers ask only when there is something, and the rest was not it.
-        let control = self.control.pop_front().expect("the outbox is not empty");
-        match claim_for_sending(&control) {
-            Ok(()) => Ok(control.message),
-            Err(reason) => Err((control, reason)),
+        let item = self.control.pop_front().or_else(|| self.waiting.take());
+        let item = item.expect("the outbox is not empty");
+        match claim_for_sending(&item) {
+            Ok(()) if item.lane == Lane::Control => Ok(item.message),
+            Ok(()) => Ok(self.piece(wire, item.message)),
+            Err(reason) => Err((item, reason)),
+        }
+    }
+
+    /// The first piece of a message; the others stay here.
+    fn piece<W: Wire<M>>(&mut self, wire: &W, mut message: M) -> M {
+        match wire.split(&mut message) {
+            Some(piece) => {
+                self.rest = Some(message);
+                piece
+            }
+            None => message,
         }
     }
 }

@@ -98,6 +98,11 @@ impl<M> ManualConnection<M> {
         self.state().inbox.push(event);
     }
 
+    /// The flood is over.
+    pub fn dry(&self) {
+        self.state().inbox.dry();
+    }
+
     /// Ends the stream, once everything before has been read.
     pub fn end(&self) {
         self.state().inbox.end();
@@ -133,6 +138,14 @@ impl<M> ManualConnection<M> {
 
     fn state(&self) -> MutexGuard<'_, State<M>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Clone + Send + 'static> ManualConnection<M> {
+    /// From here on the peer always has this to say: a read never finds nothing, until it runs
+    /// [`dry`](Self::dry).
+    pub fn floods(&self, message: M) {
+        self.state().inbox.flood(move || Event::Message(message.clone()));
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
 pub(super) struct Inbox<T> {
     items: VecDeque<T>,
     is_ended: bool,
+    /// What is there whenever nothing else is.
+    flood: Option<Box<dyn FnMut() -> T + Send>>,
     reader: Option<Waker>,
 }
 
@@ -17,6 +19,16 @@ impl<T> Inbox<T> {
             self.items.push_back(item);
             self.wake();
         }
+    }
+
+    /// From here on there is always something to read.
+    pub(super) fn flood(&mut self, flood: impl FnMut() -> T + Send + 'static) {
+        self.flood = Some(Box::new(flood));
+        self.wake();
+    }
+
+    pub(super) fn dry(&mut self) {
+        self.flood = None;
     }
 
     pub(super) fn end(&mut self) {
@@ -32,6 +44,7 @@ impl<T> Inbox<T> {
         match self.items.pop_front() {
             Some(item) => Poll::Ready(Some(item)),
             None if self.is_ended => Poll::Ready(None),
+            None if let Some(flood) = &mut self.flood => Poll::Ready(Some(flood())),
             None => {
                 self.reader = Some(cx.waker().clone());
                 Poll::Pending
@@ -51,6 +64,7 @@ impl<T> Default for Inbox<T> {
         Self {
             items: VecDeque::new(),
             is_ended: false,
+            flood: None,
             reader: None,
         }
     }
