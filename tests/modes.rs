@@ -237,7 +237,7 @@ impl Story {
             match self.outcomes.ends.get(&n) {
                 Some(End::Acknowledged) => assert!(applied >= 1, "{n} was acknowledged and had no effect"),
                 // Nobody knows.
-                Some(End::Dropped(DropReason::Interrupted)) => {}
+                Some(End::Dropped(DropReason::Interrupted(_))) => {}
                 Some(End::Dropped(reason)) => assert_eq!((times, applied), (0, 0), "{n} was seen, but: {reason}"),
                 None => assert!(self.outcomes.cancelled.contains(&n), "{n} is lost"),
             }
@@ -284,8 +284,8 @@ impl Tally {
             let (times, applied) = (ledger.times(n), story.applied(ledger, n));
             let end = match story.outcomes.ends.get(&n) {
                 Some(End::Acknowledged) => "acknowledged",
-                Some(End::Dropped(DropReason::Interrupted)) if applied > 0 => "interrupted, with effect",
-                Some(End::Dropped(DropReason::Interrupted)) => "interrupted, without effect",
+                Some(End::Dropped(DropReason::Interrupted(_))) if applied > 0 => "interrupted, with effect",
+                Some(End::Dropped(DropReason::Interrupted(_))) => "interrupted, without effect",
                 Some(End::Dropped(_)) => "not sent",
                 None => "let go",
             };

@@ -206,7 +206,7 @@ where
             Some(event) => return Some(event),
             None => {
                 // The session may have ended between two connections.
-                this.window.end();
+                this.window.end(None);
                 *this.link = Link::Ended;
                 None
             }
@@ -219,6 +219,7 @@ where
     fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.project();
         *this.link = Link::Up;
+        this.window.up();
         this.strategy.came_up(&mut up);
         up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());
@@ -231,12 +232,10 @@ where
         *this.dirty = false;
         if down.will_retry {
             *this.link = Link::Down;
-            // "Too big": what was refused once will be again.
-            let replay = down.cause.close().is_none_or(|close| close.code != 1009);
-            this.window.down(replay, this.strategy);
+            this.window.down(&down.cause, this.strategy);
         } else {
             *this.link = Link::Over;
-            this.window.end();
+            this.window.end(Some(&down.cause));
         }
         *this.down = Some(down);
     }
@@ -369,7 +368,7 @@ where
         }
         this.window.accept(now, key, item, bytes);
         if *this.link == Link::Over {
-            this.window.end();
+            this.window.end(None);
         }
         // Whoever reads sees to what waits here, and to the clock.
         if !granted || !this.alarm.is_set() {

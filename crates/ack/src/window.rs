@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, TicketSteps, later};
+use tower_ws_core::{DropReason, Event, Failure, Outgoing, Phase, Replay, Ticket, TicketSteps, later};
 
 use crate::{
     handle::Snapshot,
@@ -25,6 +25,8 @@ pub(crate) struct Window<M, K> {
     retired: Retired<K>,
     events: VecDeque<Event<M>>,
     next: u64,
+    /// Why the last connection went down, while there is no other.
+    cause: Option<Failure>,
     stats: Snapshot,
 }
 
@@ -67,6 +69,7 @@ where
             retired: Retired::new(),
             events: VecDeque::new(),
             next: 0,
+            cause: None,
             stats: Snapshot::default(),
         }
     }
@@ -173,7 +176,7 @@ where
             if let Some(reason) = kept.drop_reason(now) {
                 self.give_up(serial, reason);
             } else if !kept.may_go(strategy) {
-                self.give_up(serial, DropReason::Interrupted);
+                self.give_up(serial, DropReason::Interrupted(None));
             } else {
                 self.due.remove(&serial);
                 return self.hand_down(serial, now, strategy).map(|item| (serial, item));
@@ -289,18 +292,26 @@ where
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
+    /// There is a connection.
+    pub(crate) fn up(&mut self) {
+        self.cause = None;
+    }
+
     /// The connection is lost, and there may be another: makes due what may go again, and gives up
-    /// the rest. With `replay` false, everything that may have been seen.
-    pub(crate) fn down<S>(&mut self, replay: bool, strategy: &S)
+    /// the rest; everything that may have been seen, if the peer closed because it was too big.
+    pub(crate) fn down<S>(&mut self, cause: &Failure, strategy: &S)
     where
         S: Strategy<M, Key = K>,
     {
+        self.cause = Some(cause.clone());
+        // "Too big": what was refused once will be again.
+        let replay = cause.close().is_none_or(|close| close.code != 1009);
         let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
         for serial in serials {
             let Some(kept) = self.kept.get(&serial) else { continue };
             let seen = kept.ticket.may_have_been_seen();
             if seen && !(replay && kept.may_go(strategy)) {
-                self.give_up(serial, DropReason::Interrupted);
+                self.give_up(serial, DropReason::Interrupted(None));
             } else if kept.overdue {
                 self.give_up(serial, DropReason::Expired);
             } else if kept.ticket.is_abandoned()
@@ -315,7 +326,8 @@ where
     }
 
     /// There will not be another connection: gives everything back.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, cause: Option<&Failure>) {
+        self.cause = cause.cloned().or(self.cause.take());
         let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
         serials
             .into_iter()
@@ -372,7 +384,8 @@ where
         }
     }
 
-    /// Lets go of a message, and says truthfully how it ended.
+    /// Lets go of a message, and says truthfully how it ended: of one that may have been seen, that
+    /// it was interrupted, and by what.
     fn give_up(&mut self, serial: u64, reason: DropReason) {
         let Some(kept) = self.remove(serial) else { return };
         let reason = if kept.ticket.is_abandoned() {
@@ -382,7 +395,7 @@ where
         };
         match reason {
             DropReason::Expired => self.stats.expired += 1,
-            DropReason::Interrupted | DropReason::Closed if kept.ticket.may_have_been_seen() => {
+            DropReason::Interrupted(_) | DropReason::Closed if kept.ticket.may_have_been_seen() => {
                 self.stats.interrupted += 1;
             }
             _ => {}
@@ -393,13 +406,13 @@ where
         }
         // Only the connection that it went out on brings its acknowledgement, and after these there
         // is none.
-        if !matches!(reason, DropReason::Interrupted | DropReason::Closed) {
+        if !matches!(reason, DropReason::Interrupted(_) | DropReason::Closed) {
             self.retired.insert(kept.key);
         }
         // Of one that was written, and that nobody waits for, there is nothing to say.
         if reason != DropReason::Cancelled {
-            self.events
-                .push_back(Event::Dropped(kept.outgoing, DropReason::Interrupted));
+            let reason = DropReason::Interrupted(self.cause.clone());
+            self.events.push_back(Event::Dropped(kept.outgoing, reason));
         }
     }
 

@@ -11,7 +11,7 @@ use support::{down, number};
 use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_ws_ack::{AckConnection, AckLayer, Bare, Handle, JsonRpc, Sequence, Strategy};
-use tower_ws_core::{DropReason, Event, Outgoing, Phase, Replay, Ticket, Wrap};
+use tower_ws_core::{DropReason, Event, Failure, FailureKind, Outgoing, Phase, Replay, Ticket, Wrap};
 use tower_ws_test_kit::ManualConnection;
 use tower_ws_transport::JsonText;
 
@@ -99,7 +99,7 @@ async fn what_is_safe_goes_again_ahead_of_anything_new() {
 
     // What is given up is told before the end of the connection, and what is kept has been marked.
     let dropped = session.next().await;
-    assert!(matches!(dropped, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "2 unsafe"));
+    assert!(matches!(dropped, Some(Event::Dropped(item, DropReason::Interrupted(_))) if item.message == "2 unsafe"));
     assert_eq!(safe_ticket.phase(), Phase::Held);
     assert_eq!(
         (refused_ticket.phase(), refused_ticket.may_have_been_seen()),
@@ -133,7 +133,7 @@ async fn after_too_big_nothing_seen_goes_again() {
     session.send("2 unsent".to_owned().into()).await.unwrap();
     manual.event(down(true, Some(1009)));
     assert!(
-        matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 a")
+        matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted(_))) if item.message == "1 a")
     );
     assert!(matches!(session.next().await, Some(Event::Down(_))));
     manual.up();
@@ -210,7 +210,11 @@ async fn time_is_over_for_sent_and_unsent() {
         given_up.push((item.message, reason));
     }
     given_up.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = [("1 sent", DropReason::Interrupted), ("2 unsent", DropReason::Expired)];
+    let gone = Failure::new(FailureKind::Network, "gone");
+    let expected = [
+        ("1 sent", DropReason::Interrupted(Some(gone))),
+        ("2 unsent", DropReason::Expired),
+    ];
     assert_eq!(given_up, expected.map(|(message, reason)| (message.to_owned(), reason)));
     assert_eq!(start.elapsed().as_secs(), 10);
     manual.up();
@@ -240,7 +244,7 @@ async fn the_end_gives_everything_back_first() {
             manual.end();
         }
         assert!(
-            matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted)) if item.message == "1 sent")
+            matches!(session.next().await, Some(Event::Dropped(item, DropReason::Interrupted(_))) if item.message == "1 sent")
         );
         assert!(
             matches!(session.next().await, Some(Event::Dropped(item, DropReason::Closed)) if item.message == "2 unsent")
@@ -296,7 +300,7 @@ async fn a_reader_that_waits_already_hears_of_the_clock() {
         .await
         .expect("the clock was heard")
         .unwrap();
-    assert!(matches!(given_up, Some(Event::Dropped(_, DropReason::Interrupted))));
+    assert!(matches!(given_up, Some(Event::Dropped(_, DropReason::Interrupted(_)))));
 }
 
 /// Whoever reads may be whoever writes: it must not wake itself for ever over what cannot move.

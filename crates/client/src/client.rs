@@ -8,10 +8,13 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
-use tower_ws_core::jsonrpc::parse_error;
+use tower_ws_core::{jsonrpc::parse_error, later};
 use tracing::{Span, field};
 
 use crate::{
@@ -69,8 +72,9 @@ impl Client {
     ///
     /// As [`request`](Self::request).
     pub async fn send(&self, request: Request) -> Result<Reply, CallError> {
-        let permit = self.permit().await?;
-        self.start(request, permit).await
+        let made = Instant::now();
+        let permit = self.permit(made, &request).await?;
+        self.start(made, request, permit).await
     }
 
     /// Tells the peer something. Waits for room, not for the notification to be written: should it
@@ -78,11 +82,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`CallError::Refused`], or [`CallError::Closed`] once the session has ended.
+    /// [`CallError::Refused`]; [`CallError::TimedOut`] if there was no room within its time; or
+    /// [`CallError::Closed`] once the session has ended.
     pub async fn notify(&self, request: Request) -> Result<(), CallError> {
         self.check(&request)?;
-        let permit = self.permit().await?;
-        self.shared.notify(request, permit)
+        let made = Instant::now();
+        let permit = self.permit(made, &request).await?;
+        self.shared.notify(made, request, permit)
     }
 
     /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace`
@@ -95,12 +101,21 @@ impl Client {
         self.shared.ended().await
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        let permit = self.shared.room.clone().acquire_owned().await;
-        permit.map_err(|_| self.shared.closed())
+    /// Room for one more, within the time that the request may take: it runs from when the caller
+    /// made it.
+    async fn permit(&self, made: Instant, request: &Request) -> Result<OwnedSemaphorePermit, CallError> {
+        if let Ok(permit) = self.shared.room.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let limit = self.shared.limit(request);
+        let room = self.shared.room.clone().acquire_owned();
+        match timeout_at(later(made, limit), room).await {
+            Ok(permit) => permit.map_err(|_| self.shared.closed()),
+            Err(_) => Err(CallError::TimedOut { limit, sent: false }),
+        }
     }
 
-    fn start(&self, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
+    fn start(&self, made: Instant, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
         let span = tracing::debug_span!(
             "call",
             rpc.system = "jsonrpc",
@@ -108,7 +123,9 @@ impl Client {
             rpc.jsonrpc.request_id = field::Empty,
             outcome = field::Empty
         );
-        let accepted = self.check(&request).and_then(|()| self.shared.call(request, permit));
+        let accepted = self
+            .check(&request)
+            .and_then(|()| self.shared.call(made, request, permit));
         let state = match accepted {
             Ok(id) => {
                 span.record("rpc.jsonrpc.request_id", id);
@@ -161,6 +178,10 @@ impl Service<Request> for Client {
     /// [`CallError::Closed`] once the session is ending or has ended. While the connection is
     /// merely down there is no error: calls wait.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        if self.shared.room.is_closed() {
+            self.permit = None;
+            return Poll::Ready(Err(self.shared.closed()));
+        }
         if self.permit.is_none() {
             match ready!(self.room.poll_acquire(cx)) {
                 Some(permit) => self.permit = Some(permit),
@@ -175,7 +196,7 @@ impl Service<Request> for Client {
     /// If it was not ready.
     fn call(&mut self, request: Request) -> CallFuture {
         let permit = self.permit.take().expect("`poll_ready` must be ready before `call`");
-        self.start(request, permit)
+        self.start(Instant::now(), request, permit)
     }
 }
 

@@ -2,14 +2,15 @@ use std::{
     collections::VecDeque,
     fmt,
     future::Future,
-    pin::Pin,
+    num::NonZeroU64,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 use tower_ws_core::{
     Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
@@ -18,14 +19,15 @@ use tower_ws_core::{
 use crate::{
     error::CallError,
     mailbox::{Incoming, Mailbox, Put},
+    outbox::{Body, Bound, Control, Entry},
     peer::{Notification, ServerRequest},
     request::Request,
-    shared::{Body, Entry, Shared, Stage},
+    shared::{Shared, Stage},
     table::Answer,
 };
 
-/// Drives a connection: reads always, feeds what is ready, flushes once. Nothing moves unless it is
-/// polled.
+/// Drives a connection: writes what is ready, reads always, looks at the clock in between. Nothing
+/// moves unless it is polled.
 ///
 /// It resolves when the session has ended. Dropping it aborts the connection and settles every
 /// call.
@@ -37,9 +39,7 @@ pub struct Driver<C, K> {
     codec: K,
     shared: Arc<Shared>,
     mailbox: Mailbox,
-    /// Control messages taken from the shared queue, not yet with the connection.
-    urgent: VecDeque<Entry>,
-    /// The others.
+    /// Taken from the outbox, not yet with the connection.
     batch: VecDeque<Entry>,
     /// Where messages are written; each is split off.
     arena: BytesMut,
@@ -58,14 +58,24 @@ pub struct Driver<C, K> {
     own_cause: Option<Failure>,
     /// How many messages of the peer's made no sense.
     malformed_messages: u64,
+    /// Messages read since the driver could stand back for a full inbox as often as it likes, and
+    /// how often it still may.
+    reads: usize,
+    pauses: usize,
+    /// The last item took the last room in the inbox.
+    inbox_filled: bool,
     alarm: Alarm,
 }
 
 /// How many messages are read before what came of them is written, and how many of those rounds one
 /// poll may take: enough for one flush to carry much, few enough to leave other tasks their turn.
-const READS: usize = 256;
-const ROUNDS: usize = 4;
-/// How many entries are taken from the shared queue at once.
+const READS: usize = 64;
+const ROUNDS: usize = 16;
+/// How often within so many messages the driver lets the application read before it drops what
+/// finds no room: once may be too early, and one that never reads must not slow down its own calls.
+const PAUSES: usize = 2;
+const PAUSES_WITHIN: usize = 256;
+/// How many entries are taken from the outbox at once.
 const BATCH: usize = 64;
 /// How much room is made for messages to be written in.
 const ARENA: usize = 16 * 1024;
@@ -75,6 +85,8 @@ const ENVELOPE: usize = 96;
 enum Reading {
     /// The bound was reached before the end of what there is.
     More,
+    /// The inbox is full: the application is to have its turn.
+    Full,
     Ended,
 }
 
@@ -89,7 +101,6 @@ where
             codec,
             shared,
             mailbox,
-            urgent: VecDeque::new(),
             batch: VecDeque::new(),
             arena: BytesMut::new(),
             dirty: false,
@@ -101,6 +112,9 @@ where
             closing: false,
             own_cause: None,
             malformed_messages: 0,
+            reads: 0,
+            pauses: PAUSES,
+            inbox_filled: false,
             alarm: Alarm::default(),
         }
     }
@@ -142,6 +156,11 @@ where
                         lost.then(|| CallError::Interrupted(Some(down.cause.clone())))
                     });
                 }
+                let answers = this.shared.lock().outbox.lost(this.batch);
+                for _ in 0..answers {
+                    let (request, reason) = (None, DropReason::Disconnected);
+                    self.as_mut().push_inbound(Incoming::Undelivered { request, reason });
+                }
                 self.push_inbound(Incoming::Down(down));
             }
             Event::Dropped(outgoing, reason) => self.dropped(outgoing, reason),
@@ -161,8 +180,8 @@ where
     }
 
     fn answered(&self, id: u64, answer: Answer) {
-        if !self.shared.settle(id, Ok(answer)) {
-            tracing::debug!(id, "an answer that nobody waits for was ignored");
+        if !self.shared.answered(id, answer) {
+            tracing::debug!(id, "an answer to what was not asked, or not any more, was ignored");
         }
     }
 
@@ -178,8 +197,11 @@ where
             Some(id) if call.method == "ping" && self.shared.config.answer_pings => {
                 let mut answer = BytesMut::new();
                 write_answer(&mut answer, id, Ok("{}"));
-                let body = Body::Answer(self.epoch, answer.freeze());
-                self.shared.lock().push_control(body);
+                let (epoch, text) = (self.epoch, answer.freeze());
+                let is_kept = self.shared.lock().outbox.push_control(Bound { epoch, text });
+                if !is_kept {
+                    self.shared.refused();
+                }
             }
             Some(id) => {
                 let shared = Arc::downgrade(&self.shared);
@@ -199,9 +221,9 @@ where
         }
     }
 
-    fn push_inbound(self: Pin<&mut Self>, item: Incoming) {
+    fn push_inbound(mut self: Pin<&mut Self>, item: Incoming) {
         match self.mailbox.put(item) {
-            Put::Kept => {}
+            Put::Kept { last } => *self.project().inbox_filled = last,
             Put::Unread(Incoming::Request(request)) => {
                 request.turn_away(&RpcError::new(
                     RpcError::METHOD_NOT_FOUND,
@@ -209,6 +231,7 @@ where
                 ));
             }
             Put::Evicted(items) => {
+                *self.as_mut().project().inbox_filled = true;
                 let busy = RpcError::new(RpcError::BUSY, "too many requests at once");
                 for item in items {
                     if let Incoming::Request(request) = item {
@@ -240,17 +263,14 @@ where
         let seen = ticket.is_some_and(Ticket::may_have_been_seen);
         let given_up = ticket.is_some_and(Ticket::is_cancelled);
         let ends = self.closing || reason == DropReason::Closed;
-        if let Some(ticket) = ticket {
-            // Some calls are about to be settled by who knows more: `Down` with its cause, the end
-            // of the session.
-            let cause_follows = seen && reason == DropReason::Interrupted && self.cause.is_none();
-            if !cause_follows && !ends {
-                let error = match seen {
-                    true => CallError::Interrupted(self.cause.clone()),
-                    false => CallError::NotSent(reason.clone()),
-                };
-                self.shared.settle(ticket.tag(), Err(error));
-            }
+        // Those of a session that ends are settled by its end, which knows why.
+        if let Some(ticket) = ticket.filter(|_| !ends) {
+            let error = match (seen, &reason) {
+                (true, DropReason::Interrupted(Some(cause))) => CallError::Interrupted(Some(cause.clone())),
+                (true, _) => CallError::Interrupted(self.cause.clone()),
+                (false, reason) => CallError::NotSent(reason.clone()),
+            };
+            self.shared.settle(ticket.tag(), Err(error));
         }
         let (waited_for, replay) = (ticket.is_some(), outgoing.replay);
         // What a store keeps, it sends in the next session: nobody else should.
@@ -273,59 +293,119 @@ where
         for _ in 0..READS {
             if !self.closing {
                 ready!(self.mailbox.poll_room(cx));
+                if self.inbox_filled && self.pauses > 0 && self.mailbox.is_full() {
+                    *self.as_mut().project().pauses -= 1;
+                    return Poll::Ready(Reading::Full);
+                }
             }
+            *self.as_mut().project().inbox_filled = false;
             match ready!(self.as_mut().project().connection.poll_next(cx)) {
                 Some(event) => self.as_mut().accept(event),
                 None => return Poll::Ready(Reading::Ended),
+            }
+            let this = self.as_mut().project();
+            *this.reads += 1;
+            if *this.reads >= PAUSES_WITHIN {
+                (*this.reads, *this.pauses) = (0, PAUSES);
             }
         }
         Poll::Ready(Reading::More)
     }
 
-    /// Hands over what the connection takes: control first, then in order.
-    fn feed(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    /// Hands over what the connection takes, and flushes. What is left waits for the connection.
+    fn write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        if self.closing {
+            // Its outcome is read from the stream.
+            let _ = self.project().connection.poll_close(cx);
+            return;
+        }
+        // The first event is `Up`, and it may say that this session cannot work.
+        if self.epoch == 0 {
+            return;
+        }
         loop {
+            let more = self.as_mut().feed(cx);
             let this = self.as_mut().project();
-            this.shared.lock().refill(this.urgent, this.batch, BATCH);
-            while self.control_given < Lane::CONTROL_ROOM
-                && let Some(entry) = self.as_mut().project().urgent.pop_front()
-            {
-                *self.as_mut().project().control_given += 1;
-                self.as_mut().send_entry(entry, Lane::Control);
-            }
-            if self.batch.is_empty() {
+            if !*this.dirty || this.connection.poll_flush(cx).is_pending() {
                 return;
             }
-            while let Some(entry) = self.as_mut().project().batch.pop_front() {
-                if !matches!(self.as_mut().project().connection.poll_ready(cx), Poll::Ready(Ok(()))) {
-                    self.as_mut().project().batch.push_front(entry);
-                    return;
-                }
-                self.as_mut().send_entry(entry, Lane::Normal);
+            *this.dirty = false;
+            *this.control_given = 0;
+            if !more {
+                return;
             }
         }
     }
 
-    fn send_entry(self: Pin<&mut Self>, entry: Entry, lane: Lane) {
-        let this = self.project();
-        if entry.ticket.as_ref().is_some_and(Ticket::is_cancelled) {
-            return;
+    /// Control first, then in order. True if there are control messages for which there is no room
+    /// before a flush.
+    fn feed(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        loop {
+            let this = self.as_mut().project();
+            let mut state = this.shared.lock();
+            let room = *this.control_given..Lane::CONTROL_ROOM;
+            let control: Vec<_> = room.map_while(|_| state.outbox.pop_control()).collect();
+            state.outbox.take(this.batch, BATCH);
+            let more = state.outbox.has_control();
+            // The closure that writes a cancellation is the application's.
+            drop(state);
+            *this.control_given += control.len();
+            for control in control {
+                self.as_mut().send_control(control);
+            }
+            if self.batch.is_empty() {
+                return more;
+            }
+            while let Some(entry) = self.as_mut().project().batch.pop_front() {
+                if !matches!(self.as_mut().project().connection.poll_ready(cx), Poll::Ready(Ok(()))) {
+                    self.as_mut().project().batch.push_front(entry);
+                    return more;
+                }
+                self.as_mut().send_entry(entry);
+            }
         }
-        let (text, replay) = match entry.body {
-            Body::Answer(epoch, _) if epoch != *this.epoch => return,
-            Body::Answer(_, text) => (text, Replay::Unsafe),
+    }
+
+    fn send_control(self: Pin<&mut Self>, control: Control) {
+        let body = match control {
+            Control::Answer(answer) => Body::Answer(answer),
+            Control::Cancellation(id) => match &self.shared.config.cancel {
+                Some(cancel) => Body::Call(None, cancel.notice(id)),
+                None => return,
+            },
+        };
+        self.send(body, Lane::Control, None, None);
+    }
+
+    fn send_entry(self: Pin<&mut Self>, entry: Entry) {
+        if !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled) {
+            self.send(entry.body, Lane::Normal, entry.ticket, entry.deadline);
+        }
+    }
+
+    fn send(mut self: Pin<&mut Self>, body: Body, lane: Lane, ticket: Option<Ticket>, deadline: Option<Instant>) {
+        let this = self.as_mut().project();
+        let (text, replay, epoch) = match body {
+            Body::Answer(answer) if *this.down || answer.epoch != *this.epoch => {
+                if lane == Lane::Normal {
+                    let (request, reason) = (None, DropReason::Disconnected);
+                    self.push_inbound(Incoming::Undelivered { request, reason });
+                }
+                return;
+            }
+            Body::Answer(answer) => (answer.text, Replay::Unsafe, Some(answer.epoch)),
             Body::Call(id, request) => {
                 let params = request.params.as_deref();
                 this.arena
                     .reserve(ARENA.max(request.method.len() + params.map_or(0, <[u8]>::len) + ENVELOPE));
                 write_call(this.arena, id, &request.method, params);
-                (this.arena.split().freeze(), request.replay)
+                (this.arena.split().freeze(), request.replay, None)
             }
         };
         let message = match this.codec.encode(text) {
             Ok(message) => message,
             Err(malformed) => {
-                if let Some(ticket) = entry.ticket {
+                if let Some(ticket) = ticket {
                     this.shared.settle(ticket.tag(), Err(malformed.into()));
                 }
                 return;
@@ -333,8 +413,9 @@ where
         };
         let mut outgoing = Outgoing::new(message).replay(replay);
         outgoing.lane = lane;
-        outgoing.deadline = entry.deadline;
-        outgoing.ticket = entry.ticket;
+        outgoing.deadline = deadline;
+        outgoing.ticket = ticket;
+        outgoing.epoch = epoch.and_then(NonZeroU64::new);
         // It fails only once the connection has ended; then its end is about to be read, and
         // settles everything.
         if this.connection.start_send(outgoing).is_ok() {
@@ -342,11 +423,12 @@ where
         }
     }
 
-    fn flush(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        let this = self.project();
-        if *this.dirty && this.connection.poll_flush(cx).is_ready() {
-            *this.dirty = false;
-            *this.control_given = 0;
+    /// Settles the calls and tells of the notifications whose time is up.
+    fn expire(mut self: Pin<&mut Self>, now: Instant) {
+        let this = self.as_mut().project();
+        for request in this.shared.expire(now, this.batch) {
+            let (request, reason) = (Some(request), DropReason::Expired);
+            self.as_mut().push_inbound(Incoming::Undelivered { request, reason });
         }
     }
 
@@ -354,9 +436,10 @@ where
     fn poll_clock(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let state = this.shared.lock();
-        let mut next = state.table.earliest();
+        let next = [state.table.earliest(), state.outbox.earliest()];
+        let mut next = next.into_iter().flatten().min();
         if let (Stage::Draining(until), false) = (&state.stage, *this.closing) {
-            let idle = state.is_idle() && this.batch.is_empty() && this.urgent.is_empty() && !*this.dirty;
+            let idle = state.is_idle() && this.batch.is_empty() && !*this.dirty;
             if idle || until.is_some_and(|until| until <= Instant::now()) {
                 *this.closing = true;
                 return Poll::Ready(());
@@ -369,7 +452,7 @@ where
         };
         let now = Instant::now();
         ready!(this.alarm.poll(next, now, cx));
-        this.shared.expire(now);
+        self.expire(now);
         Poll::Ready(())
     }
 
@@ -406,25 +489,29 @@ where
         for _ in 0..ROUNDS {
             // Before what comes in is looked at: of a call whose time is up, layers below may say
             // so too.
-            self.shared.expire(Instant::now());
-            let reading = self.as_mut().poll_read(cx);
-            if let Poll::Ready(Reading::Ended) = reading {
-                self.as_mut().end();
-                return Poll::Ready(());
+            let _ = self.as_mut().poll_clock(cx);
+            // Before anything is read: that may use up what tokio lets a task do in one poll, and
+            // then nothing is written.
+            self.as_mut().write(cx);
+            match self.as_mut().poll_read(cx) {
+                Poll::Ready(Reading::More) => {}
+                Poll::Ready(Reading::Full) => break,
+                Poll::Ready(Reading::Ended) => {
+                    self.as_mut().end();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    // What came of what was read.
+                    self.as_mut().write(cx);
+                    if self.as_mut().poll_clock(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
             }
-            if self.closing {
-                // Its outcome is read from the stream.
-                let _ = self.as_mut().project().connection.poll_close(cx);
-            } else {
-                self.as_mut().feed(cx);
-                self.as_mut().flush(cx);
-            }
-            if self.as_mut().poll_clock(cx).is_ready() || reading.is_ready() {
-                continue;
-            }
-            return Poll::Pending;
         }
-        cx.waker().wake_by_ref();
+        // Behind all tasks that are ready, and behind the one that runs the runtime: woken at once,
+        // this one would come before it again and again.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 }

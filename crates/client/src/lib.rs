@@ -81,6 +81,7 @@ mod error;
 mod handler;
 mod layer;
 mod mailbox;
+mod outbox;
 mod peer;
 mod request;
 mod service;

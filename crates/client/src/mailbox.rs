@@ -88,10 +88,6 @@ impl Stream for Inbound {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         let mut state = self.mailbox.lock();
-        if state.missed > 0 {
-            let missed = std::mem::take(&mut state.missed);
-            return Poll::Ready(Some(Incoming::Gap { missed }));
-        }
         let Some(item) = state.queue.pop_front() else {
             if state.ended {
                 return Poll::Ready(None);
@@ -100,6 +96,7 @@ impl Stream for Inbound {
             return Poll::Pending;
         };
         state.bytes -= item.bytes();
+        state.gaps -= usize::from(item.is_gap());
         let waker = state.writer.take();
         drop(state);
         if let Some(waker) = waker {
@@ -114,7 +111,7 @@ impl Drop for Inbound {
         let mut state = self.mailbox.lock();
         state.unread = true;
         let left = std::mem::take(&mut state.queue);
-        state.bytes = 0;
+        (state.bytes, state.gaps) = (0, 0);
         let waker = state.writer.take();
         drop(state);
         // Requests among them answer themselves as they are dropped.
@@ -138,7 +135,8 @@ struct State {
     queue: VecDeque<Incoming>,
     /// How large the texts in the queue are.
     bytes: usize,
-    missed: u64,
+    /// How many gaps are in the queue: they take no room.
+    gaps: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// Nobody reads any more.
@@ -150,7 +148,8 @@ struct State {
 /// What became of an item.
 #[derive(Debug)]
 pub(crate) enum Put {
-    Kept,
+    /// Whether it took the last room.
+    Kept { last: bool },
     /// Nobody reads.
     Unread(Incoming),
     /// There was no room, so it (or the oldest pushes) had to go.
@@ -177,6 +176,12 @@ impl Mailbox {
             Lag::Wait | Lag::Close => Lag::Wait,
         };
         Self::new(self.room, lag)
+    }
+
+    /// Is there somebody who reads, and no room until he does?
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        !state.unread && self.lag == Lag::DropOldest && state.is_full(self.room)
     }
 
     /// Ready when there is room, or when the lag policy makes room.
@@ -213,14 +218,18 @@ impl Mailbox {
             }
         }
         state.bytes += item.bytes();
+        state.gaps += usize::from(item.is_gap());
         state.queue.push_back(item);
+        let last = state.queue.len() - 1;
+        state.merge_gaps(last);
         let waker = state.reader.take();
+        let last = state.is_full(self.room);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
         if evicted.is_empty() {
-            Put::Kept
+            Put::Kept { last }
         } else {
             Put::Evicted(evicted)
         }
@@ -245,16 +254,33 @@ impl Mailbox {
 
 impl State {
     fn is_full(&self, room: usize) -> bool {
-        self.queue.len() >= room || self.bytes >= Inbound::BYTES
+        self.queue.len() - self.gaps >= room || self.bytes >= Inbound::BYTES
     }
 
-    /// Takes out the oldest push. The lifecycle is the last to go.
+    /// Takes out the oldest push, and leaves a gap in its place. The lifecycle is the last to go.
     fn evict(&mut self) -> Option<Incoming> {
-        let oldest = self.queue.iter().position(Incoming::is_push).unwrap_or(0);
-        let oldest = self.queue.remove(oldest)?;
+        let pushes = self.queue.iter().position(Incoming::is_push);
+        let at = pushes.or_else(|| self.queue.iter().position(|item| !item.is_gap()))?;
+        let oldest = self.queue.get_mut(at)?;
+        let oldest = std::mem::replace(oldest, Incoming::Gap { missed: 1 });
         self.bytes -= oldest.bytes();
-        self.missed += 1;
+        self.gaps += 1;
+        self.merge_gaps(at);
         Some(oldest)
+    }
+
+    /// One gap where there are several side by side.
+    fn merge_gaps(&mut self, at: usize) {
+        for before in [Some(at), at.checked_sub(1)].into_iter().flatten() {
+            if let (Some(Incoming::Gap { missed: first }), Some(Incoming::Gap { missed: second })) =
+                (self.queue.get(before), self.queue.get(before + 1))
+            {
+                let missed = first + second;
+                self.queue.remove(before + 1);
+                self.queue[before] = Incoming::Gap { missed };
+                self.gaps -= 1;
+            }
+        }
     }
 }
 
@@ -266,6 +292,10 @@ impl Incoming {
             Self::Request(request) => request.bytes(),
             _ => 0,
         }
+    }
+
+    fn is_gap(&self) -> bool {
+        matches!(self, Self::Gap { .. })
     }
 
     fn is_push(&self) -> bool {

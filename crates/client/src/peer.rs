@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tower_ws_core::jsonrpc::{Call, Malformed, RpcError, write_answer};
 
-use crate::shared::{Body, Shared};
+use crate::{outbox::Bound, shared::Shared};
 
 /// The peer tells something and wants no answer.
 ///
@@ -149,10 +149,13 @@ impl ServerRequest {
         }
     }
 
-    fn write(&self, answer: Result<&str, &RpcError>) -> Body {
+    fn write(&self, answer: Result<&str, &RpcError>) -> Bound {
         let mut text = BytesMut::new();
         write_answer(&mut text, &self.id, answer);
-        Body::Answer(self.epoch, text.freeze())
+        Bound {
+            epoch: self.epoch,
+            text: text.freeze(),
+        }
     }
 }
 

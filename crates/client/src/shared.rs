@@ -2,12 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
@@ -18,8 +20,9 @@ use crate::{
     client::Leftovers,
     config::Config,
     error::CallError,
+    outbox::{Body, Bound, Entry, Outbox},
     request::Request,
-    table::{Outcome, Table, Wakers},
+    table::{Answer, Outcome, Table, Wakers},
 };
 
 /// Shared by the clients, their calls, the peer's requests and the driver.
@@ -27,6 +30,8 @@ use crate::{
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) config: Config,
+    /// How many answers to the peer found no room.
+    refused: AtomicU64,
     /// Room for calls and notifications under way.
     pub(crate) room: Arc<Semaphore>,
     /// True once the session has ended.
@@ -37,14 +42,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) stage: Stage,
-    /// Accepted, and not yet with the connection.
-    out: VecDeque<Entry>,
-    /// How many entries of `out` nobody waits for any more.
-    cancelled_in_out: usize,
-    /// How many entries of `out` are answers to the peer.
-    answers: usize,
-    /// Ahead of `out`: what is worth sending only now.
-    control: VecDeque<Entry>,
+    pub(crate) outbox: Outbox,
     driver: Option<Waker>,
     clients: usize,
     leftovers: Leftovers,
@@ -59,57 +57,20 @@ pub(crate) enum Stage {
     Ended(Option<Failure>),
 }
 
-/// A message on its way to the connection.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) body: Body,
-    pub(crate) ticket: Option<Ticket>,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Body {
-    /// A request with its id, or a notification.
-    Call(Option<u64>, Request),
-    /// An answer to a request that came in this epoch.
-    Answer(u64, Bytes),
-}
-
-impl Entry {
-    /// The request, if somebody may still want it sent.
-    fn into_request(self) -> Option<Request> {
-        match self.body {
-            Body::Call(_, request) if !self.ticket.is_some_and(|ticket| ticket.is_cancelled()) => Some(request),
-            _ => None,
-        }
-    }
-}
-
 impl Shared {
-    /// How many control messages wait for a connection at most. More than a connection takes at a
-    /// time; a peer that pings faster than it reads loses answers.
-    const CONTROL_ROOM: usize = 64;
-
-    /// How many answers to the peer wait for a connection at most: as many as calls by default. A
-    /// peer that asks and does not read makes no more of them: further ones are dropped.
-    const ANSWERS: usize = 1024;
-
     pub(crate) fn new(config: Config, ids: Ids) -> Self {
         Self {
             state: Mutex::new(State {
                 table: Table::new(ids),
                 stage: Stage::Open,
-                out: VecDeque::new(),
-                cancelled_in_out: 0,
-                answers: 0,
-                control: VecDeque::new(),
+                outbox: Outbox::default(),
                 driver: None,
                 clients: 0,
                 leftovers: Leftovers::default(),
             }),
             room: Arc::new(Semaphore::new(config.max_calls)),
             config,
+            refused: AtomicU64::new(0),
             ended: watch::Sender::new(false),
         }
     }
@@ -121,18 +82,22 @@ impl Shared {
 
     // --- the clients' side
 
-    /// Accepts a call. Returns its id.
-    pub(crate) fn call(&self, request: Request, permit: OwnedSemaphorePermit) -> Result<u64, CallError> {
-        let limit = request.timeout.unwrap_or(self.config.timeout);
-        let now = Instant::now();
+    /// How long a request may take.
+    pub(crate) fn limit(&self, request: &Request) -> Duration {
+        request.timeout.unwrap_or(self.config.timeout)
+    }
+
+    /// Accepts a call that was made at this moment. Returns its id.
+    pub(crate) fn call(&self, made: Instant, request: Request, permit: OwnedSemaphorePermit) -> Result<u64, CallError> {
+        let limit = self.limit(&request);
         let mut state = self.lock();
         state.refuse_if_over()?;
-        let opened = state.table.open(now, limit, Some(permit));
+        let opened = state.table.open(made, limit, Some(permit));
         let id = opened.id;
         let entry = Entry {
             body: Body::Call(Some(id), request),
             ticket: Some(opened.ticket),
-            deadline: now.checked_add(limit),
+            deadline: made.checked_add(limit),
             _permit: None,
         };
         let waker = state.push(entry, opened.earlier);
@@ -142,9 +107,13 @@ impl Shared {
     }
 
     /// Accepts a notification.
-    pub(crate) fn notify(&self, request: Request, permit: OwnedSemaphorePermit) -> Result<(), CallError> {
-        let limit = request.timeout.unwrap_or(self.config.timeout);
-        let deadline = Instant::now().checked_add(limit);
+    pub(crate) fn notify(
+        &self,
+        made: Instant,
+        request: Request,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), CallError> {
+        let deadline = made.checked_add(self.limit(&request));
         let mut state = self.lock();
         state.refuse_if_over()?;
         let entry = Entry {
@@ -169,57 +138,44 @@ impl Shared {
         let Some(phase) = state.table.abandon(id) else {
             return;
         };
-        if phase == Phase::Waiting {
-            state.given_up();
-        }
+        state.given_up(id, phase, self.config.cancel.is_some());
         // A session that drains may have waited for just this call.
-        let waker = (!matches!(state.stage, Stage::Open))
-            .then(|| state.driver.take())
-            .flatten();
+        let looks = !matches!(state.stage, Stage::Open) || state.outbox.has_control();
+        let waker = looks.then(|| state.driver.take()).flatten();
         drop(state);
         wake(waker);
-        if phase != Phase::Waiting {
-            wake(self.tell_peer(id));
-        }
-    }
-
-    /// Tells the peer that nobody waits for this call any more, if its protocol can. The
-    /// application's closure runs without the lock: it may use the client.
-    fn tell_peer(&self, id: u64) -> Option<Waker> {
-        let notice = self.config.cancel.as_ref()?.notice(id);
-        let mut state = self.lock();
-        state.push_control(Body::Call(None, notice));
-        state.driver.take()
     }
 
     /// Answers a request of the peer's.
-    pub(crate) fn answer(&self, answer: Body) {
+    pub(crate) fn answer(&self, answer: Bound) {
+        self.push_answer(answer, Outbox::push_answer);
+    }
+
+    /// Answers at once or not at all.
+    pub(crate) fn turn_away(&self, answer: Bound) {
+        self.push_answer(answer, Outbox::push_control);
+    }
+
+    fn push_answer(&self, answer: Bound, push: impl FnOnce(&mut Outbox, Bound) -> bool) {
         let mut state = self.lock();
         if matches!(state.stage, Stage::Ended(_)) {
             return;
         }
-        if state.answers >= Self::ANSWERS {
-            return tracing::debug!("an answer was dropped: the peer asks, and does not read");
-        }
-        state.answers += 1;
-        let entry = Entry {
-            body: answer,
-            ticket: None,
-            deadline: None,
-            _permit: None,
-        };
-        let waker = state.push(entry, false);
-        drop(state);
-        wake(waker);
-    }
-
-    /// Answers at once or not at all.
-    pub(crate) fn turn_away(&self, answer: Body) {
-        let mut state = self.lock();
-        state.push_control(answer);
+        let is_kept = push(&mut state.outbox, answer);
         let waker = state.driver.take();
         drop(state);
         wake(waker);
+        if !is_kept {
+            self.refused();
+        }
+    }
+
+    /// An answer found no room. The 1st, 2nd, 4th, 8th … is logged.
+    pub(crate) fn refused(&self) {
+        let so_far = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if so_far.is_power_of_two() {
+            tracing::warn!(so_far, "an answer to the peer was dropped: it asks, and does not read");
+        }
     }
 
     pub(crate) fn client_made(&self) {
@@ -244,6 +200,11 @@ impl Shared {
         if let Stage::Ended(_) = state.stage {
             return;
         }
+        // Another handle may have asked for less.
+        let until = match state.stage {
+            Stage::Draining(Some(earlier)) => Some(until.map_or(earlier, |until| until.min(earlier))),
+            _ => until,
+        };
         state.stage = Stage::Draining(until);
         let waker = state.driver.take();
         drop(state);
@@ -270,13 +231,19 @@ impl Shared {
 
     // --- the driver's side
 
-    pub(crate) fn settle(&self, id: u64, outcome: Outcome) -> bool {
+    pub(crate) fn settle(&self, id: u64, outcome: Outcome) {
+        let waker = self.lock().table.settle(id, outcome);
+        wake(waker);
+    }
+
+    /// The peer's answer to a call. False if nobody waits for it, or if the call was never sent.
+    pub(crate) fn answered(&self, id: u64, answer: Answer) -> bool {
         let mut state = self.lock();
-        let known = state.table.is_open(id);
-        let waker = state.table.settle(id, outcome);
+        let is_awaited = state.table.may_be_answered(id);
+        let waker = is_awaited.then(|| state.table.settle(id, Ok(answer))).flatten();
         drop(state);
         wake(waker);
-        known
+        is_awaited
     }
 
     /// Settles each open call for which `judge` has an outcome.
@@ -285,22 +252,17 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Settles the calls whose time is up.
-    pub(crate) fn expire(&self, now: Instant) {
+    /// Settles the calls whose time is up, and takes out the notifications whose time is.
+    pub(crate) fn expire(&self, now: Instant, batch: &mut VecDeque<Entry>) -> Vec<Request> {
         let mut state = self.lock();
         let (expired, wakers): (_, Wakers) = state.table.expire(now);
-        for (_, phase) in &expired {
-            if *phase == Phase::Waiting {
-                state.given_up();
-            }
-        }
-        drop(state);
         for (id, phase) in expired {
-            if phase != Phase::Waiting {
-                wake(self.tell_peer(id));
-            }
+            state.given_up(id, phase, self.config.cancel.is_some());
         }
+        let late = state.outbox.expire(now, batch);
+        drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        late
     }
 
     /// The end: settles what is open and says why.
@@ -310,11 +272,10 @@ impl Shared {
             return;
         }
         state.stage = Stage::Ended(cause.clone());
-        let out = std::mem::take(&mut state.out);
-        for entry in unsent.into_iter().chain(out) {
+        let queued = state.outbox.end();
+        for entry in unsent.into_iter().chain(queued) {
             state.keep_leftover(entry.into_request());
         }
-        state.control.clear();
         let mut unanswered = 0;
         let wakers = state.table.settle_where(|ticket| {
             Some(if ticket.may_have_been_seen() {
@@ -333,39 +294,14 @@ impl Shared {
 }
 
 impl State {
-    /// Moves the control messages into `urgent`, and fills `batch` up to `most` entries.
-    pub(crate) fn refill(&mut self, urgent: &mut VecDeque<Entry>, batch: &mut VecDeque<Entry>, most: usize) {
-        urgent.append(&mut self.control);
-        let more = most.saturating_sub(batch.len()).min(self.out.len());
-        for entry in self.out.drain(..more) {
-            self.answers -= usize::from(matches!(entry.body, Body::Answer(..)));
-            batch.push_back(entry);
-        }
-        if self.out.is_empty() {
-            self.cancelled_in_out = 0;
-        }
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
-        self.out.is_empty() && self.control.is_empty() && self.table.unsettled() == 0
+        self.outbox.is_empty() && self.table.unsettled() == 0
     }
 
     pub(crate) fn park_driver(&mut self, cx: &Context<'_>) {
         match &mut self.driver {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    /// A control message: to be sent now or not at all.
-    pub(crate) fn push_control(&mut self, body: Body) {
-        if self.control.len() < Shared::CONTROL_ROOM {
-            self.control.push_back(Entry {
-                body,
-                ticket: None,
-                deadline: None,
-                _permit: None,
-            });
         }
     }
 
@@ -383,19 +319,16 @@ impl State {
     }
 
     fn push(&mut self, entry: Entry, urgent: bool) -> Option<Waker> {
-        let first = self.out.is_empty();
-        self.out.push_back(entry);
+        let first = self.outbox.push(entry);
         if first || urgent { self.driver.take() } else { None }
     }
 
-    /// Nobody waits for a call any more whose message was not sent: takes it out of the queue.
-    fn given_up(&mut self) {
-        self.cancelled_in_out += 1;
-        // Most of the queue may be gone during an outage, and all of it is memory.
-        if self.cancelled_in_out > 32 && self.cancelled_in_out * 2 > self.out.len() {
-            self.out
-                .retain(|entry| !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled));
-            self.cancelled_in_out = 0;
+    /// Nobody waits for a call any more.
+    fn given_up(&mut self, id: u64, phase: Phase, tells_peer: bool) {
+        match phase {
+            Phase::Waiting => self.outbox.abandoned(),
+            _ if tells_peer => self.outbox.cancel(id),
+            _ => {}
         }
     }
 }

@@ -188,9 +188,10 @@ impl Table {
         self.unsettled
     }
 
-    /// True if the call still waits for an outcome.
-    pub(crate) fn is_open(&mut self, id: u64) -> bool {
-        self.slot(id).is_some_and(|slot| slot.is_open())
+    /// True if the call waits for an outcome and the peer may have seen it.
+    pub(crate) fn may_be_answered(&mut self, id: u64) -> bool {
+        self.slot(id)
+            .is_some_and(|slot| slot.is_open() && slot.ticket.may_have_been_seen())
     }
 
     fn index(&self, id: u64) -> usize {

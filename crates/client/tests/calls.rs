@@ -18,7 +18,7 @@ use support::{Puppet, Text, settle};
 use tokio::task::JoinHandle;
 use tower::{Service, ServiceExt};
 use tower_ws_client::*;
-use tower_ws_core::{BoxError, DropReason, Event, Lane, Replay, TicketSteps, jsonrpc::Malformed};
+use tower_ws_core::{BoxError, DropReason, Event, Failure, FailureKind, Lane, Replay, TicketSteps, jsonrpc::Malformed};
 
 type Answer = JoinHandle<Result<Reply, CallError>>;
 
@@ -220,8 +220,12 @@ async fn a_message_that_a_layer_holds_survives_the_outage_and_one_that_it_drops_
     let error = outcome(dropped).await.unwrap_err();
     assert!(matches!(error, CallError::NotSent(DropReason::Overflow)));
     assert!(!error.may_have_been_seen());
+    // An answer to what was not sent is none.
+    puppet.answer(1, &json!(0));
+    settle().await;
+    puppet.pull(|s| assert!(s.held[0].ticket.as_ref().unwrap().mark_sent()));
     puppet.answer(1, &json!(1));
-    assert!(outcome(held).await.is_ok());
+    assert_eq!(outcome(held).await.unwrap().result::<u8>().unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,8 +237,8 @@ async fn a_call_that_a_layer_calls_interrupted_learns_the_cause() {
     settle().await;
     let held = puppet.pull(|s| s.held.pop().unwrap());
     assert!(held.ticket.as_ref().unwrap().mark_sent());
-    puppet.event(Event::Dropped(held, DropReason::Interrupted));
-    puppet.down(true);
+    let cable = Failure::new(FailureKind::Network, "the cable was pulled");
+    puppet.event(Event::Dropped(held, DropReason::Interrupted(Some(cable))));
     let error = outcome(call).await.unwrap_err();
     assert!(
         matches!(&error, CallError::Interrupted(Some(cause)) if cause.to_string().contains("cable")),

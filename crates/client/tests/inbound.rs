@@ -97,11 +97,11 @@ async fn by_default_the_oldest_push_goes_and_a_gap_says_so() {
     settle().await;
     puppet.answer(1, &json!(1));
     let _client = call.await.unwrap().unwrap();
-    assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 8 })));
     assert!(
         matches!(next(&mut inbound).await, Some(Incoming::Up(_))),
         "the lifecycle stays"
     );
+    assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 8 })));
     for expected in [9, 10] {
         let Some(Incoming::Notification(said)) = next(&mut inbound).await else {
             panic!()
@@ -118,8 +118,8 @@ async fn what_waits_to_be_read_is_bounded_by_size_too() {
         puppet.say(&json!({ "jsonrpc": "2.0", "method": "push", "params": [n, large] }));
     }
     settle().await;
-    assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 16 })));
     assert!(matches!(next(&mut inbound).await, Some(Incoming::Up(_))));
+    assert!(matches!(next(&mut inbound).await, Some(Incoming::Gap { missed: 16 })));
     for expected in 17..=20 {
         let Some(Incoming::Notification(said)) = next(&mut inbound).await else {
             panic!()

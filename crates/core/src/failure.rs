@@ -50,6 +50,23 @@ struct Inner {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+/// Equal are those that say the same; what lies beneath is not compared.
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |failure: &Self| {
+            (
+                failure.kind(),
+                failure.status(),
+                failure.retry_after(),
+                failure.own_disposition(),
+            )
+        };
+        said(self) == said(other) && self.0.message == other.0.message && self.close() == other.close()
+    }
+}
+
+impl Eq for Failure {}
+
 impl Failure {
     /// A failure of this kind. `message` starts in lower case, says what was tried and what
     /// happened, and holds no secret.

@@ -183,6 +183,21 @@ impl<M, S: Store<M>> Buffer<M, S> {
         self.report();
     }
 
+    /// The connection is gone: gives up what made sense on that one only.
+    pub(crate) fn give_up_bound(&mut self) {
+        let mut bound = |held: &Held<M>| held.item.epoch.is_some();
+        let mut taken = self.store.take_if(&mut bound);
+        for held in &taken {
+            self.bytes -= held.bytes;
+        }
+        taken.extend(self.waiting_for_room.take_if(|held| bound(held)));
+        for held in taken {
+            self.give_back(held, DropReason::Disconnected);
+        }
+        self.admit_waiting();
+        self.report();
+    }
+
     /// Gives up everything.
     pub(crate) fn give_up(&mut self, reason: &DropReason) {
         while !self.store.is_empty() {

@@ -297,6 +297,7 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                     *this.link = Link::Down;
                     *this.unflushed = false;
                     this.buffer.store().went_down(&down);
+                    this.buffer.give_up_bound();
                     // A flush does not wait for another connection.
                     this.halves.wake_writer();
                     return Poll::Ready(Some(Event::Down(down)));

@@ -337,7 +337,8 @@ where
         let this = self.as_mut().project();
         let epoch = this.dialer.epoch();
         // Ready in an earlier epoch is not ready.
-        let stale = item.lane == Lane::Normal && this.readied.take().is_some_and(|readied| readied != epoch);
+        let stale = item.lane == Lane::Normal && this.readied.take().is_some_and(|readied| readied != epoch)
+            || item.is_of_another(epoch);
         match (&this.link, this.inner.as_pin_mut()) {
             (Link::Connected { .. }, Some(inner)) if !stale => {
                 if let Some(ticket) = &item.ticket {

@@ -111,7 +111,7 @@ impl<S, T, P> Dialer<S, T, P> {
 
     /// The connection was left on request.
     pub(crate) fn left(&mut self, cause: &Failure, uptime: Duration) {
-        self.outage.lost(Instant::now(), uptime);
+        self.outage.left(Instant::now(), uptime);
         self.back_off(Duration::ZERO, cause);
     }
 
@@ -264,7 +264,8 @@ where
                             self.dial(call.as_mut());
                             continue;
                         }
-                        Err(error) => self.judge(Failure::of(error)),
+                        // By the contract of `Service` it will never be ready again.
+                        Err(error) => self.judge(Failure::of(error).with_disposition(Disposition::Final)),
                     },
                 }
             };

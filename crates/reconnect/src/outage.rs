@@ -80,6 +80,13 @@ impl Outage {
         }
     }
 
+    /// A connection was left on request: that is no failure.
+    pub(crate) fn left(&mut self, now: Instant, uptime: Duration) {
+        if uptime >= self.healthy_after.max(self.last_delay) {
+            self.lost(now, uptime);
+        }
+    }
+
     /// There will be another attempt, `delay` from now.
     pub(crate) fn retry(&mut self, cause: Failure, delay: Duration) {
         self.previous = Some(cause);

@@ -13,7 +13,7 @@ use std::{
 use futures_util::StreamExt;
 use support::{Act, Net, refused};
 use tokio::time::{advance, timeout};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit};
 use tower_ws_core::{Event, FailureKind};
 use tower_ws_reconnect::{CircuitError, CircuitLayer, ReconnectLayer, State};
 
@@ -133,4 +133,27 @@ async fn offline_is_open_at_once() {
         }
     }
     assert_eq!(calls.oneshot(7).await.unwrap(), 7);
+}
+
+/// The service below was readied, and holds room for a call that does not come.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_leaves_its_room_to_others() {
+    let net = Net::accepting();
+    let (layer, handle) = ReconnectLayer::pair();
+    let mut session = net.session(layer).await.unwrap();
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    let room = ConcurrencyLimit::new(Calls { room: true }, 1);
+    let mut first = CircuitLayer::new(handle.clone()).layer(room.clone());
+    let mut second = CircuitLayer::new(handle.clone()).layer(room);
+    first.ready().await.unwrap();
+    handle.go_offline();
+    assert!(matches!(
+        timeout(SECOND, session.next()).await,
+        Ok(Some(Event::Down(_)))
+    ));
+    assert!(matches!(first.call(1).await, Err(CircuitError::Open(_))));
+    handle.go_online();
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    timeout(SECOND, second.ready()).await.unwrap().unwrap();
+    assert_eq!(second.call(2).await.unwrap(), 2);
 }

@@ -2,13 +2,22 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{Act, Net, closed, down, dropped, message, ping, refused, status, up};
 use tokio::time::{sleep, timeout};
-use tower_ws_core::{Closed, EndCause, Event};
+use tower::{Layer, Service, ServiceExt};
+use tower_ws_core::{BoxError, Closed, EndCause, Event};
 use tower_ws_reconnect::{ReconnectLayer, State};
+use tower_ws_test_kit::ManualConnection;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -85,4 +94,36 @@ async fn closing_while_there_is_no_connection_ends_the_session_at_once() {
         sleep(SECOND * 100).await;
         assert_eq!(net.dials().len(), dials);
     }
+}
+
+/// By the contract of `Service` it is to be dropped.
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_readiness_fails_is_not_asked_again() {
+    #[derive(Clone, Default)]
+    struct Dead(Arc<AtomicUsize>);
+    impl Service<()> for Dead {
+        type Response = ManualConnection<String>;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<Self::Response, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => Poll::Ready(Ok(())),
+                _ => Poll::Ready(Err("the worker is gone".into())),
+            }
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            std::future::ready(Err("the worker could not".into()))
+        }
+    }
+    let dead = Dead::default();
+    let dial = ReconnectLayer::new().layer(dead.clone()).oneshot(());
+    assert!(
+        timeout(Duration::from_secs(600), dial)
+            .await
+            .expect("it gives up")
+            .is_err()
+    );
+    assert!(dead.0.load(Ordering::Relaxed) <= 3);
 }

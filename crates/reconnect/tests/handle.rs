@@ -13,7 +13,7 @@ use support::{Act, Link, Net, down, is_pending, refused, status, up};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_ws_core::{BoxError, Event, Failure, FailureKind, Outgoing, RetryAfter};
-use tower_ws_reconnect::{Decision, Handle, History, ReconnectLayer, State};
+use tower_ws_reconnect::{Backoff, Decision, Handle, History, ReconnectLayer, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -201,6 +201,23 @@ async fn a_redial_on_request_is_not_the_policys_to_refuse() {
     assert_eq!(up(&mut session).await.epoch, 2);
     net.peer().end(None);
     assert!(!down(&mut session).await.will_retry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redial_on_request_is_no_failed_attempt() {
+    let net = Net::accepting();
+    let (layer, handle) = ReconnectLayer::pair();
+    let policy = Backoff::default().max_attempts(3);
+    let mut session = net.session(layer.policy(policy).seed(1)).await.unwrap();
+    for epoch in 1..=4 {
+        assert!(matches!(session.next().await, Some(Event::Up(up)) if up.epoch == epoch));
+        handle.reconnect_now();
+        assert!(matches!(session.next().await, Some(Event::Down(down)) if down.will_retry));
+    }
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    // A real loss is the first of three.
+    net.peer().end(None);
+    assert!(matches!(session.next().await, Some(Event::Down(down)) if down.will_retry));
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,7 +93,7 @@ where
             if record.marked.is_some() && !store.may_go_again(&held.item) {
                 // It may have left with an earlier process.
                 record.place = Place::Out;
-                store.lost.push_back((seq, DropReason::Interrupted));
+                store.lost.push_back((seq, DropReason::Interrupted(None)));
             }
             store.written = store.written.max(record.written);
             store.bytes += record.bytes();
@@ -130,7 +130,11 @@ where
         let row = |seq| Row {
             seq,
             accepted: millis(wall),
-            deadline: held.item.deadline.map(|at| wall_of(at, now, wall)),
+            // Of what makes sense on this connection only, the next process has no use.
+            deadline: match held.item.epoch {
+                Some(_) => Some(millis(wall)),
+                None => held.item.deadline.map(|at| wall_of(at, now, wall)),
+            },
             replay: held.item.replay,
             leaving: false,
             size: held.bytes,

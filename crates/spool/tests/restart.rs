@@ -70,7 +70,7 @@ async fn what_must_not_be_sent_twice_is_sent_only_if_it_never_left() {
     drop(first);
     // The same file, in the same process: the next session gets what the last one left.
     let (mut second, mut peer, _listener) = session(&spool).await;
-    let interrupted = |text: &str| (text.to_owned(), DropReason::Interrupted);
+    let interrupted = |text: &str| (text.to_owned(), DropReason::Interrupted(None));
     assert_eq!(dropped(&mut second), [interrupted("1 left"), interrupted("2 left")]);
     assert_eq!(arrivals(&mut second, &mut peer, 1).await, ["3 left"]);
     within(peer.send("ack 3".to_owned())).await.unwrap();
@@ -87,7 +87,7 @@ async fn what_must_not_be_sent_twice_is_sent_only_if_it_never_left() {
     // The loss of the connection tells of it, and it is done with.
     assert!(matches!(
         within(third.next()).await,
-        Some(Event::Dropped(_, DropReason::Interrupted))
+        Some(Event::Dropped(_, DropReason::Interrupted(_)))
     ));
     assert!(matches!(within(third.next()).await, Some(Event::Down(_))));
     for n in 3..6 {
@@ -133,7 +133,7 @@ async fn an_end_in_order_keeps_what_nobody_waits_for() {
     }
     // What comes back with its number is still kept.
     let expected = [
-        ("1 sent".to_owned(), DropReason::Interrupted, false),
+        ("1 sent".to_owned(), DropReason::Interrupted(None), false),
         ("2 held".to_owned(), DropReason::Closed, true),
         ("3 waited for".to_owned(), DropReason::Closed, false),
     ];
@@ -203,7 +203,7 @@ async fn ids_go_on_and_late_answers_find_nobody() {
             reason,
         }) => {
             assert_eq!(request.params_text(), Some(&b"[2]"[..]));
-            assert_eq!(reason, DropReason::Interrupted);
+            assert_eq!(reason, DropReason::Interrupted(None));
         }
         other => panic!("{other:?}"),
     }

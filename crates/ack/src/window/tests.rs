@@ -6,7 +6,7 @@ use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
 use crate::strategy::Strategy;
-use tower_ws_core::TicketSteps;
+use tower_ws_core::{Close, Failure, FailureKind, TicketSteps};
 
 type Message = (u64, u8);
 
@@ -200,7 +200,14 @@ impl World {
             Op::Drain(fates) => self.drain(fates),
             Op::Acknowledgement { keys, deliver } => self.acknowledge(keys, deliver),
             Op::Down { replay } => {
-                self.window.down(replay, &Plain);
+                let cause = match replay {
+                    true => Failure::new(FailureKind::Network, "gone"),
+                    false => Failure::closed(Close {
+                        code: 1009,
+                        reason: String::new(),
+                    }),
+                };
+                self.window.down(&cause, &Plain);
                 let kept = self.kept();
                 assert_eq!(self.window.due(), kept.len(), "what is left goes with the next");
                 for n in kept.keys() {
@@ -245,7 +252,7 @@ impl World {
                 Event::Dropped(item, reason) => {
                     let n = item.message.0;
                     let seen = self.ticket(n).may_have_been_seen();
-                    assert_eq!(seen, reason == DropReason::Interrupted, "{n}: {reason}");
+                    assert_eq!(seen, matches!(reason, DropReason::Interrupted(_)), "{n}: {reason}");
                     self.end(n, "dropped");
                 }
                 event => panic!("{event:?}"),
@@ -285,7 +292,7 @@ proptest! {
             world.step(n as u64, op);
             world.audit();
         }
-        world.window.end();
+        world.window.end(None);
         world.audit();
         prop_assert!(world.window.kept.len() == 0 && world.window.due.is_empty());
     }
@@ -305,7 +312,7 @@ fn a_late_acknowledgement_is_not_taken_for_anothers() {
     window.expire(now + SECOND);
     assert!(matches!(
         window.pop_event(),
-        Some(Event::Dropped(_, DropReason::Interrupted))
+        Some(Event::Dropped(_, DropReason::Interrupted(_)))
     ));
     window.accept(now, 7, Outgoing::new((1, 7)), 1);
     assert!(matches!(

@@ -113,7 +113,7 @@ impl Machine {
         for at in (0..self.line.len()).rev() {
             let item = &mut self.line[at];
             if item.cancelled || item.seen && !(replay && item.safe) {
-                self.give_up(at, DropReason::Interrupted);
+                self.give_up(at, DropReason::Interrupted(None));
             } else {
                 item.due = true;
             }
@@ -143,7 +143,7 @@ impl Machine {
     pub(crate) fn give_up(&mut self, at: usize, reason: DropReason) {
         let item = self.line.remove(at);
         let reason = if item.cancelled { DropReason::Cancelled } else { reason };
-        let after_the_connection = matches!(reason, DropReason::Interrupted | DropReason::Closed);
+        let after_the_connection = matches!(reason, DropReason::Interrupted(_) | DropReason::Closed);
         self.counts.expired += u64::from(reason == DropReason::Expired);
         self.counts.interrupted += u64::from(item.seen && after_the_connection);
         if item.seen && !after_the_connection {

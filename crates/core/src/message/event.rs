@@ -161,9 +161,10 @@ pub enum DropReason {
     #[error("not sent before its deadline")]
     Expired,
     /// It was sent, the connection went down or its time ran out, and nobody knows whether the peer
-    /// acted on it.
+    /// acted on it. With why the connection went down; `None` if it is up, and only the time is
+    /// over.
     #[error("sent, and never acknowledged: outcome unknown")]
-    Interrupted,
+    Interrupted(#[source] Option<Failure>),
     /// There was no room for it.
     #[error("not sent: no room in the queue")]
     Overflow,
@@ -204,7 +205,7 @@ impl DropReason {
         match self {
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
-            Self::Interrupted => "interrupted",
+            Self::Interrupted(_) => "interrupted",
             Self::Overflow => "overflow",
             Self::Disconnected => "disconnected",
             Self::Closed => "closed",
@@ -247,7 +248,7 @@ mod tests {
         let reasons = [
             DropReason::Cancelled,
             DropReason::Expired,
-            DropReason::Interrupted,
+            DropReason::Interrupted(None),
             DropReason::Overflow,
             DropReason::Disconnected,
             DropReason::Closed,

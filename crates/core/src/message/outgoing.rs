@@ -35,6 +35,11 @@ pub struct Outgoing<M> {
     /// Where the message is, for the one who waits for it. `None` when nobody waits: then it costs
     /// nothing.
     pub ticket: Option<Ticket>,
+    /// The one epoch in which the message makes sense, as the answer to a request that came in
+    /// then: on another connection it would answer somebody else's. A layer that holds it when that
+    /// epoch ends drops it as [`Disconnected`](crate::DropReason::Disconnected), and no other
+    /// connection gets it. Default `None`: any.
+    pub epoch: Option<NonZeroU64>,
     /// The number under which a store above keeps it beyond the life of the process, so that it
     /// knows the message again when it comes back. `None` where nothing keeps it. Layers carry it
     /// along.
@@ -52,6 +57,7 @@ impl<M> Outgoing<M> {
             deadline: None,
             replay: Replay::Unknown,
             ticket: None,
+            epoch: None,
             record: None,
         }
     }
@@ -84,6 +90,18 @@ impl<M> Outgoing<M> {
         self
     }
 
+    /// Binds the message to an epoch.
+    #[must_use]
+    pub fn epoch(mut self, epoch: u64) -> Self {
+        self.epoch = NonZeroU64::new(epoch);
+        self
+    }
+
+    /// Is it bound to another epoch than this one?
+    pub fn is_of_another(&self, epoch: u64) -> bool {
+        self.epoch.is_some_and(|bound| bound.get() != epoch)
+    }
+
     /// The same envelope around another message.
     pub fn map<N>(self, f: impl FnOnce(M) -> N) -> Outgoing<N> {
         Outgoing {
@@ -92,6 +110,7 @@ impl<M> Outgoing<M> {
             deadline: self.deadline,
             replay: self.replay,
             ticket: self.ticket,
+            epoch: self.epoch,
             record: self.record,
         }
     }

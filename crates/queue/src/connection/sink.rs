@@ -7,7 +7,7 @@ use futures_sink::Sink;
 use tokio::time::Instant;
 use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
-use super::{Closing, QueueConnection, Stage};
+use super::{Closing, Link, QueueConnection, Stage};
 use crate::store::Store;
 
 impl<C, Me, S> Sink<Outgoing<C::Message>> for QueueConnection<C, Me, S>
@@ -46,14 +46,16 @@ where
         if item.lane == Lane::Control {
             return this.inner.start_send(item);
         }
-        let over = match (&this.stage, &this.closing) {
+        let refused = match (&this.stage, &this.closing) {
             (Stage::Ended, _) => return Err(Closed.into()),
-            (Stage::Ending(_), _) | (_, Closing::Below | Closing::Done) => true,
-            _ => false,
+            (Stage::Ending(_), _) | (_, Closing::Below | Closing::Done) => Some(DropReason::Closed),
+            // What it was for is over.
+            _ if *this.link == Link::Down && item.epoch.is_some() => Some(DropReason::Disconnected),
+            _ => None,
         };
         // One that came back and is sent anew is another message.
         item.record = None;
-        if !over && this.buffer.is_empty() && !*this.below_closed && !this.buffer.store().writes_ahead() {
+        if refused.is_none() && this.buffer.is_empty() && !*this.below_closed && !this.buffer.store().writes_ahead() {
             let mut inner = this.inner;
             // Both are woken, should it have to wait: this is not the task's own poll, and the
             // message will be held.
@@ -66,9 +68,9 @@ where
         let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
         let expiry = this.buffer.next_expiry();
         let was_empty = this.buffer.is_empty();
-        match over {
-            true => this.buffer.reject(item, bytes, DropReason::Closed, now),
-            false => this.buffer.push(item, bytes, now),
+        match refused {
+            Some(reason) => this.buffer.reject(item, bytes, reason, now),
+            None => this.buffer.push(item, bytes, now),
         }
         // Whoever reads has to move it, tell of it, or look at the clock earlier.
         if was_empty || this.buffer.has_given_back() || this.buffer.next_expiry() != expiry {

@@ -91,7 +91,7 @@ async fn changed(mut state: watch::Receiver<State>) -> watch::Receiver<State> {
 
 impl<S, R> Service<R> for Circuit<S>
 where
-    S: Service<R>,
+    S: Service<R> + Clone,
 {
     type Response = S::Response;
     type Error = CircuitError<S::Error>;
@@ -113,7 +113,11 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         match self.refusal.take().or_else(|| self.refusal()) {
-            Some(open) => CircuitFuture::open(open),
+            Some(open) => {
+                // It may hold room that others wait for, and a clone holds none.
+                self.inner = self.inner.clone();
+                CircuitFuture::open(open)
+            }
             None => CircuitFuture::of(self.inner.call(request)),
         }
     }

@@ -141,7 +141,7 @@ where
                 }
                 return;
             }
-            Some(DropReason::Interrupted) if nobody_waits && self.may_go_again(item) => {
+            Some(DropReason::Interrupted(_)) if nobody_waits && self.may_go_again(item) => {
                 self.interrupted.push(seq);
             }
             Some(_) => self.reported.push(seq),

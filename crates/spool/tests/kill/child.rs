@@ -104,7 +104,7 @@ async fn numbers<S>(
                 Some(Some(Event::Dropped(item, reason))) => {
                     let n = item.message.as_text().unwrap_or_default();
                     match reason {
-                        DropReason::Interrupted => say(format_args!("interrupted {n}")),
+                        DropReason::Interrupted(_) => say(format_args!("interrupted {n}")),
                         // Kept: the next process sends it.
                         DropReason::Closed if item.record.is_some() => {}
                         reason => say(format_args!("dropped {n} {reason:?}")),

@@ -239,7 +239,7 @@ impl<H: Harness> Suite<H, H::Message> {
             }
             if let [reason] = dropped[..]
                 && arrived > 0
-                && *reason != DropReason::Interrupted
+                && !matches!(reason, DropReason::Interrupted(_))
             {
                 broken(
                     format!("message {n}, which arrived, is not said to be unsent"),

@@ -1,0 +1,331 @@
+//! What waits for the connection: one bounded place for each kind. No I/O, no clock.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tower_ws_core::Ticket;
+
+use crate::request::Request;
+
+/// | kind | most | what is too much |
+/// |---|---|---|
+/// | calls, notifications | the client's `max_calls` | the caller waits for room |
+/// | answers to the peer | [`ANSWERS`](Self::ANSWERS), and less than [`ANSWER_BYTES`](Self::ANSWER_BYTES) before the last | is dropped: the peer asks, and does not read |
+/// | control messages | [`CONTROL`](Self::CONTROL), and less than [`CONTROL_BYTES`](Self::CONTROL_BYTES) before the last | is dropped, likewise |
+/// | cancellations | [`CANCELLATIONS`](Self::CANCELLATIONS) | the oldest is dropped |
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Calls, notifications and answers, in order.
+    queue: VecDeque<Entry>,
+    /// How many calls in the queue nobody waits for any more.
+    abandoned: usize,
+    answers: Weight,
+    /// Ahead of the queue: what is worth sending only now.
+    control: VecDeque<Bound>,
+    control_weight: Weight,
+    /// Calls that were sent and that nobody waits for any more: the peer is to be told.
+    cancellations: VecDeque<u64>,
+    /// No notification's time is up before this. It may be out of date, never too late.
+    earliest: Option<Instant>,
+}
+
+/// A message on its way to the connection.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) body: Body,
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A request with its id, or a notification.
+    Call(Option<u64>, Request),
+    Answer(Bound),
+}
+
+/// A text that makes sense in one epoch only: an answer to a request that came in then.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) epoch: u64,
+    pub(crate) text: Bytes,
+}
+
+/// A control message that is to go next.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Answer(Bound),
+    /// Nobody waits for the answer to this call any more.
+    Cancellation(u64),
+}
+
+#[derive(Debug, Default)]
+struct Weight {
+    count: usize,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// As many as calls by default.
+    const ANSWERS: usize = 1024;
+    /// 16 MiB, the largest message that the transport takes.
+    const ANSWER_BYTES: usize = 16 << 20;
+    /// More than a connection takes at a time.
+    const CONTROL: usize = 64;
+    /// 64 KiB: a pong is small, unless its id is not.
+    const CONTROL_BYTES: usize = 64 << 10;
+    /// As many as calls by default: eight bytes each.
+    const CANCELLATIONS: usize = 1024;
+
+    /// Adds a call or a notification. True if the queue was empty.
+    pub(crate) fn push(&mut self, entry: Entry) -> bool {
+        if entry.ticket.is_none()
+            && let Some(deadline) = entry.deadline
+            && self.earliest.is_none_or(|earliest| deadline < earliest)
+        {
+            self.earliest = Some(deadline);
+        }
+        self.queue.push_back(entry);
+        self.queue.len() == 1
+    }
+
+    /// Adds an answer of the application's. False if there is no room for it.
+    #[must_use]
+    pub(crate) fn push_answer(&mut self, answer: Bound) -> bool {
+        if !self.answers.has_room(Self::ANSWERS, Self::ANSWER_BYTES) {
+            return false;
+        }
+        self.answers.add(&answer);
+        self.queue.push_back(Entry {
+            body: Body::Answer(answer),
+            ticket: None,
+            deadline: None,
+            _permit: None,
+        });
+        true
+    }
+
+    /// Adds an answer that is worth sending only now. False if there is no room for it.
+    #[must_use]
+    pub(crate) fn push_control(&mut self, answer: Bound) -> bool {
+        let room = self.control_weight.has_room(Self::CONTROL, Self::CONTROL_BYTES);
+        if room {
+            self.control_weight.add(&answer);
+            self.control.push_back(answer);
+        }
+        room
+    }
+
+    /// The peer is to be told that nobody waits for this call any more.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        if self.cancellations.len() >= Self::CANCELLATIONS {
+            self.cancellations.pop_front();
+        }
+        self.cancellations.push_back(id);
+    }
+
+    /// The control message that goes next.
+    pub(crate) fn pop_control(&mut self) -> Option<Control> {
+        if let Some(answer) = self.control.pop_front() {
+            self.control_weight.remove(&answer);
+            return Some(Control::Answer(answer));
+        }
+        self.cancellations.pop_front().map(Control::Cancellation)
+    }
+
+    pub(crate) fn has_control(&self) -> bool {
+        !self.control.is_empty() || !self.cancellations.is_empty()
+    }
+
+    /// Fills `batch` up to `most` entries of the queue.
+    pub(crate) fn take(&mut self, batch: &mut VecDeque<Entry>, most: usize) {
+        let more = most.saturating_sub(batch.len()).min(self.queue.len());
+        for entry in self.queue.drain(..more) {
+            if let Body::Answer(answer) = &entry.body {
+                self.answers.remove(answer);
+            }
+            batch.push_back(entry);
+        }
+        if self.queue.is_empty() {
+            self.abandoned = 0;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && !self.has_control()
+    }
+
+    /// A call whose message was not sent was given up: most of the queue may be, during an outage,
+    /// and all of it is memory.
+    pub(crate) fn abandoned(&mut self) {
+        self.abandoned += 1;
+        if self.abandoned > 32 && self.abandoned * 2 > self.queue.len() {
+            self.queue
+                .retain(|entry| !entry.ticket.as_ref().is_some_and(Ticket::is_cancelled));
+            self.abandoned = 0;
+        }
+    }
+
+    /// The connection is gone: takes out what made sense on that one only. Returns how many answers
+    /// of the application's that were.
+    pub(crate) fn lost(&mut self, batch: &mut VecDeque<Entry>) -> usize {
+        self.control.clear();
+        self.control_weight = Weight::default();
+        self.cancellations.clear();
+        self.answers = Weight::default();
+        let before = self.queue.len() + batch.len();
+        let stays = |entry: &Entry| !matches!(entry.body, Body::Answer(_));
+        self.queue.retain(stays);
+        batch.retain(stays);
+        before - self.queue.len() - batch.len()
+    }
+
+    /// When to call [`expire`](Self::expire) next.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Takes out the notifications whose time is up. The driver has some of them in its batch.
+    pub(crate) fn expire(&mut self, now: Instant, batch: &mut VecDeque<Entry>) -> Vec<Request> {
+        let mut expired = Vec::new();
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return expired;
+        }
+        self.earliest = None;
+        for queue in [batch, &mut self.queue] {
+            let is_late = |entry: &mut Entry| {
+                let deadline = entry.deadline.filter(|_| entry.ticket.is_none());
+                let is_late = deadline.is_some_and(|deadline| deadline <= now);
+                if let Some(deadline) = deadline.filter(|_| !is_late) {
+                    let earliest = self.earliest.get_or_insert(deadline);
+                    *earliest = deadline.min(*earliest);
+                }
+                is_late
+            };
+            let late = extract(queue, is_late);
+            expired.extend(late.into_iter().filter_map(Entry::into_request));
+        }
+        expired
+    }
+
+    /// The session is over: what was never sent, in order.
+    pub(crate) fn end(&mut self) -> VecDeque<Entry> {
+        std::mem::take(self).queue
+    }
+}
+
+impl Entry {
+    /// The request, if somebody may still want it sent.
+    pub(crate) fn into_request(self) -> Option<Request> {
+        match self.body {
+            Body::Call(_, request) if !self.ticket.is_some_and(|ticket| ticket.is_cancelled()) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+impl Weight {
+    fn has_room(&self, count: usize, bytes: usize) -> bool {
+        self.count < count && self.bytes < bytes
+    }
+
+    fn add(&mut self, answer: &Bound) {
+        self.count += 1;
+        self.bytes += answer.text.len();
+    }
+
+    fn remove(&mut self, answer: &Bound) {
+        self.count -= 1;
+        self.bytes -= answer.text.len();
+    }
+}
+
+/// Takes out the entries that `wanted` is true of, and keeps the order of the others.
+fn extract(queue: &mut VecDeque<Entry>, mut wanted: impl FnMut(&mut Entry) -> bool) -> Vec<Entry> {
+    let mut taken = Vec::new();
+    for _ in 0..queue.len() {
+        if let Some(mut entry) = queue.pop_front() {
+            match wanted(&mut entry) {
+                true => taken.push(entry),
+                false => queue.push_back(entry),
+            }
+        }
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn answer(bytes: usize) -> Bound {
+        Bound {
+            epoch: 1,
+            text: vec![b'x'; bytes].into(),
+        }
+    }
+
+    fn notification(deadline: Instant) -> Entry {
+        Entry {
+            body: Body::Call(None, Request::new("n")),
+            ticket: None,
+            deadline: Some(deadline),
+            _permit: None,
+        }
+    }
+
+    #[test]
+    fn each_kind_is_bounded_in_number_and_in_bytes() {
+        for (bytes, most) in [(1, Outbox::CONTROL), (Outbox::CONTROL_BYTES, 1)] {
+            let mut outbox = Outbox::default();
+            let taken = (0..2000).filter(|_| outbox.push_control(answer(bytes))).count();
+            assert_eq!(taken, most);
+            // Room that comes free is room.
+            assert!(outbox.pop_control().is_some());
+            assert!(outbox.push_control(answer(1)));
+        }
+        for (bytes, most) in [(1, Outbox::ANSWERS), (Outbox::ANSWER_BYTES, 1)] {
+            let mut outbox = Outbox::default();
+            let taken = (0..2000).filter(|_| outbox.push_answer(answer(bytes))).count();
+            assert_eq!(taken, most);
+            outbox.take(&mut VecDeque::new(), 1);
+            assert!(outbox.push_answer(answer(1)));
+        }
+        let mut outbox = Outbox::default();
+        (0..2000).for_each(|id| outbox.cancel(id));
+        assert_eq!(outbox.cancellations.len(), Outbox::CANCELLATIONS);
+    }
+
+    #[test]
+    fn late_notifications_are_taken_out_wherever_they_are() {
+        let mut outbox = Outbox::default();
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        for seconds in [3, 1, 2] {
+            outbox.push(notification(now + second * seconds));
+        }
+        let mut batch = VecDeque::new();
+        outbox.take(&mut batch, 2);
+        assert!(outbox.expire(now, &mut batch).is_empty());
+        assert_eq!(outbox.earliest(), Some(now + second));
+        assert_eq!(outbox.expire(now + second * 2, &mut batch).len(), 2);
+        assert_eq!((batch.len(), outbox.queue.len()), (1, 0));
+        assert_eq!(outbox.earliest(), Some(now + second * 3));
+    }
+
+    #[test]
+    fn a_lost_connection_takes_along_what_was_for_it() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push_answer(answer(1)) && outbox.push_answer(answer(1)) && outbox.push_control(answer(1)));
+        outbox.push(notification(Instant::now()));
+        outbox.cancel(7);
+        let mut batch = VecDeque::new();
+        outbox.take(&mut batch, 1);
+        assert_eq!(outbox.lost(&mut batch), 2);
+        assert!(batch.is_empty() && !outbox.has_control());
+        assert_eq!(outbox.queue.len(), 1);
+    }
+}
