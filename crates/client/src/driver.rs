@@ -3,14 +3,14 @@ use std::{
     fmt,
     future::Future,
     num::NonZeroU64,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
-use tokio::{task::yield_now, time::Instant};
+use tokio::time::Instant;
 use tower_ws_core::{
     Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
@@ -24,6 +24,7 @@ use crate::{
     request::Request,
     shared::{Shared, Stage},
     table::Answer,
+    turn::Turn,
 };
 
 /// Drives a connection: writes what is ready, reads always, looks at the clock in between. Nothing
@@ -64,6 +65,7 @@ pub struct Driver<C, K> {
     pauses: usize,
     /// The last item took the last room in the inbox.
     inbox_filled: bool,
+    turn: Turn,
     alarm: Alarm,
 }
 
@@ -115,6 +117,7 @@ where
             reads: 0,
             pauses: PAUSES,
             inbox_filled: false,
+            turn: Turn::default(),
             alarm: Alarm::default(),
         }
     }
@@ -493,6 +496,9 @@ where
             // Before anything is read: that may use up what tokio lets a task do in one poll, and
             // then nothing is written.
             self.as_mut().write(cx);
+            if self.as_mut().project().turn.is_others(cx) {
+                return Poll::Pending;
+            }
             match self.as_mut().poll_read(cx) {
                 Poll::Ready(Reading::More) => {}
                 Poll::Ready(Reading::Full) => break,
@@ -509,9 +515,7 @@ where
                 }
             }
         }
-        // Behind all tasks that are ready, and behind the one that runs the runtime: woken at once,
-        // this one would come before it again and again.
-        let _ = pin!(yield_now()).poll(cx);
+        self.project().turn.give(cx);
         Poll::Pending
     }
 }

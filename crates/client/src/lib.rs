@@ -87,6 +87,7 @@ mod request;
 mod service;
 mod shared;
 mod table;
+mod turn;
 
 pub use self::{
     client::{CallFuture, Client, Leftovers},
