@@ -54,10 +54,17 @@ where
     granted: bool,
     /// Something was handed down from here and not flushed.
     dirty: bool,
+    /// A writer waits for room in the window.
+    awaits_room: bool,
+    /// Events read since the clock was looked at.
+    unlooked: u8,
     alarm: Alarm,
     halves: Halves,
     session: Session,
 }
+
+/// A peer that always has something to say puts off the clock by so many events at most (law 12).
+const FAIR: u8 = 64;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Link {
@@ -88,6 +95,8 @@ where
             down: None,
             granted: false,
             dirty: false,
+            awaits_room: false,
+            unlooked: 0,
             alarm: Alarm::default(),
             halves: Halves::new(),
             session,
@@ -243,12 +252,17 @@ where
     /// Gives up what has waited too long. `Ready`: look again.
     fn poll_clock(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let Some(next) = this.window.next_timeout() else {
+        *this.unlooked = 0;
+        let look = this.awaits_room.then(|| this.window.next_look()).flatten();
+        let Some(next) = this.window.next_timeout().into_iter().chain(look).min() else {
             return Poll::Pending;
         };
         let now = Instant::now();
         ready!(this.alarm.poll(next, now, cx));
         this.window.expire(now);
+        if *this.awaits_room {
+            this.window.sweep(now);
+        }
         this.session.publish(this.window.stats());
         this.halves.wake_writer();
         Poll::Ready(())
@@ -268,6 +282,10 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if self.unlooked >= FAIR {
+                self.halves.park_reader(cx);
+                let _ = self.as_mut().poll_clock(cx);
+            }
             let this = self.as_mut().project();
             // The first event is `Up`.
             if *this.link != Link::Fresh
@@ -288,6 +306,7 @@ where
             self.as_mut().drive();
             match self.as_mut().project().inner.poll_next(cx) {
                 Poll::Ready(event) => {
+                    *self.as_mut().project().unlooked += 1;
                     if let Some(event) = self.as_mut().translate(event) {
                         return Poll::Ready(Some(event));
                     }
@@ -322,10 +341,16 @@ where
         let this = self.project();
         let mut both = Context::from_waker(this.halves.both());
         if this.window.is_full() {
-            this.window.sweep();
+            this.window.sweep(Instant::now());
             this.session.publish(this.window.stats());
         }
-        if this.window.is_full() {
+        let waits = this.window.is_full();
+        if waits && !*this.awaits_room {
+            // The reader looks at the clock.
+            this.halves.wake_reader();
+        }
+        *this.awaits_room = waits;
+        if waits {
             // What was never flushed is never acknowledged. Its outcome is told by the events.
             let _ = this.inner.poll_flush(&mut both);
             return Poll::Pending;

@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event, Failure, Outgoing, Phase, Replay, Ticket, TicketSteps, later};
+use tower_ws_core::{DropReason, Event, Failure, Outgoing, Pace, Phase, Replay, Ticket, TicketSteps, later};
 
 use crate::{
     handle::Snapshot,
@@ -27,6 +27,7 @@ pub(crate) struct Window<M, K> {
     next: u64,
     /// Why the last connection went down, while there is no other.
     cause: Option<Failure>,
+    pace: Pace,
     stats: Snapshot,
 }
 
@@ -70,6 +71,7 @@ where
             events: VecDeque::new(),
             next: 0,
             cause: None,
+            pace: Pace::default(),
             stats: Snapshot::default(),
         }
     }
@@ -335,7 +337,10 @@ where
     }
 
     /// Gives up what nobody waits for any more, to make room.
-    pub(crate) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        if !self.pace.may_look(now, self.kept.len()) {
+            return;
+        }
         let abandoned: Vec<u64> = self
             .kept
             .iter()
@@ -348,6 +353,11 @@ where
         abandoned
             .into_iter()
             .for_each(|serial| self.give_up(serial, DropReason::Cancelled));
+    }
+
+    /// When [`sweep`](Self::sweep) looks next.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.pace.next()
     }
 
     /// When to look at the clock next.

@@ -154,5 +154,5 @@ pub use self::{
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,
     reading::{Lease, Reading, Readings, Shared, Source, Unit, Value},
-    time::{Alarm, Clock, FAR_FUTURE, SystemClock, later},
+    time::{Alarm, Clock, FAR_FUTURE, Pace, SystemClock, later},
 };

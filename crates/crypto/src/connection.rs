@@ -139,7 +139,13 @@ where
     fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
         let this = self.as_mut().project();
         if this.inner.is_severed() {
-            return Err(Closed.into());
+            // A sink that was ready does not fail while its end has not been read.
+            let Some(down) = this.ending.pop_back() else {
+                return Err(Closed.into());
+            };
+            this.ending.push_back(Event::Dropped(item, DropReason::Disconnected));
+            this.ending.push_back(down);
+            return Ok(());
         }
         if let Some(plain) = this.pack.pack(&item.message) {
             match this.sealer.seal(&plain) {

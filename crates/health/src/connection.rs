@@ -41,7 +41,13 @@ pub struct HealthConnection<C, P = Ping> {
     /// While the connection is up.
     vigil: Option<Vigil>,
     closing: bool,
+    /// Events since the vigil was last asked.
+    unlooked: u8,
 }
+
+/// A peer that always has something to say puts off a probe that was asked for by so many events at
+/// most (law 12).
+const FAIR: u8 = 64;
 
 impl<C, P> HealthConnection<C, P> {
     pub(crate) fn new(inner: C, probe: P, settings: Settings, session: ConnectionStats) -> Self {
@@ -52,6 +58,7 @@ impl<C, P> HealthConnection<C, P> {
             session,
             vigil: None,
             closing: false,
+            unlooked: 0,
         }
     }
 }
@@ -67,9 +74,18 @@ where
         loop {
             let this = self.as_mut().project();
             if let Some(vigil) = this.vigil {
+                if *this.unlooked >= FAIR {
+                    *this.unlooked = 0;
+                    // What floods is not dead: there is nothing else to do about it.
+                    if let Poll::Ready(Task::Send(nonce, ticket)) = vigil.poll(cx, this.session) {
+                        self.as_mut().send(cx, nonce, ticket);
+                        continue;
+                    }
+                }
                 vigil.before_read();
             }
             let Poll::Ready(event) = this.inner.poll_next(cx) else {
+                *this.unlooked = 0;
                 let (Some(vigil), false) = (this.vigil, *this.closing) else {
                     return Poll::Pending;
                 };
@@ -81,6 +97,7 @@ where
                 // Reading is what moves the probe, and what the next wake-up comes from.
                 continue;
             };
+            *this.unlooked += 1;
             let Some(event) = event else {
                 self.end();
                 return Poll::Ready(None);

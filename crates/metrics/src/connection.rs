@@ -20,11 +20,20 @@ pub struct MetricsConnection<C, M = Length> {
     #[pin]
     inner: C,
     meter: Meter<M>,
+    /// Events since it was last looked whether it is time to publish.
+    unlooked: u8,
 }
+
+/// A peer that always has something to say puts that off by so many events at most (law 12).
+const FAIR: u8 = 64;
 
 impl<C, M> MetricsConnection<C, M> {
     pub(crate) fn new(inner: C, meter: Meter<M>) -> Self {
-        Self { inner, meter }
+        Self {
+            inner,
+            meter,
+            unlooked: 0,
+        }
     }
 }
 
@@ -44,6 +53,11 @@ where
                 this.meter.saw(event.as_ref());
                 if let Some(Event::Up(up)) = event {
                     up.layers.push(this.meter.watch.name());
+                }
+                *this.unlooked += 1;
+                if *this.unlooked >= FAIR {
+                    *this.unlooked = 0;
+                    this.meter.watch.idle(cx);
                 }
             }
             Poll::Pending => this.meter.watch.idle(cx),

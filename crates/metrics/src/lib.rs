@@ -195,7 +195,8 @@
 //! # Cost
 //!
 //! For each message, in each layer: 6 ns to receive, 7 ns to send, no allocation, no lookup, no
-//! clock; 4 ns and 5 ns without a recorder. For each time that a session has nothing to read: one
+//! clock; 4 ns and 5 ns without a recorder. For each time that a session has nothing to read, and for
+//! each 64th event: one
 //! look at a timer. For each dial: two looks at the clock and about 0.2 µs. For building a stack:
 //! 18 µs. (Release build with fat LTO on one core of a shared 2-core virtual machine, handles of
 //! `metrics-util`'s atomic registry, median of five runs of 5 million messages of two kinds, less

@@ -137,7 +137,7 @@ impl Watch {
         }
     }
 
-    /// There was nothing to read. Whoever polls is woken when there is something to do here.
+    /// Publishes what it is time to. The task that polls is woken when it is time again.
     pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
         if let Self::Session(session) = self {
             session.idle(cx);

@@ -76,8 +76,7 @@ impl Reader {
         self.read();
     }
 
-    /// Reads when it is time to. To be called when there is nothing else to do: a session that is
-    /// never idle is read at its transitions only, and costs nothing for it.
+    /// Reads when it is time to.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         if self.published.is_empty() {
             return;

@@ -131,7 +131,7 @@ impl Session {
         });
     }
 
-    /// There is nothing to see for now.
+    /// Publishes the numbers of the layers below when it is time to.
     pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
         self.below.poll(cx);
     }
@@ -168,6 +168,8 @@ impl Session {
         if self.open.take().is_none() {
             return;
         }
+        // What the layers below held, they hold no more.
+        self.below.read();
         self.meters.ends.count(cause);
         if let Some(since) = self.outage.take() {
             self.meters.abandoned.record(since.elapsed());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Lease, Outgoing};
+use tower_ws_core::{DropReason, Lease, Outgoing, Pace};
 
 use crate::{
     handle::{Handle, Hub},
@@ -48,6 +48,7 @@ pub(crate) struct Buffer<M, S> {
     /// No message that is held may be held less long than this. It may be out of date, never too
     /// late.
     earliest_deadline: Option<Instant>,
+    pace: Pace,
     given_back: VecDeque<(Held<M>, DropReason)>,
     given_back_bytes: usize,
     hub: Lease<Hub>,
@@ -61,6 +62,7 @@ impl<M, S: Store<M>> Buffer<M, S> {
             bytes: 0,
             waiting_for_room: None,
             earliest_deadline: None,
+            pace: Pace::default(),
             given_back: VecDeque::new(),
             given_back_bytes: 0,
             hub,
@@ -177,10 +179,17 @@ impl<M, S: Store<M>> Buffer<M, S> {
         self.report();
     }
 
-    /// Gives up whatever is not worth its place.
+    /// Gives up whatever is not worth its place, if it has not just been looked for.
     pub(crate) fn make_room(&mut self, now: Instant) {
-        self.sweep(now);
-        self.report();
+        if self.pace.may_look(now, self.store.len()) {
+            self.sweep(now);
+            self.report();
+        }
+    }
+
+    /// When [`make_room`](Self::make_room) looks next.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.pace.next()
     }
 
     /// The connection is gone: gives up what made sense on that one only.

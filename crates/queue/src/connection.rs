@@ -58,6 +58,8 @@ pub struct QueueConnection<C: Connection, Me = Length, S = crate::MemoryStore> {
     below_closed: bool,
     /// Something that was held has been passed on since the last flush.
     unflushed: bool,
+    /// A writer waits for room.
+    awaits_room: bool,
     drain: Duration,
     closing: Closing,
     alarm: Alarm,
@@ -102,6 +104,7 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
             stage: Stage::Open,
             below_closed: false,
             unflushed: false,
+            awaits_room: false,
             drain: settings.drain,
             closing: Closing::Not,
             alarm: Alarm::default(),
@@ -180,13 +183,18 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
             if late.is_some_and(|late| late <= now) {
                 return; // The next step of closing sees it.
             }
-            let Some(next) = [this.buffer.next_expiry(), late].into_iter().flatten().min() else {
+            let look = this.awaits_room.then(|| this.buffer.next_look()).flatten();
+            let Some(next) = [this.buffer.next_expiry(), late, look].into_iter().flatten().min() else {
                 return;
             };
             if this.alarm.poll(next, now, &mut cx).is_pending() {
                 return;
             }
-            this.buffer.expire(Instant::now());
+            this.buffer.expire(now);
+            if *this.awaits_room {
+                this.buffer.make_room(now);
+                *this.awaits_room = !this.buffer.has_room();
+            }
         }
     }
 
@@ -241,13 +249,13 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
     /// One step of closing, by whoever closes or reads.
     fn poll_leave(mut self: Pin<&mut Self>) -> Poll<()> {
         if let Closing::Draining(until) = self.closing {
-            // What becomes of it shows in the fields.
-            let _ = self.as_mut().poll_push();
+            // Flushed, so that nothing is left in the hands of the layers below either.
+            let pushed = self.as_mut().poll_push();
             let this = self.as_mut().project();
             let late = until.is_some_and(|until| until <= Instant::now());
             // Without a connection there is nothing to wait for that is sure to come.
             let waits = !late && *this.link == Link::Up && !*this.below_closed;
-            if waits && !this.buffer.is_empty() {
+            if waits && pushed.is_pending() {
                 return Poll::Pending;
             }
             this.buffer.give_up(&DropReason::Closed);

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -105,28 +105,30 @@ impl fmt::Debug for Handle {
 pub(crate) struct Hub {
     depth: AtomicU64,
     bytes: AtomicU64,
-    /// Nanoseconds from `base`; [`NONE`] if nothing is held.
-    oldest: AtomicU64,
+    /// Nanoseconds from `base`, before which a store may have brought it along; [`NONE`] if nothing
+    /// is held.
+    oldest: AtomicI64,
     base: Instant,
     dropped: [AtomicU64; 5],
 }
 
-const NONE: u64 = u64::MAX;
+const NONE: i64 = i64::MAX;
 
 impl Hub {
     pub(crate) fn new() -> Self {
         Self {
             depth: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            oldest: AtomicU64::new(NONE),
+            oldest: AtomicI64::new(NONE),
             base: Instant::now(),
             dropped: Default::default(),
         }
     }
 
     pub(crate) fn hold(&self, depth: usize, bytes: usize, oldest: Option<Instant>) {
-        let oldest = oldest.map_or(NONE, |since| {
-            since.saturating_duration_since(self.base).as_nanos() as u64
+        let oldest = oldest.map_or(NONE, |since| match since.checked_duration_since(self.base) {
+            Some(after) => after.as_nanos() as i64,
+            None => -(self.base.duration_since(since).as_nanos() as i64),
         });
         self.depth.store(depth as u64, Ordering::Relaxed);
         self.bytes.store(bytes as u64, Ordering::Relaxed);
@@ -149,7 +151,12 @@ impl Hub {
             std::array::from_fn(|at| self.dropped[at].load(Ordering::Relaxed));
         let oldest = match self.oldest.load(Ordering::Relaxed) {
             NONE => None,
-            nanos => Some(self.base.elapsed().saturating_sub(Duration::from_nanos(nanos))),
+            after @ 0.. => Some(
+                self.base
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(after.unsigned_abs())),
+            ),
+            before => Some(self.base.elapsed() + Duration::from_nanos(before.unsigned_abs())),
         };
         Snapshot {
             depth: self.depth.load(Ordering::Relaxed),

@@ -27,6 +27,8 @@ pub struct RateLimit<S, Me = Length, G = NoSignal> {
     signal: G,
     settings: Settings,
     turn: Option<Booking>,
+    /// Its turn has come, and it is ready until it is called.
+    ready: bool,
     alarm: Alarm,
 }
 
@@ -38,6 +40,7 @@ impl<S, Me, G> RateLimit<S, Me, G> {
             signal,
             settings,
             turn: None,
+            ready: false,
             alarm: Alarm::default(),
         }
     }
@@ -89,11 +92,16 @@ where
     type Future = RateLimitFuture<S::Future, Me, G>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        ready!(self.poll_turn(cx));
-        self.inner.poll_ready(cx).map_err(Into::into)
+        if !self.ready {
+            ready!(self.poll_turn(cx));
+        }
+        let polled = self.inner.poll_ready(cx);
+        self.ready |= polled.is_ready();
+        polled.map_err(Into::into)
     }
 
     fn call(&mut self, target: T) -> Self::Future {
+        self.ready = false;
         self.begin();
         let dial = self.inner.call(target);
         RateLimitFuture::new(dial, self.measure.clone(), self.signal.clone(), self.settings.clone())

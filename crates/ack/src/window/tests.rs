@@ -236,7 +236,7 @@ impl World {
                     "a timer that spins"
                 );
             }
-            Op::Sweep => self.window.sweep(),
+            Op::Sweep => self.window.sweep(self.now),
         }
     }
 

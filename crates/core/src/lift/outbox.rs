@@ -48,7 +48,7 @@ impl<M> Outbox<M> {
             self.rest = Some(rest);
         }
         // Callers ask only when there is something, and the rest was not it.
-        let item = self.control.pop_front().or_else(|| self.waiting.take());
+        let item = self.waiting.take().or_else(|| self.control.pop_front());
         let item = item.expect("the outbox is not empty");
         match claim_for_sending(&item) {
             Ok(()) if item.lane == Lane::Control => Ok(item.message),

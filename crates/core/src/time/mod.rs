@@ -2,6 +2,7 @@
 
 mod alarm;
 mod clock;
+mod pace;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 pub use self::{
     alarm::Alarm,
     clock::{Clock, SystemClock},
+    pace::Pace,
 };
 
 /// So far away that it never comes: 30 years. An `Instant` has no maximum, so a limit that is

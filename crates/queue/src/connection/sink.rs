@@ -33,6 +33,12 @@ where
         if !this.buffer.has_room() {
             this.buffer.make_room(Instant::now());
         }
+        let waits = !this.buffer.has_room();
+        if waits && !*this.awaits_room {
+            // The reader looks at the clock.
+            this.halves.wake_reader();
+        }
+        *this.awaits_room = waits;
         self.wake_reader_of_given_back();
         match (self.is_closed(), self.buffer.has_room()) {
             (true, _) => Poll::Ready(Err(Closed.into())),

@@ -45,7 +45,12 @@ where
         let this = self.project();
         let inner = this.inner;
         if inner.is_severed() {
-            return Err(Closed.into());
+            // A sink that was ready does not fail while its end has not been read.
+            if this.down.is_none() {
+                return Err(Closed.into());
+            }
+            this.lost.push_back((item, DropReason::Disconnected));
+            return Ok(());
         }
         let (Some(limit), Lane::Normal) = (&this.settings.outbound, item.lane) else {
             return inner.start_send(item);
