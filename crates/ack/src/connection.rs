@@ -378,6 +378,12 @@ where
             this.halves.wake_reader();
             return Ok(());
         };
+        // What it was for is over.
+        if *this.link != Link::Up && item.epoch.is_some() {
+            this.window.refuse(item, DropReason::Disconnected);
+            this.halves.wake_reader();
+            return Ok(());
+        }
         let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
         if granted && *this.link == Link::Up && !this.window.has_due() {
             // Nearly all of them: nothing stands before it.

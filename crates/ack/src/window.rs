@@ -232,8 +232,8 @@ where
         };
         match reason {
             DropReason::Disconnected if kept.overdue => self.give_up(serial, DropReason::Expired),
-            // It never reached the socket: the next connection gets it.
-            DropReason::Disconnected => drop(self.due.insert(serial)),
+            // It never reached the socket: the next connection gets it, unless it was for that one.
+            DropReason::Disconnected if kept.outgoing.epoch.is_none() => drop(self.due.insert(serial)),
             reason => self.give_up(serial, reason),
         }
         true
@@ -314,6 +314,8 @@ where
             let seen = kept.ticket.may_have_been_seen();
             if seen && !(replay && kept.may_go(strategy)) {
                 self.give_up(serial, DropReason::Interrupted(None));
+            } else if kept.outgoing.epoch.is_some() {
+                self.give_up(serial, DropReason::Disconnected);
             } else if kept.overdue {
                 self.give_up(serial, DropReason::Expired);
             } else if kept.ticket.is_abandoned()
@@ -453,11 +455,12 @@ impl<M, K> Kept<M, K> {
     /// The one rule of sending again: what may have been seen goes only if it is safe.
     fn may_go<S: Strategy<M>>(&self, strategy: &S) -> bool {
         !self.ticket.may_have_been_seen()
-            || match self.outgoing.replay {
-                Replay::Safe => true,
-                Replay::Unsafe => false,
-                Replay::Unknown => strategy.is_safe(&self.outgoing),
-            }
+            || self.outgoing.epoch.is_none()
+                && match self.outgoing.replay {
+                    Replay::Safe => true,
+                    Replay::Unsafe => false,
+                    Replay::Unknown => strategy.is_safe(&self.outgoing),
+                }
     }
 }
 

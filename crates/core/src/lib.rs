@@ -129,6 +129,20 @@
 //! 10. Cancelling is safe at every await.
 //! 11. Timers run on `tokio::time`; wall time comes through a [`Clock`]; randomness is passed in. A
 //!     test holds all three.
+//! 12. Fairness. Whatever the peer or the runtime's budget does, timers, writes, commands and reads
+//!     each get their turn: a layer looks at the clock (the clock, not the timer, which tokio can
+//!     keep pending: [`Alarm`]) after 64 events at most, and nothing that is due waits for a read
+//!     that finds nothing.
+//! 13. One bound for each kind. What a peer or an application can make grow is bounded in number
+//!     and in bytes at one place, and what is refused there is told.
+//! 14. Bound to an [epoch](Outgoing::epoch). A message that makes sense on one connection only says
+//!     so; whoever holds it when that epoch ends gives it back, and no other connection gets it.
+//! 15. Who gives up tells. `Dropped` carries why, an interruption with its cause, and settles;
+//!     nobody infers what somebody else is about to say.
+//! 16. Ready is a promise for one message: it stays until it is used, within its epoch, and the
+//!     next `start_send` does not fail while the session goes on. If the connection was lost in
+//!     between, the message comes back. A service stays ready until it is called or fails.
+//! 17. A loss stands where it happened: gaps are told in order, within their epoch.
 
 mod failure;
 pub mod jsonrpc;

@@ -53,6 +53,9 @@ catches! {
     a_cancelled_message_written: StripsTickets => a_cancelled_ticket_is_never_written;
     a_flush_that_stops: KeepsTheFlush => a_flush_reaches_below;
     a_flush_that_stops_while_blocked: FlushesWhenIdle => a_flush_reaches_below;
+    a_close_that_waits_for_a_dry_read: ClosesWhenIdle => a_flood_puts_off_no_close;
+    a_readiness_taken_back: TakesReadyBack => ready_stays_until_it_is_used;
+    a_ready_sink_that_fails: FailsWhenReady => ready_takes_a_message_while_the_session_goes_on;
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,6 +80,9 @@ enum Fault {
     StripsTickets,
     KeepsTheFlush,
     FlushesWhenIdle,
+    ClosesWhenIdle,
+    TakesReadyBack,
+    FailsWhenReady,
 }
 
 #[derive(Clone, Copy)]
@@ -174,7 +180,11 @@ impl<C: Connection<Message: Clone>> Stream for Faulty<C> {
         } else {
             cx
         };
-        let event = ready!(self.inner().poll_next_unpin(cx));
+        let polled = self.inner().poll_next_unpin(cx);
+        if polled.is_pending() && self.fault == Fault::ClosesWhenIdle && self.closes > 0 {
+            let _ = self.inner().poll_close_unpin(cx);
+        }
+        let event = ready!(polled);
         match (self.fault, &event) {
             (Fault::SaysDownTwice, Some(Event::Down(_))) | (Fault::SaysDroppedTwice, Some(Event::Dropped(..))) => {
                 self.events.push_back(event.clone());
@@ -201,7 +211,10 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
     type Error = BoxError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.ready = false;
+        if std::mem::take(&mut self.ready) && self.fault == Fault::TakesReadyBack {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut noop = Context::from_waker(Waker::noop());
         let cx = if self.fault == Fault::LosesTheWriter {
             &mut noop
@@ -231,6 +244,12 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
                 return self.inner().start_send_unpin(copy);
             }
             Fault::StripsTickets => item.ticket = None,
+            Fault::FailsWhenReady => {
+                let mut cx = Context::from_waker(Waker::noop());
+                if let Poll::Ready(Err(error)) = self.inner().poll_ready_unpin(&mut cx) {
+                    return Err(error);
+                }
+            }
             _ => {}
         }
         self.inner().start_send_unpin(item)
@@ -250,7 +269,7 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
         self.closes += 1;
         match self.fault {
             Fault::ReadsOnClose => while let Poll::Ready(Some(Event::Message(_))) = self.inner().poll_next_unpin(cx) {},
-            Fault::KeepsTheClose => return Poll::Ready(Ok(())),
+            Fault::KeepsTheClose | Fault::ClosesWhenIdle => return Poll::Ready(Ok(())),
             Fault::PanicsOnClose => assert_eq!(self.closes, 1, "closed twice"),
             _ => {}
         }

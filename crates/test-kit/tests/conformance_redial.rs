@@ -77,6 +77,7 @@ catches! {
     epochs_that_do_not_count: KeepsTheEpoch => one_down_for_each_up;
     a_writer_forgotten_in_a_redial: ForgetsTheWriter => a_writer_on_another_task_is_woken;
     a_fresh_clone_dials_again: DialsWithAClone => a_readied_service_goes_with_the_call;
+    a_message_for_another_epoch: IgnoresEpochs => what_is_bound_to_an_epoch_stays_there;
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,6 +98,16 @@ async fn a_queue_that_does_not_flush_while_it_is_stuck() {
     }))
     .holds_messages();
     fails(suite.a_flush_reaches_below(), "a_flush_reaches_below").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_writes_only_when_it_is_asked() {
+    let suite = Suite::layer(layer_fn(|inner| Queues {
+        inner,
+        fault: Fault::WritesOnlyWhenAsked,
+    }))
+    .holds_messages();
+    fails(suite.a_flood_puts_off_no_write(), "a_flood_puts_off_no_write").await;
 }
 
 async fn fails(law: impl Future<Output = Outcome>, name: &str) {

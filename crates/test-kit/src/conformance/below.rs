@@ -42,6 +42,8 @@ struct Dials<M> {
 struct State<M> {
     up: Option<Up>,
     inbound: VecDeque<Event<M>>,
+    /// What there is to read whenever nothing else is.
+    flood: Option<M>,
     down: Option<Down>,
     /// What has been taken and not flushed.
     buffer: VecDeque<M>,
@@ -99,7 +101,7 @@ impl<M> Clone for Below<M> {
 
 // === impl BelowConnection ===
 
-impl<M> Stream for BelowConnection<M> {
+impl<M: Clone> Stream for BelowConnection<M> {
     type Item = Event<M>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
@@ -112,6 +114,9 @@ impl<M> Stream for BelowConnection<M> {
         }
         if state.ended {
             return Poll::Ready(state.down.take().map(Event::Down));
+        }
+        if let Some(flood) = &state.flood {
+            return Poll::Ready(Some(Event::Message(flood.clone())));
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
@@ -206,6 +211,7 @@ impl<M> State<M> {
         Self {
             up: Some(Up::new()),
             inbound: VecDeque::new(),
+            flood: None,
             down: None,
             buffer: VecDeque::new(),
             flushed: VecDeque::new(),
@@ -304,8 +310,28 @@ impl<M> Scripted<M> {
         });
     }
 
+    /// The next message that the peer reads.
     pub(crate) fn take(&self) -> Poll<Option<M>> {
         self.with(State::take)
+    }
+
+    /// From here on the peer always has this to say, until it runs [`dry`](Self::dry).
+    pub(crate) fn floods(&self, message: &M)
+    where
+        M: Clone,
+    {
+        self.with(|state| {
+            state.flood = Some(message.clone());
+            state.reader.take().into_iter().for_each(Waker::wake);
+        });
+    }
+
+    pub(crate) fn dry(&self) {
+        self.with(|state| state.flood = None);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.with(|state| state.closed)
     }
 
     pub(crate) fn cut(&self, why: &'static str) {

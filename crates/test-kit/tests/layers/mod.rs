@@ -19,4 +19,6 @@ pub(crate) enum Fault {
     DialsWithAClone,
     ForgetsTheQueue,
     StuckFlush,
+    WritesOnlyWhenAsked,
+    IgnoresEpochs,
 }

@@ -78,6 +78,10 @@ impl<C: Connection> Stream for Queue<C> {
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(Some(event));
         }
+        // Reading drives everything, also when there always is something to read.
+        if self.fault != Fault::WritesOnlyWhenAsked && !self.closing && self.poll_drain(cx).is_pending() {
+            let _ = self.inner.poll_flush_unpin(cx);
+        }
         let event = ready!(self.inner.poll_next_unpin(cx));
         self.writer.take().into_iter().for_each(Waker::wake);
         if let Some(Event::Down(down)) = &event

@@ -192,7 +192,10 @@ where
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
-        if let State::Open(inner) = &mut self.state {
+        let of_another = item.is_of_another(self.epoch) && self.fault != Fault::IgnoresEpochs;
+        if let State::Open(inner) = &mut self.state
+            && !of_another
+        {
             return inner.start_send_unpin(item);
         }
         if let State::Over = self.state {

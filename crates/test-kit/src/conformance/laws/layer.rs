@@ -34,6 +34,7 @@ where
         );
         report.add("wrapping_is_transparent", self.wrapping_is_transparent().await);
         self.redialling(&mut report).await;
+        self.pressure(&mut report).await;
         report
     }
 

@@ -1,5 +1,6 @@
 mod conservation;
 mod layer;
+mod pressure;
 mod redial;
 mod session;
 mod traffic;
