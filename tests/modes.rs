@@ -156,6 +156,8 @@ where
     let server = tokio::spawn(peer.serve(listener, rng.fork(), book.clone()));
     let window = rng.usize(1..12);
     let (ack, handle) = AckLayer::pair(strategy);
+    // Its servers die often, and of no message.
+    let ack = ack.suspicions(u32::MAX);
     let mut queue = QueueLayer::new().messages(rng.usize(1..60));
     if patient {
         queue = queue.age(HOUR);

@@ -96,7 +96,9 @@ impl Bench {
             "session-metrics" => over(MetricsLayer::session(), inner),
             "queue" => over(QueueLayer::new().messages(self.queue), inner),
             "ack" => over(
-                AckLayer::new(JsonRpc::new(JsonText)).window(self.window, 1 << 20),
+                AckLayer::new(JsonRpc::new(JsonText))
+                    .window(self.window, 1 << 20)
+                    .suspicions(u32::MAX),
                 inner,
             ),
             "reconnect" => over(self.reconnect.clone(), inner),

@@ -94,7 +94,11 @@ pub(crate) fn with_ack(client: ClientLayer<JsonText>, reconnect: ReconnectLayer,
     let (memory, listener) = memory::channel(rng.usize(1..20));
     let stack = ServiceBuilder::new()
         .layer(client)
-        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
+        .layer(
+            AckLayer::new(JsonRpc::new(JsonText))
+                .window(rng.usize(1..60), 1 << 20)
+                .suspicions(u32::MAX),
+        )
         .layer(reconnect)
         .service(memory);
     (Door::Memory(listener), Box::pin(stack.oneshot(())))
@@ -106,7 +110,11 @@ pub(crate) fn with_all(client: ClientLayer<JsonText>, reconnect: ReconnectLayer,
         .layer(client)
         .layer(MetricsLayer::session())
         .layer(QueueLayer::new().messages(rng.usize(1..60)))
-        .layer(AckLayer::new(JsonRpc::new(JsonText)).window(rng.usize(1..60), 1 << 20))
+        .layer(
+            AckLayer::new(JsonRpc::new(JsonText))
+                .window(rng.usize(1..60), 1 << 20)
+                .suspicions(u32::MAX),
+        )
         .layer(reconnect)
         .layer(MetricsLayer::connection())
         .service(memory);

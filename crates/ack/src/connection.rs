@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Outgoing, Up,
+    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Outgoing, Progress, Up,
 };
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
@@ -58,6 +58,9 @@ where
     awaits_room: bool,
     /// Events read since the clock was looked at.
     unlooked: u8,
+    /// The bytes that came in; where the transport does not tell, the messages.
+    progress: Option<Progress>,
+    messages: u64,
     alarm: Alarm,
     halves: Halves,
     session: Session,
@@ -97,6 +100,8 @@ where
             dirty: false,
             awaits_room: false,
             unlooked: 0,
+            progress: None,
+            messages: 0,
             alarm: Alarm::default(),
             halves: Halves::new(),
             session,
@@ -117,8 +122,16 @@ where
         Poll::Ready(Ok(()))
     }
 
+    /// Tells the window how much has come in.
+    fn note_heard(self: Pin<&mut Self>) {
+        let this = self.project();
+        let heard = this.progress.as_ref().map_or(*this.messages, Progress::read);
+        this.window.set_heard(heard);
+    }
+
     /// Hands down the first of what is due to a connection that is ready for it.
     fn hand_down(mut self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
+        self.as_mut().note_heard();
         let this = self.as_mut().project();
         *this.granted = false;
         let next = this.window.next_due(now, this.strategy);
@@ -229,13 +242,15 @@ where
         let this = self.project();
         *this.link = Link::Up;
         this.window.up();
+        *this.progress = up.extensions.get().cloned();
         this.strategy.came_up(&mut up);
         up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());
         up.through("ack")
     }
 
-    fn went_down(self: Pin<&mut Self>, down: Down) {
+    fn went_down(mut self: Pin<&mut Self>, down: Down) {
+        self.as_mut().note_heard();
         let this = self.project();
         *this.granted = false;
         *this.dirty = false;
@@ -306,7 +321,9 @@ where
             self.as_mut().drive();
             match self.as_mut().project().inner.poll_next(cx) {
                 Poll::Ready(event) => {
-                    *self.as_mut().project().unlooked += 1;
+                    let this = self.as_mut().project();
+                    *this.unlooked += 1;
+                    *this.messages += u64::from(matches!(event, Some(Event::Message(_))));
                     if let Some(event) = self.as_mut().translate(event) {
                         return Poll::Ready(Some(event));
                     }
@@ -387,6 +404,8 @@ where
         let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
         if granted && *this.link == Link::Up && !this.window.has_due() {
             // Nearly all of them: nothing stands before it.
+            self.as_mut().note_heard();
+            let this = self.as_mut().project();
             let next = this.window.accept_next(now, key, item, bytes, this.strategy);
             if !this.alarm.is_set() {
                 // Whoever reads sees to the clock.

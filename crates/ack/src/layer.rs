@@ -29,6 +29,7 @@ impl<S> AckLayer<S> {
                 messages: Self::MESSAGES,
                 bytes: Self::BYTES,
                 timeout: Self::TIMEOUT,
+                suspicions: Self::SUSPICIONS,
             },
             hub: None,
         }
@@ -55,6 +56,9 @@ impl<S, Me> AckLayer<S, Me> {
     /// How long a message may wait for its acknowledgement by default: 60 s, as long as a client
     /// waits for a reply.
     pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// How many connections may end upon a message by default: 3.
+    pub const SUSPICIONS: u32 = 3;
 
     /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each.
     /// Default [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
@@ -85,6 +89,19 @@ impl<S, Me> AckLayer<S, Me> {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
+        self
+    }
+
+    /// How many connections may end right after the same message, with not a byte heard since it was
+    /// sent, before it is sent no more: a peer may die of it. At least 1. Default
+    /// [3](Self::SUSPICIONS).
+    ///
+    /// Then it comes back as [`Interrupted`](tower_ws_core::DropReason::Interrupted), with a WARN.
+    /// One that a store [keeps](tower_ws_core::Outgoing::record) goes on being sent, with the WARN:
+    /// its promise is to arrive.
+    #[must_use]
+    pub fn suspicions(mut self, connections: u32) -> Self {
+        self.limits.suspicions = connections.max(1);
         self
     }
 

@@ -60,13 +60,11 @@
 //! use std::time::Duration;
 //!
 //! use tower_ws_ack::{AckLayer, JsonRpc};
-//! use tower_ws_transport::{JsonText};
+//! use tower_ws_transport::JsonText;
 //!
 //! let strategy = JsonRpc::new(JsonText).safe_methods(["*/list", "weather/now"]).fresh_ids();
 //! let (layer, handle) = AckLayer::pair(strategy);
 //! let layer = layer
-//!     // The size of WebSocket messages.
-//!     
 //!     .window(64, 1024 * 1024)
 //!     .timeout(Duration::from_secs(10));
 //!
@@ -96,8 +94,9 @@
 //!
 //! In all modes: what goes again goes in the original order; an acknowledgement ends a message
 //! once; each message that was accepted is acknowledged, comes back with a reason that is true, or,
-//! if nobody waits for it any more and it was written, is let go. When the session ends or time is
-//! over, at least once becomes "interrupted: outcome unknown".
+//! if nobody waits for it any more and it was written, is let go. When the session ends, time is
+//! over, or [three connections](AckLayer::suspicions) have ended right after the message, at least
+//! once becomes "interrupted: outcome unknown".
 //!
 //! An acknowledgement proves what the peer means by it: received, applied or durable. The layer
 //! cannot know which.

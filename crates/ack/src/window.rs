@@ -28,6 +28,8 @@ pub(crate) struct Window<M, K> {
     /// Why the last connection went down, while there is no other.
     cause: Option<Failure>,
     pace: Pace,
+    /// How much has come in on this connection, by any measure that only rises.
+    heard: u64,
     stats: Snapshot,
 }
 
@@ -36,6 +38,7 @@ pub(crate) struct Limits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
     pub(crate) timeout: Duration,
+    pub(crate) suspicions: u32,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,10 @@ struct Kept<M, K> {
     overdue: bool,
     handed_down: Instant,
     repeated: bool,
+    /// How much had come in when it was handed down last.
+    heard: u64,
+    /// How many connections ended with nothing heard after it was handed down.
+    suspicions: u32,
 }
 
 impl<M, K> Window<M, K>
@@ -72,6 +79,7 @@ where
             next: 0,
             cause: None,
             pace: Pace::default(),
+            heard: 0,
             stats: Snapshot::default(),
         }
     }
@@ -160,6 +168,8 @@ where
             overdue: false,
             handed_down: now,
             repeated: false,
+            heard: self.heard,
+            suspicions: 0,
         };
         self.kept.insert(serial, kept);
         Some(serial)
@@ -208,6 +218,7 @@ where
             }
         }
         kept.handed_down = now;
+        kept.heard = self.heard;
         item.ticket = Some(kept.ticket.clone());
         // Whoever is below gives it back when its time is over: then nothing of it is written
         // behind our back.
@@ -294,6 +305,11 @@ where
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
+    /// So much has come in so far.
+    pub(crate) fn set_heard(&mut self, heard: u64) {
+        self.heard = heard;
+    }
+
     /// There is a connection.
     pub(crate) fn up(&mut self) {
         self.cause = None;
@@ -310,9 +326,13 @@ where
         let replay = cause.close().is_none_or(|close| close.code != 1009);
         let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
         for serial in serials {
-            let Some(kept) = self.kept.get(&serial) else { continue };
+            let Some(kept) = self.kept.get_mut(&serial) else {
+                continue;
+            };
             let seen = kept.ticket.may_have_been_seen();
-            if seen && !(replay && kept.may_go(strategy)) {
+            // One that a store keeps is not given up for it: it goes on, with the redials' delays.
+            let is_suspect = kept.suspect(self.heard, self.limits.suspicions) && kept.outgoing.record.is_none();
+            if seen && !(replay && !is_suspect && kept.may_go(strategy)) {
                 self.give_up(serial, DropReason::Interrupted(None));
             } else if kept.outgoing.epoch.is_some() {
                 self.give_up(serial, DropReason::Disconnected);
@@ -450,6 +470,23 @@ impl<M, K> Kept<M, K> {
         self.outgoing
             .drop_reason(now)
             .or_else(|| late.then_some(DropReason::Expired))
+    }
+
+    /// The connection has ended. Did it end upon this message, with nothing heard after it, and so
+    /// often that the message may be what the peer dies of?
+    fn suspect(&mut self, heard: u64, most: u32) -> bool {
+        let is_below = matches!(self.ticket.phase(), Phase::Sent(_));
+        if is_below && self.heard == heard {
+            self.suspicions += 1;
+            if self.suspicions == most {
+                tracing::warn!(
+                    connections = self.suspicions,
+                    ticket = self.ticket.tag(),
+                    "connections ended right after the same message: the peer may die of it"
+                );
+            }
+        }
+        self.suspicions >= most
     }
 
     /// The one rule of sending again: what may have been seen goes only if it is safe.

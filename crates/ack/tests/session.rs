@@ -347,3 +347,32 @@ fn the_parts_are_send_and_sync() {
     shared(&layer.layer(()));
     shared(&AckLayer::pair(()).1);
 }
+
+/// The server dies of it, whenever it is sent.
+#[tokio::test(start_paused = true)]
+async fn what_the_peer_dies_of_is_not_sent_for_ever() {
+    let (mut session, manual) = session(AckLayer::new(bare().all_safe())).await;
+    session.send("1 poison".to_owned().into()).await.unwrap();
+    session.send("2 kept".to_owned().into()).await.unwrap();
+    for connection in 1..=3 {
+        // The first of them is answered by something else.
+        if connection == 1 {
+            manual.say("0 hello".to_owned());
+            assert!(matches!(session.next().await, Some(Event::Message(_))));
+        }
+        manual.event(down(true, None));
+        assert!(matches!(session.next().await, Some(Event::Down(_))));
+        manual.up();
+        assert!(matches!(session.next().await, Some(Event::Up(_))));
+        assert!(session.next().now_or_never().is_none());
+        assert_eq!(manual.sent().len(), 2 + 2 * connection, "both go again");
+    }
+    manual.event(down(true, None));
+    for _ in 0..2 {
+        assert!(matches!(
+            session.next().await,
+            Some(Event::Dropped(_, DropReason::Interrupted(Some(_))))
+        ));
+    }
+    assert!(matches!(session.next().await, Some(Event::Down(_))));
+}

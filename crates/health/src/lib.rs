@@ -26,7 +26,7 @@
 //! use tower_ws_health::HealthLayer;
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
-//! use tower_ws_transport::{TransportLayer};
+//! use tower_ws_transport::TransportLayer;
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!

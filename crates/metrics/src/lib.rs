@@ -56,7 +56,7 @@
 //! use tower_ws_metrics::MetricsLayer;
 //! use tower_ws_reconnect::ReconnectLayer;
 //! use tower_ws_connector::tcp_connector;
-//! use tower_ws_transport::{TransportLayer};
+//! use tower_ws_transport::TransportLayer;
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::Echo).await?;
 //! # let url = server.url();
 //!

@@ -67,7 +67,7 @@
 //! use tower_ws_ack::JsonRpc;
 //! use tower_ws_queue::QueueLayer;
 //! use tower_ws_spool::{SpoolOptions, Survives};
-//! use tower_ws_transport::{JsonText};
+//! use tower_ws_transport::JsonText;
 //!
 //! let strategy = JsonRpc::new(JsonText).safe_methods(["telemetry/put"]);
 //! let spool = SpoolOptions::new()
@@ -76,7 +76,6 @@
 //!     .survives(Survives::Crash)
 //!     .open(path, strategy)?;
 //! let queue = QueueLayer::new()
-//!     
 //!     .messages(50_000)
 //!     .bytes(128 << 20)
 //!     // For 60 s, if nobody says otherwise, and that goes on across restarts.

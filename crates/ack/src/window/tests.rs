@@ -278,7 +278,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
     #[test]
     fn whatever_happens(ops in prop::collection::vec(op(), 0..80)) {
-        let limits = Limits { messages: 10, bytes: 200, timeout: SECOND * 10 };
+        let limits = Limits { messages: 10, bytes: 200, timeout: SECOND * 10, suspicions: u32::MAX };
         let mut world = World {
             now: Instant::now(),
             window: Window::new(limits),
@@ -305,6 +305,7 @@ fn a_late_acknowledgement_is_not_taken_for_anothers() {
         messages: 10,
         bytes: 200,
         timeout: SECOND,
+        suspicions: 3,
     });
     window.accept(now, 7, Outgoing::new((0_u64, 7_u8)), 1);
     let (_, item) = window.next_due(now, &mut Plain).unwrap();

@@ -53,6 +53,8 @@ pub(crate) struct World<S: Strategy<String, Key = u64>> {
 impl<S: Strategy<String, Key = u64> + Clone> World<S> {
     pub(crate) async fn new(protocol: Protocol, strategy: S, memory: Memory) -> Self {
         let (layer, handle) = AckLayer::pair(strategy.clone());
+        // What a peer dies of is another story.
+        let layer = layer.suspicions(u32::MAX);
         let layer = layer.window(WINDOW, usize::MAX).timeout(SECOND * TIMEOUT as u32);
         let manual = ManualConnection::new();
         let mut world = Self {
