@@ -376,3 +376,27 @@ async fn what_the_peer_dies_of_is_not_sent_for_ever() {
     }
     assert!(matches!(session.next().await, Some(Event::Down(_))));
 }
+
+/// Nobody tells the window: it looks again while somebody waits.
+#[tokio::test(start_paused = true)]
+async fn what_was_cancelled_makes_room_in_the_window() {
+    let layer = AckLayer::new(bare()).window(1, usize::MAX).timeout(Duration::MAX);
+    let (session, _manual) = session(layer).await;
+    let (mut sink, mut stream) = session.split();
+    let ticket = Ticket::new();
+    sink.send(Outgoing::new("1 a".to_owned()).ticket(ticket.clone()))
+        .await
+        .unwrap();
+    let reader = tokio::spawn(async move { while stream.next().await.is_some() {} });
+    let writer = tokio::spawn(async move { sink.send("2 b".to_owned().into()).await.is_ok() });
+    tokio::time::sleep(SECOND).await;
+    assert!(!writer.is_finished());
+    let _ = ticket.cancel();
+    assert!(
+        tokio::time::timeout(SECOND, writer)
+            .await
+            .expect("there is room")
+            .unwrap()
+    );
+    reader.abort();
+}

@@ -142,3 +142,21 @@ async fn what_the_socket_never_got_comes_back() {
     expect::down(&mut lift).await;
     assert_eq!(socket.sent(), [1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn control_messages_that_were_never_written_come_back_at_the_end() {
+    let socket = ManualSocket::new();
+    let mut lift = Lift::<_, u32>::new(socket.clone());
+    expect::up(&mut lift).await;
+    socket.set_ready(false);
+    for n in 1..=3 {
+        lift.start_send_unpin(Outgoing::new(n).control()).unwrap();
+    }
+    assert!(lift.next().now_or_never().is_none());
+    socket.end();
+    for n in 1..=3 {
+        let (item, reason) = expect::dropped(&mut lift).await;
+        assert_eq!((item.message, reason), (n, DropReason::Disconnected));
+    }
+    expect::down(&mut lift).await;
+}

@@ -383,3 +383,21 @@ async fn a_task_that_has_used_up_its_turn_is_woken_by_the_timer() {
     }
     timeout(secs(45), reader).await.expect("the dead peer is left").unwrap();
 }
+
+/// What the system takes from us is no sign that somebody is there.
+#[tokio::test(start_paused = true)]
+async fn bytes_out_are_no_sign_of_life() {
+    let gate = Gate::counting();
+    let (mut connection, _far) = connect_through(&layer().jitter(0.0), gate.clone()).await;
+    let moving = tokio::spawn(async move {
+        loop {
+            gate.written(1000);
+            sleep(secs(1)).await;
+        }
+    });
+    let start = Instant::now();
+    let event = timeout(secs(600), connection.next()).await.expect("it is left");
+    assert!(matches!(event, Some(Event::Down(_))));
+    assert_eq!(start.elapsed(), HealthLayer::INTERVAL + HealthLayer::TIMEOUT);
+    moving.abort();
+}

@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use support::{SECOND, arrivals, dropped, message, outage, up};
+use support::{SECOND, arrivals, dropped, message, outage, session, up};
 use tokio::time::{Instant, sleep, timeout};
-use tower_ws_core::{DropReason, Event, Phase, Ticket};
+use tower_ws_core::{DropReason, Event, Outgoing, Phase, Ticket};
 use tower_ws_queue::{Handle, Overflow, QueueLayer};
 
 #[tokio::test(start_paused = true)]
@@ -218,4 +218,62 @@ async fn a_handler_that_sends_at_a_full_queue() {
     queue.send(message("held")).await.unwrap();
     let waits = timeout(SECOND * 3600, queue.send(message("waits"))).await;
     assert!(waits.is_err());
+}
+
+/// Nobody tells the queue: it looks again while somebody waits.
+#[tokio::test(start_paused = true)]
+async fn what_was_cancelled_makes_room_for_a_writer_who_waits() {
+    for waits_first in [false, true] {
+        let (connection, _listener) = outage(QueueLayer::new().messages(1).age(Duration::MAX)).await;
+        let (mut sink, mut stream) = connection.split();
+        let ticket = Ticket::new();
+        sink.send(Outgoing::new("a".to_owned()).ticket(ticket.clone()))
+            .await
+            .unwrap();
+        let reader = tokio::spawn(async move { while stream.next().await.is_some() {} });
+        if !waits_first {
+            let _ = ticket.cancel();
+        }
+        let writer = tokio::spawn(async move { sink.send("b".to_owned().into()).await.is_ok() });
+        tokio::time::sleep(300 * SECOND).await;
+        assert_eq!(writer.is_finished(), !waits_first);
+        let _ = ticket.cancel();
+        assert!(
+            tokio::time::timeout(SECOND, writer)
+                .await
+                .expect("there is room")
+                .unwrap()
+        );
+        reader.abort();
+    }
+}
+
+/// An answer to a request of the peer's, say: the next peer has asked nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_bound_to_a_connection_comes_back_with_its_end() {
+    let (mut connection, peer, mut listener) = session(QueueLayer::new()).await;
+    let epoch = up(&mut connection).await.epoch;
+    // The socket takes some, the queue holds the rest.
+    for n in 0..8 {
+        connection
+            .feed(Outgoing::new(format!("answer {n}")).epoch(epoch))
+            .await
+            .unwrap();
+    }
+    connection.feed("for anybody".to_owned().into()).await.unwrap();
+    drop(peer);
+    assert!(matches!(connection.next().await, Some(Event::Down(_))));
+    connection
+        .feed(Outgoing::new("late".to_owned()).epoch(epoch))
+        .await
+        .unwrap();
+    let back = dropped(&mut connection);
+    assert!(
+        back.len() > 4 && back.iter().all(|(_, reason)| *reason == DropReason::Disconnected),
+        "{back:?}"
+    );
+    let (_, peer) = tokio::join!(up(&mut connection), listener.accept());
+    let mut peer = peer.unwrap();
+    let _ = connection.next().now_or_never();
+    assert_eq!(peer.next().await.unwrap().unwrap(), "for anybody");
 }

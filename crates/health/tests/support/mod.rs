@@ -62,6 +62,11 @@ impl Gate {
         self.reader.wake();
     }
 
+    /// The system took bytes to send.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.progress.as_ref().unwrap().add_written(bytes);
+    }
+
     /// Nobody looks into the socket while it is shut.
     pub(crate) fn shut(&self, shut: bool) {
         self.shut.store(shut, Ordering::Relaxed);
