@@ -13,10 +13,10 @@ use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
 };
-use tower_ws_client::{CallError, Client, Inbound, Incoming, Leftovers, Reply, Request, ServerRequest};
+use tower_ws_client::{CallError, Client, Inbound, Incoming, Leftovers, Notification, Reply, Request, ServerRequest};
 use tower_ws_core::{
     BoxError,
-    jsonrpc::{RpcError, with_id, write_answer},
+    jsonrpc::{Call, RpcError, with_id, write_answer},
 };
 
 use super::{Interrupted, Mark};
@@ -83,6 +83,13 @@ struct Meta {
 /// A request that has ended: its id, and how.
 type Ended = (Box<RawValue>, Result<Reply, CallError>);
 
+/// A request of the server's that the library has not answered.
+struct Asked {
+    /// The id that the server knows it by.
+    id: Box<RawValue>,
+    request: ServerRequest,
+}
+
 pub(super) struct Worker {
     library: mpsc::Sender<String>,
     client: Client,
@@ -91,7 +98,7 @@ pub(super) struct Worker {
     /// By the library's id, to be given up when the library does.
     handles: HashMap<String, AbortHandle>,
     /// What the server asks, by the id that the library knows.
-    pending: HashMap<u64, ServerRequest>,
+    pending: HashMap<u64, Asked>,
     next_asked: u64,
 }
 
@@ -254,7 +261,9 @@ impl Worker {
     /// The library answers a request of the server's.
     fn respond(&mut self, id: &RawValue, envelope: Envelope) {
         let request = id.get().parse().ok().and_then(|id: u64| self.pending.remove(&id));
-        let Some(request) = request else { return };
+        let Some(Asked { request, .. }) = request else {
+            return;
+        };
         match (envelope.result, envelope.error) {
             (Some(result), _) => {
                 // It is JSON already.
@@ -285,6 +294,9 @@ impl Worker {
 
     async fn incoming(&mut self, item: Incoming) {
         match item {
+            Incoming::Notification(cancelled) if cancelled.method() == "notifications/cancelled" => {
+                self.cancelled_by_server(&cancelled).await;
+            }
             Incoming::Notification(notification) => self.send(notification.text()).await,
             Incoming::Request(request) => self.forward(request).await,
             Incoming::Up(up) => {
@@ -292,6 +304,13 @@ impl Worker {
                 for list in ["tools", "prompts", "resources"].into_iter().filter(|_| changed) {
                     let changed = json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") });
                     self.send(changed.to_string().as_bytes()).await;
+                }
+            }
+            // Its server waits for no answer any more.
+            Incoming::Down(_) => {
+                let gone: Vec<u64> = self.pending.drain().map(|(id, _)| id).collect();
+                for id in gone {
+                    self.cancel(id, "the connection that it came on is gone").await;
                 }
             }
             Incoming::Gap { missed } => tracing::warn!(missed, "the library above did not read fast enough"),
@@ -308,10 +327,38 @@ impl Worker {
         }
         self.next_asked += 1;
         let id = self.next_asked;
-        if let Some(text) = with_id(request.text(), id) {
-            self.pending.insert(id, request);
+        let theirs = Call::parse(request.text())
+            .ok()
+            .and_then(|call| call.id.map(ToOwned::to_owned));
+        if let (Some(theirs), Some(text)) = (theirs, with_id(request.text(), id)) {
+            self.pending.insert(id, Asked { id: theirs, request });
             self.send(&text).await;
         }
+    }
+
+    /// The server waits no longer: the library is told under the id that it knows.
+    async fn cancelled_by_server(&mut self, notification: &Notification) {
+        #[derive(Deserialize)]
+        struct Cancelled {
+            #[serde(rename = "requestId")]
+            id: Box<RawValue>,
+        }
+        let Ok(cancelled) = notification.params::<Cancelled>() else {
+            return;
+        };
+        let mut pending = self.pending.iter();
+        let found = pending.find_map(|(id, asked)| (asked.id.get() == cancelled.id.get()).then_some(*id));
+        if let Some(id) = found {
+            self.pending.remove(&id);
+            self.cancel(id, "cancelled by the server").await;
+        }
+    }
+
+    /// Tells the library that nobody waits for its answer.
+    async fn cancel(&self, id: u64, reason: &str) {
+        let params = json!({ "requestId": id, "reason": reason });
+        let text = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+        self.send(text.to_string().as_bytes()).await;
     }
 
     /// Gives the library the answer to a request of its own.

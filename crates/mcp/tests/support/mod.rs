@@ -89,7 +89,7 @@ pub(crate) fn discovered(versions: &[&str], capabilities: Value) -> Value {
     })
 }
 
-pub(crate) struct Server(Listener<String>);
+pub(crate) struct Server(pub(crate) Listener<String>);
 
 impl Server {
     pub(crate) async fn accept(&mut self) -> Peer {
