@@ -9,6 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -259,14 +260,19 @@ where
                 return Poll::Ready(Some(event));
             }
         }
-        let failure = match ready!(self.as_mut().project().timers.poll_missed(&mut both)) {
-            Missed::Write(limit) => {
-                format!("the peer took no byte for {limit:?}: it has stopped reading, or the link is dead")
-            }
-            Missed::Idle(limit) => format!("nothing came in for {limit:?}"),
-            Missed::Close => "the peer did not finish closing in time".to_owned(),
+        let missed = ready!(self.as_mut().project().timers.poll_missed(&mut both));
+        let (text, silent) = match missed {
+            Missed::Write(limit) => (
+                format!("the peer took no byte for {limit:?}: it has stopped reading, or the link is dead"),
+                Duration::ZERO,
+            ),
+            Missed::Idle(limit) => (format!("nothing came in for {limit:?}"), limit),
+            Missed::Close => ("the peer did not finish closing in time".to_owned(), Duration::ZERO),
         };
-        self.end(Failure::new(FailureKind::Timeout, failure));
+        self.as_mut().end(Failure::new(FailureKind::Timeout, text));
+        if let Ending::Ended(Some(down)) = self.project().ending {
+            down.silent = silent;
+        }
         Poll::Ready(None)
     }
 

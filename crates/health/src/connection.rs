@@ -92,7 +92,10 @@ where
                 match ready!(vigil.poll(cx, this.session)) {
                     Task::Send(nonce, ticket) => self.as_mut().send(cx, nonce, ticket),
                     Task::ReadAgain => {}
-                    Task::Leave(cause) => return Poll::Ready(Some(Event::Down(self.leave(cause)))),
+                    Task::Leave(cause, silent) => {
+                        let down = self.leave(cause).silent(silent);
+                        return Poll::Ready(Some(Event::Down(down)));
+                    }
                 }
                 // Reading is what moves the probe, and what the next wake-up comes from.
                 continue;

@@ -44,7 +44,8 @@ pub(crate) enum Task {
     /// Read once more: only now does silence count.
     ReadAgain,
     /// The peer is dead.
-    Leave(Failure),
+    /// With how long nothing has come in.
+    Leave(Failure, Duration),
 }
 
 impl Vigil {
@@ -140,7 +141,8 @@ impl Vigil {
                         // Nobody looked into the socket. Whoever keeps it shut wakes us.
                         return Poll::Pending;
                     }
-                    return Poll::Ready(Task::Leave(self.verdict(now)));
+                    let (silent, _) = self.pulse.silence(now);
+                    return Poll::Ready(Task::Leave(self.verdict(now), silent));
                 }
                 Act::Wait(until) => until,
             };

@@ -278,7 +278,7 @@ where
         let mut this = self.as_mut().project();
         this.inner.set(None);
         let uptime = match std::mem::replace(this.link, Link::Down) {
-            Link::Connected { since } => Some(since.elapsed()),
+            Link::Connected { since } => Some(since.elapsed().saturating_sub(down.silent)),
             _ => None,
         };
         let dialer = this.dialer;

@@ -89,7 +89,8 @@ impl<P> ReconnectLayer<P> {
     }
 
     /// Sets how long a connection must have been up to end an outage, and to start the backoff
-    /// afresh. Default 5 s. It must also have been up for as long as the delay before it.
+    /// afresh. Default 5 s. It must also have been up for as long as the delay before it. One that
+    /// was left because nothing came in was up [until the last byte](tower_ws_core::Down::silent).
     #[must_use]
     pub fn healthy_after(mut self, uptime: Duration) -> Self {
         self.settings.healthy_after = uptime;

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use http::Extensions;
@@ -112,6 +113,10 @@ pub struct Down {
     pub cause: Failure,
     /// True when a layer below will try to have another one; false when the session ends here.
     pub will_retry: bool,
+    /// How long nothing had come in, if that is why: the connection was alive until then, and not
+    /// until the verdict. Zero for any other end: a close frame, an end of the stream and a reset
+    /// are signs of life.
+    pub silent: Duration,
 }
 
 impl Down {
@@ -121,7 +126,15 @@ impl Down {
             epoch: 1,
             cause,
             will_retry: false,
+            silent: Duration::ZERO,
         }
+    }
+
+    /// Sets for how long nothing had come in.
+    #[must_use]
+    pub fn silent(mut self, silent: Duration) -> Self {
+        self.silent = silent;
+        self
     }
 }
 

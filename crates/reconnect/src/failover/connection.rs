@@ -58,7 +58,7 @@ impl<C: Connection> Stream for FailoverConnection<C> {
             }
             Some(Event::Down(mut down)) => {
                 if let Some(attempt) = this.attempt.take_if(|_| !*this.closed) {
-                    let uptime = this.since.map(|since| since.elapsed());
+                    let uptime = this.since.map(|since| since.elapsed().saturating_sub(down.silent));
                     down.cause = attempt.lost(Instant::now(), uptime, &down.cause);
                 }
                 Some(Event::Down(down))
