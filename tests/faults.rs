@@ -74,27 +74,53 @@ async fn what_comes_with_the_answer_to_the_upgrade_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_ends_the_session() {
+async fn what_is_too_large_ends_the_connection_and_not_the_session() {
     for script in [Script::OversizeFrame { claims: 1 << 40 }, Script::FragmentBomb] {
         let server = Server::start(script.clone()).await.unwrap();
         let limits = Limits::default().message_in(1 << 20).frame_in(1 << 20);
         let transport = TransportLayer::new().limits(limits);
-        let (client, mut inbound) = bounded(builder(server.url()).transport(transport).connect())
+        let (_client, mut inbound) = bounded(builder(server.url()).transport(transport).connect())
             .await
             .unwrap();
-        let end = down(&mut inbound).await;
-        assert_eq!(
-            (end.cause.kind(), end.will_retry),
-            (FailureKind::Policy, false),
-            "{script:?}: {end:?}"
-        );
-        assert!(end.cause.to_string().contains("1048576"), "{:?}", end.cause);
-        assert!(bounded(inbound.next()).await.is_none());
-        assert!(
-            matches!(call(&client, 1).await, Err(CallError::Closed(Some(cause))) if cause.kind() == FailureKind::Policy)
-        );
-        assert_eq!(server.dials(), 1);
+        for epoch in 1..=2 {
+            let end = down(&mut inbound).await;
+            assert_eq!(
+                (end.cause.kind(), end.will_retry, end.epoch),
+                (FailureKind::Policy, true, epoch),
+                "{script:?}: {end:?}"
+            );
+            assert!(
+                end.cause.is_too_large() && end.cause.to_string().contains("1048576"),
+                "{:?}",
+                end.cause
+            );
+        }
+        assert!(server.dials() <= 3, "it comes back, later each time");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_costs_its_call_only() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let limits = Limits::default().message_in(64 << 10).frame_in(64 << 10);
+    let transport = TransportLayer::new().limits(limits);
+    let (client, _inbound) = bounded(builder(server.url()).transport(transport).connect())
+        .await
+        .unwrap();
+    let large = Request::new("tools/list").params(&"x".repeat(100 << 10)).unwrap();
+    let error = bounded(client.send(large.replay(Replay::Safe))).await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::Interrupted(Some(cause)) if cause.is_too_large()),
+        "{error:?}"
+    );
+    // Nothing of it is sent again, and the session goes on.
+    assert!(bounded(call(&client, 2)).await.is_ok());
+    let large = server
+        .received()
+        .iter()
+        .filter(|got| got.message.len() > 64 << 10)
+        .count();
+    assert_eq!((large, server.dials()), (1, 2));
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ fn cases() -> Vec<(Script, Fate)> {
     ];
     cases.extend([1000, 1001, 1011, 4999].map(|code| (Script::close(code, ""), STORM)));
     cases.extend([500, 502, 503, 504].map(|code| (Script::status(code, &[]), STORM)));
-    cases.extend([1002, 1008, 1009, 4403, 4409].map(|code| (Script::close(code, "no"), Fate::Ends(1))));
+    cases.extend([1002, 1008, 4403, 4409].map(|code| (Script::close(code, "no"), Fate::Ends(1))));
     cases.extend([302, 403, 404].map(|code| (Script::status(code, &[]), Fate::Ends(1))));
     cases
 }

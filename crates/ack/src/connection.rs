@@ -27,7 +27,7 @@ use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window
 /// |---|---|---|---|
 /// | it is acknowledged | cannot be | reply: the `Message` itself; bare: `Delivered` | the same |
 /// | the connection goes down, with another to come | goes with the next | ticket *held*, goes with the next | `Dropped`, interrupted |
-/// | the same, after close code 1009 (too big) | goes with the next | `Dropped`, interrupted | `Dropped`, interrupted |
+/// | the same, after a message that was too large (close 1009, or ours to take) | goes with the next | `Dropped`, interrupted | `Dropped`, interrupted |
 /// | its deadline passes in an outage | `Dropped`, expired | `Dropped`, interrupted | |
 /// | its time is over | `Dropped`, expired | `Dropped`, interrupted | `Dropped`, interrupted |
 /// | its ticket is cancelled | `Dropped`, cancelled | let go without a word | let go without a word |

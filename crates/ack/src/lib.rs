@@ -79,7 +79,7 @@
 //! 2. What was sent: if its [`Replay`](tower_ws_core::Replay) is `Safe`, never if it is `Unsafe`,
 //!    and by the word of the strategy if it is `Unknown`. Unless the strategy knows better that
 //!    word is no.
-//! 3. After close code 1009 (too big) nothing that was sent.
+//! 3. After a message that was too large, for the peer (close 1009) or for us, nothing that was sent.
 //!
 //! # What it guarantees
 //!

@@ -322,8 +322,8 @@ where
         S: Strategy<M, Key = K>,
     {
         self.cause = Some(cause.clone());
-        // "Too big": what was refused once will be again.
-        let replay = cause.close().is_none_or(|close| close.code != 1009);
+        // What was refused once will be again.
+        let replay = !cause.is_too_large();
         let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
         for serial in serials {
             let Some(kept) = self.kept.get_mut(&serial) else {

@@ -50,6 +50,16 @@ struct Inner {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+/// The peer sent a message that is larger than this side takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a message of {size} bytes or more; the limit is {limit}")]
+pub struct OverLimit {
+    /// How large it is at least, in bytes.
+    pub size: usize,
+    /// The most that is taken, in bytes.
+    pub limit: usize,
+}
+
 /// Equal are those that say the same; what lies beneath is not compared.
 impl PartialEq for Failure {
     fn eq(&self, other: &Self) -> bool {
@@ -166,23 +176,83 @@ impl Failure {
     }
 
     /// True if the peer closed because another connection took the place of this one: close 4409,
-    /// or close 1000, 1001 or 1008 whose reason says so. Two clients that came back after it would
-    /// evict each other for ever, wherever they dial.
+    /// or close 1000, 1001 or 1008 whose reason says that this connection or session was replaced
+    /// by another. Two clients that came back after it would evict each other for ever, wherever
+    /// they dial.
+    ///
+    /// "pod replaced" and "use another connection" say no such thing: the first is a restart, the
+    /// second an invitation.
     pub fn is_displaced(&self) -> bool {
-        let Some(close) = self.close() else {
-            return false;
+        let replaced = || {
+            self.closed_saying(&[
+                "replaced",
+                "displaced",
+                "superseded",
+                "taken over",
+                "took over",
+                "reconnected",
+                "logged in",
+                "signed in",
+            ])
         };
-        let says_so = || {
-            let reason = close.reason.to_ascii_lowercase();
-            ["another connection", "replaced", "displaced", "taken over"]
-                .iter()
-                .any(|words| reason.contains(words))
+        let by_another = || {
+            self.closed_saying(&[
+                "another connection",
+                "other connection",
+                "new connection",
+                "newer connection",
+                "connection replaced",
+                "connection was replaced",
+                "connection taken over",
+                "another session",
+                "new session",
+                "session replaced",
+                "session was replaced",
+                "session taken over",
+                "another client",
+                "another device",
+                "another tab",
+                "another location",
+                "another login",
+                "elsewhere",
+                "displaced",
+            ])
         };
-        match close.code {
-            4409 => true,
-            1000 | 1001 | 1008 => says_so(),
+        match self.close() {
+            Some(Close { code: 4409, .. }) => true,
+            Some(Close {
+                code: 1000 | 1001 | 1008,
+                reason,
+            }) => reason.trim().eq_ignore_ascii_case("replaced") || replaced() && by_another(),
             _ => false,
         }
+    }
+
+    /// True if the peer says that it gets too much: the kind [`Throttled`](FailureKind::Throttled),
+    /// HTTP 429, close 1013 and 4429, and close 1008 whose reason speaks of too many requests or of
+    /// a rate limit.
+    pub fn is_throttled(&self) -> bool {
+        let says_so = || self.closed_saying(&["too many requests", "rate limit", "rate-limit", "throttl"]);
+        let by_close = match self.close().map(|close| close.code) {
+            Some(1013 | 4429) => true,
+            Some(1008) => says_so(),
+            _ => false,
+        };
+        by_close || self.kind() == FailureKind::Throttled || self.status() == Some(429)
+    }
+
+    /// True if a message was larger than this side ([`OverLimit`]) or the peer (close 1009) takes:
+    /// what was sent would end the next connection, too.
+    pub fn is_too_large(&self) -> bool {
+        self.close().is_some_and(|close| close.code == 1009) || find::<OverLimit>(self).is_some()
+    }
+
+    /// Is one of these words in the reason of the close frame?
+    fn closed_saying(&self, words: &[&str]) -> bool {
+        self.close().is_some_and(|close| {
+            let reason = close.reason.to_ascii_lowercase();
+            words.iter().any(|words| reason.contains(words))
+        })
     }
 
     fn edit(&mut self) -> &mut Inner {

@@ -155,7 +155,10 @@ mod reading;
 mod time;
 
 pub use self::{
-    failure::{BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, RetryAfter, chain, find},
+    failure::{
+        BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, OverLimit, RetryAfter, chain,
+        find,
+    },
     layer::{
         BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Severable, Wrap, WrongOrder,
         assert_connection, boxed,

@@ -127,7 +127,7 @@
 //! |---|---|---|
 //! | a refused dial with `Retry-After` (429, 503, any) | all dials of the limit | what it says |
 //! | a refused dial with status 429, or of the kind [`Throttled`](tower_ws_core::FailureKind::Throttled) | the same | [30 s](Limiter::PAUSE) |
-//! | close code 1013 (try again later), 4429 | the same | [30 s](Limiter::PAUSE) |
+//! | close code 1013 (try again later), 4429, 1008 whose reason speaks of too many requests | the same | [30 s](Limiter::PAUSE) |
 //! | a message, by [`throttle_signal`](RateLimitLayer::throttle_signal) | all normal messages of the limit | what the closure says |
 //! | any other way | the dials of a [`Limiter`] | [`Limiter::pause`] |
 //!

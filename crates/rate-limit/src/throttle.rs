@@ -1,21 +1,18 @@
 use std::time::{Duration, SystemTime};
 
-use tower_ws_core::{Failure, FailureKind};
+use tower_ws_core::Failure;
 
 use crate::limiter::Limiter;
 
 /// For how long the server wants no dials, if this failure says so.
 ///
-/// It does by `Retry-After`, whatever the status; by the status 429; by the kind
-/// [`Throttled`](FailureKind::Throttled); and by the close codes 1013 (try again later) and 4429.
+/// It does by `Retry-After`, whatever the status, and by whatever is
+/// [throttling](Failure::is_throttled).
 pub(crate) fn asked_for(failure: &Failure, now: SystemTime) -> Option<Duration> {
     if let Some(wish) = failure.retry_after() {
         return Some(wish.delay(now));
     }
-    let too_much = failure.kind() == FailureKind::Throttled
-        || failure.status() == Some(429)
-        || failure.close().is_some_and(|close| matches!(close.code, 1013 | 4429));
-    too_much.then_some(Limiter::PAUSE)
+    failure.is_throttled().then_some(Limiter::PAUSE)
 }
 
 /// How a server says in band that it gets too much: what comes in, and for how long nothing normal
@@ -47,6 +44,8 @@ impl<M> ThrottleSignal<M> for NoSignal {
 #[cfg(test)]
 mod tests {
     use tower_ws_core::{Close, RetryAfter};
+
+    use tower_ws_core::FailureKind;
 
     use super::*;
 

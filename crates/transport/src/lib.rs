@@ -89,7 +89,7 @@
 //! - Names, addresses, TLS and proxies are its connector's business.
 //! - HTTP/1.1 only; [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441) (WebSocket over HTTP/2) is
 //!   not spoken.
-//! - A large message goes out in fragments (64 KiB), as [RFC 6455, section
+//! - A large message goes out in fragments (16 KiB), as [RFC 6455, section
 //!   5.4](https://www.rfc-editor.org/rfc/rfc6455#section-5.4) allows. For a peer that cannot join them, raise
 //!   [`Limits::fragment`] and [`Limits::write_buffer`].
 //!

@@ -33,7 +33,7 @@ pub struct Limits {
     /// and each connection holds this much while idle. Raise it for few connections with large
     /// messages.
     pub read_buffer: usize,
-    /// The size of the frames that a large message is cut into. Default 64 KiB, so that a ping
+    /// The size of the frames that a large message is cut into. Default 16 KiB, so that a ping
     /// never waits behind more than that. Kept between 4 KiB and a quarter of
     /// [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
@@ -57,7 +57,7 @@ impl Limits {
     /// The default of [`read_buffer`](Self::read_buffer).
     pub const READ_BUFFER: usize = 16 << 10;
     /// The default of [`fragment`](Self::fragment).
-    pub const FRAGMENT: usize = 64 << 10;
+    pub const FRAGMENT: usize = 16 << 10;
     /// The default of [`fragments`](Self::fragments).
     pub const FRAGMENTS: u32 = 1 << 16;
     /// The default of [`message_time`](Self::message_time).

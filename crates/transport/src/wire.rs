@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::{
     error::{CapacityError, ProtocolError},
     protocol::frame::coding::CloseCode,
 };
-use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, Wire, find};
+use tower_ws_core::{BoxError, Close, DropReason, Failure, FailureKind, OverLimit, Wire, find};
 
 use crate::{
     limits::Limits,
@@ -81,12 +81,14 @@ impl Wire<Message> for WebSocketWire {
                 FrameError::IllegalCloseCode { .. } => close(CloseCode::Protocol, "illegal close code"),
             });
         }
+        if find::<OverLimit>(failure).is_some() {
+            return Some(close(CloseCode::Size, "message too large"));
+        }
         let Some(error) = find::<Error>(failure) else {
             // Another framing has errors of its own.
             return (failure.kind() == FailureKind::Protocol).then(|| close(CloseCode::Protocol, "protocol error"));
         };
         match error {
-            Error::Capacity(_) => Some(close(CloseCode::Size, "message too large")),
             Error::Utf8(_) => Some(close(CloseCode::Invalid, "invalid utf-8")),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
             Error::Protocol(_) => Some(close(CloseCode::Protocol, "protocol error")),
@@ -115,13 +117,13 @@ fn classify(error: Error) -> Failure {
         Error::Protocol(ProtocolError::SendAfterClosing) => {
             (FailureKind::Local, "this side has sent its close frame already".into())
         }
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => (
-            FailureKind::Policy,
-            format!(
-                "the peer sent a message of {size} bytes or more; the limit is {max_size}: raise it or ask for less"
-            )
-            .into(),
-        ),
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            let (size, limit) = (*size, *max_size);
+            let text = format!(
+                "the peer sent a message of {size} bytes or more; the limit is {limit}: raise it or ask for less"
+            );
+            return Failure::new(FailureKind::Policy, text).with_source(OverLimit { size, limit });
+        }
         Error::Utf8(_) => (FailureKind::Protocol, "the peer sent text that is not utf-8".into()),
         // It holds the message, which belongs into no log.
         Error::WriteBufferFull(_) => return Failure::new(FailureKind::Local, "the write buffer is full"),

@@ -14,7 +14,8 @@ use super::{Close, Failure, FailureKind};
 /// | network, dns, proxy, timeout | [`Backoff`](Self::Backoff) | passing, as a rule |
 /// | tls | [`Final`](Self::Final) | a bad certificate stays bad; storms of handshakes help nobody |
 /// | protocol, broken by the peer | `Backoff` | often a proxy in the middle of a deployment |
-/// | policy | `Final` | the same limit forbids the next try |
+/// | policy | `Final` | the same rule forbids the next try |
+/// | a message over a limit: the peer's (close 1009) or this side's | `Backoff` | whose call it was fails, and is not sent again; the others go on |
 /// | throttled | `Wait` 30 to 120 s, or what `Retry-After` says | it asked for it |
 /// | auth; HTTP 401; close 3000, 4401 | [`RefreshCredentials`](Self::RefreshCredentials) | a token may have expired; twice in a row is final |
 /// | HTTP 407; HTTP 401 of a proxy | `Final` | the proxy wants other credentials, and nobody here refreshes those |
@@ -22,11 +23,11 @@ use super::{Close, Failure, FailureKind};
 /// | HTTP 2xx, 3xx, other 4xx | `Final` | this is no WebSocket endpoint for us; redirects are not followed |
 /// | handshake without a status | `Backoff` | cut off or garbled on the way |
 /// | close 1000, 1001, 1005, 1006, 1011, 1014 | `Backoff` | proxies and restarts send these |
-/// | close 1000 or 1001 whose reason says that another connection took over; 4409 | `Final` | or two clients evict each other for ever |
+/// | close 1000, 1001 or 1008 whose reason says that another connection took over; 4409 | `Final` | or two clients evict each other for ever |
 /// | close 1012 | `Wait` 1 to 15 s | service restart: come back spread out |
-/// | close 1013 | `Wait` 30 to 120 s | try again later |
-/// | close 1002, 1003, 1007, 1008, 1009, 1010, 1015 | `Final` | the same bytes fail again |
-/// | close 3003, 4400 to 4499 but 4401 and 4408 | `Final` | refused by the application |
+/// | close 1013, 4429; 1008 whose reason speaks of too many requests | `Wait` 30 to 120 s | try again later |
+/// | close 1002, 1003, 1007, 1008, 1010, 1015 | `Final` | the same bytes fail again |
+/// | close 3003, 4400 to 4499 but 4401, 4408 and 4429 | `Final` | refused by the application |
 /// | any other 3xxx, 4xxx | `Backoff` | unknown: assume that it passes |
 /// | usage | `Final` | the same call fails again |
 /// | local, unrecognised | `Backoff` | unknown: assume that it passes |
@@ -70,7 +71,9 @@ pub(crate) fn default_for(failure: &Failure) -> Disposition {
         (FailureKind::Proxy, Some(401), _) => Disposition::Final,
         (_, Some(status), _) => of_status(status),
         (_, _, Some(_)) if failure.is_displaced() => Disposition::Final,
+        (_, _, Some(_)) if failure.is_throttled() => LATER,
         (_, _, Some(close)) => of_close(close),
+        _ if failure.is_too_large() => Disposition::Backoff,
         (FailureKind::Tls | FailureKind::Policy | FailureKind::Usage, ..) => Disposition::Final,
         (FailureKind::Auth, ..) => Disposition::RefreshCredentials,
         (FailureKind::Throttled, ..) if failure.retry_after().is_none() => LATER,
@@ -89,10 +92,9 @@ fn of_status(status: u16) -> Disposition {
 fn of_close(close: &Close) -> Disposition {
     match close.code {
         1012 => RESTART,
-        1013 => LATER,
         3000 | 4401 => Disposition::RefreshCredentials,
         4408 => Disposition::Backoff,
-        1002 | 1003 | 1007..=1010 | 1015 | 3003 | 4400..=4499 => Disposition::Final,
+        1002 | 1003 | 1007 | 1008 | 1010 | 1015 | 3003 | 4400..=4499 => Disposition::Final,
         _ => Disposition::Backoff,
     }
 }
@@ -111,16 +113,43 @@ mod tests {
 
     #[test]
     fn close_codes() {
-        for code in [1000, 1001, 1005, 1006, 1011, 1014, 3001, 4000, 4408, 4500] {
+        for code in [1000, 1001, 1005, 1006, 1009, 1011, 1014, 3001, 4000, 4408, 4500] {
             assert_eq!(close(code, ""), Backoff, "{code}");
         }
-        for code in [1002, 1003, 1007, 1008, 1009, 1010, 1015, 3003, 4400, 4403, 4409] {
+        for code in [1002, 1003, 1007, 1008, 1010, 1015, 3003, 4400, 4403, 4409] {
             assert_eq!(close(code, ""), Final, "{code}");
         }
         assert_eq!(close(1012, ""), RESTART);
         assert_eq!(close(1013, ""), LATER);
         assert_eq!(close(4401, ""), RefreshCredentials);
-        assert_eq!(close(1000, "Session reconnected on another connection"), Final);
+        for reason in [
+            "Session reconnected on another connection",
+            "replaced by another connection",
+            "Connection replaced",
+            "replaced",
+            "You logged in from another device",
+            "taken over by a new session",
+        ] {
+            assert_eq!(close(1000, reason), Final, "{reason}");
+            assert_eq!(close(1001, reason), Final, "{reason}");
+        }
+        // Restarts, and an invitation.
+        for reason in [
+            "pod replaced",
+            "instance replaced during deploy",
+            "use another connection",
+            "another connection please",
+        ] {
+            assert_eq!(close(1001, reason), Backoff, "{reason}");
+        }
+        for (code, reason) in [
+            (4429, ""),
+            (4429, "too many requests"),
+            (1008, "Too many requests"),
+            (1008, "rate limit exceeded"),
+        ] {
+            assert_eq!(close(code, reason), LATER, "{code} {reason}");
+        }
     }
 
     #[test]

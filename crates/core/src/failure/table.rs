@@ -155,6 +155,7 @@ impl Profile {
         Some(match (self, close.code) {
             (Self::Mcp, _) if failure.is_displaced() => Disposition::Final,
             (Self::Mcp, 1008) if says(&["token", "unauthorized", "authorization"]) => Disposition::RefreshCredentials,
+            (Self::GraphqlWs, 4429) if says(&["too many requests"]) => return None,
             (Self::GraphqlWs, 4401) => Disposition::RefreshCredentials,
             (Self::GraphqlWs, 4004 | 4005 | 4400 | 4406 | 4409 | 4429 | 4500) => Disposition::Final,
             (Self::GraphqlWs, 4403 | 4408 | 4499 | 4504) => Disposition::Backoff,
