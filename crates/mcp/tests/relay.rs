@@ -22,7 +22,7 @@ async fn opened() -> (Relay, Server, Peer) {
             .layer(ReconnectLayer::new())
             .layer(layer)
             .service(transport);
-        stack.oneshot(()).await.map_err(BoxError::from)
+        stack.oneshot(()).await
     });
     let initialize = json!({
         "jsonrpc": "2.0", "id": 0, "method": "initialize",
