@@ -7,7 +7,8 @@ use super::Target;
 
 /// Which targets are dialled directly: the rules of `NO_PROXY`.
 ///
-/// hyper-util knows names and networks; ports, `*.` and this machine itself are added here.
+/// hyper-util knows names and networks; ports, `*.`, `*` for addresses too, and this machine itself
+/// are added here.
 #[derive(Clone, Default)]
 pub(super) struct Bypass {
     rules: Vec<Rule>,
@@ -17,7 +18,8 @@ pub(super) struct Bypass {
 
 #[derive(Clone)]
 struct Rule {
-    hosts: Arc<Matcher>,
+    /// `None`: all.
+    hosts: Option<Arc<Matcher>>,
     /// `None`: all.
     port: Option<u16>,
 }
@@ -32,6 +34,7 @@ impl Bypass {
             .filter(|entry| !entry.is_empty())
         {
             match split_port(entry) {
+                ("*", port) => self.rules.push(Rule { hosts: None, port }),
                 (host, None) => any_port.push(tidy(host)),
                 (host, port) => self.rules.push(Rule::new(tidy(host), port)),
             }
@@ -60,7 +63,7 @@ impl Rule {
         // The matcher tells exceptions only from something that they are exceptions of.
         let hosts = Matcher::builder().all("http://any").no(hosts).build();
         Self {
-            hosts: Arc::new(hosts),
+            hosts: Some(Arc::new(hosts)),
             port,
         }
     }
@@ -69,6 +72,9 @@ impl Rule {
         if self.port.is_some_and(|port| port != target.port()) {
             return false;
         }
+        let Some(hosts) = &self.hosts else {
+            return true;
+        };
         let host = match target.address() {
             Some(address) if address.is_ipv6() => format!("[{address}]"),
             Some(address) => address.to_string(),
@@ -79,7 +85,7 @@ impl Rule {
             .authority(host)
             .path_and_query("/")
             .build();
-        uri.is_ok_and(|uri| self.hosts.intercept(&uri).is_none())
+        uri.is_ok_and(|uri| hosts.intercept(&uri).is_none())
     }
 }
 
@@ -167,9 +173,11 @@ mod tests {
 
     #[test]
     fn everything_and_nothing() {
-        for url in ["wss://example.com", "ws://a:1"] {
-            assert!(covers("*", url));
-            assert!(covers("x, *", url));
+        for url in ["wss://example.com", "ws://a:1", "wss://1.2.3.4", "ws://[fd00::1]"] {
+            assert!(covers("*", url), "{url}");
+            assert!(covers("x, *", url), "{url}");
+            assert!(!covers("*:9", url), "{url}");
+            assert!(covers("*:1, *:80, *:443", url), "{url}");
             for nothing in ["", " , ,", ".", ".:80"] {
                 assert!(!covers(nothing, url), "{nothing:?} {url}");
             }
