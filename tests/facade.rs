@@ -9,6 +9,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use futures_util::FutureExt;
 use support::{bounded, builder, eager};
 use tower::ServiceExt;
 use tower_ws::{
@@ -49,6 +50,21 @@ async fn a_fallback_that_is_no_address_is_told_at_once() {
     let ended = bounded(builder(server.url()).fallback("no address").connect()).await;
     assert_eq!(ended.map(drop).unwrap_err().failure().kind(), FailureKind::Usage);
     assert_eq!(server.dials(), 0);
+}
+
+#[tokio::test]
+async fn why_there_is_no_session_is_in_the_first_line() {
+    let server = Server::start(Script::status(404, &[])).await.unwrap();
+    let error = bounded(builder(server.url()).connect()).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+}
+
+#[test]
+fn without_a_runtime_it_says_so() {
+    let connected = tower_ws::connect("ws://127.0.0.1:1/").now_or_never();
+    let error = connected.expect("an answer at once").map(drop).unwrap_err();
+    assert_eq!(error.failure().kind(), FailureKind::Usage);
+    assert!(error.to_string().contains("#[tokio::main]"), "{error}");
 }
 
 /// Credentials, and how often one was fetched.

@@ -83,7 +83,12 @@ where
     where
         IO: Send + 'static,
     {
-        let (mut sender, connection) = Builder::new().max_buf_size(HEAD).handshake(io).await?;
+        // RFC 9112, section 5.2: a client reads a folded header line as if blanks had stood there.
+        let (mut sender, connection) = Builder::new()
+            .max_buf_size(HEAD)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(io)
+            .await?;
         let answer = sender.send_request(request);
         // The sender goes along: without one, hyper would take the connection for done.
         let answer = async move {

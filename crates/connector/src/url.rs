@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use http::{Uri, uri::PathAndQuery};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use thiserror::Error;
 use tower_ws_core::{Disposition, Failure, FailureKind};
 
@@ -33,6 +34,7 @@ mod host;
 /// | IPv4 | four decimal numbers | `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` are read in different ways by different programs, and are how a filter is passed |
 /// | IPv6 | in brackets, without a zone | a zone has a meaning on one machine only |
 /// | port | 1 to 65535 | if left out: 80 for `ws`, 443 for `wss` |
+/// | path, query | any; what is not ASCII is percent-encoded, as [RFC 3987, section 3.1](https://www.rfc-editor.org/rfc/rfc3987#section-3.1) has it | spaces, quotes and the like have to be percent-encoded already |
 /// | fragment | none | RFC 6455 forbids it; a `#` that is meant is written `%23` |
 ///
 /// A [`Uri`] that was parsed elsewhere has lost its fragment before this type sees it.
@@ -218,7 +220,11 @@ impl TryFrom<Uri> for WsUrl {
                 _ => return Err(UrlError::Port),
             },
         };
-        Ok(Self { uri, port, secure })
+        Ok(Self {
+            uri: into_ascii(uri)?,
+            port,
+            secure,
+        })
     }
 }
 
@@ -272,6 +278,17 @@ pub(crate) fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
+/// [`Uri`] takes a path and a query of any alphabet; HTTP does not.
+fn into_ascii(uri: Uri) -> Result<Uri, UrlError> {
+    let Some(path) = uri.path_and_query().filter(|path| !path.as_str().is_ascii()) else {
+        return Ok(uri);
+    };
+    let path = utf8_percent_encode(path.as_str(), &AsciiSet::EMPTY).to_string();
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|_| UrlError::Invalid)?);
+    Uri::from_parts(parts).map_err(|_| UrlError::Invalid)
+}
+
 /// Host and port; the colons of an IPv6 address are within its brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let end = authority.rfind(']').map_or(0, |at| at + 1);
@@ -305,6 +322,13 @@ mod tests {
             assert_eq!(url.is_secure(), redacted.starts_with("wss"), "{text}");
             assert_eq!(Uri::from(url), text.parse::<Uri>().unwrap());
         }
+    }
+
+    #[test]
+    fn a_path_of_another_alphabet_is_percent_encoded() {
+        let url = WsUrl::parse("ws://a/größe/%20?q=日本&%").unwrap();
+        assert_eq!(url.uri(), "ws://a/gr%C3%B6%C3%9Fe/%20?q=%E6%97%A5%E6%9C%AC&%");
+        assert_eq!(url.dial().unwrap().path(), "/gr%C3%B6%C3%9Fe/%20");
     }
 
     #[test]

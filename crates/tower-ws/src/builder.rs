@@ -1,5 +1,6 @@
 use std::{fmt, time::Duration};
 
+use tokio::runtime::Handle;
 use tower::{
     Layer, Service, ServiceExt,
     layer::util::{Identity, Stack},
@@ -214,6 +215,13 @@ impl<L, C> Builder<L, C> {
         L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
         <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
     {
+        if Handle::try_current().is_err() {
+            let failure = Failure::new(
+                FailureKind::Usage,
+                "there is no tokio runtime: call `connect` within one, as under `#[tokio::main]`",
+            );
+            return Err(ConnectError(failure.into()));
+        }
         let mut failover = FailoverLayer::new();
         if let Some(table) = self.dispositions {
             self.layers.reconnect = self.layers.reconnect.dispositions(table.clone());
@@ -254,9 +262,10 @@ impl<L, C> fmt::Debug for Builder<L, C> {
     }
 }
 
-/// No session could be had. The sources say why, from the outermost layer inwards.
+/// No session could be had, and what [`failure`](Self::failure) says of it. The sources say where it
+/// happened, from the outermost layer inwards.
 #[derive(Debug, thiserror::Error)]
-#[error("could not connect")]
+#[error("could not connect: {}", self.failure())]
 pub struct ConnectError(#[source] BoxError);
 
 impl ConnectError {

@@ -249,6 +249,25 @@ async fn interim_answers_are_skipped_and_http_1_0_is_refused() {
 }
 
 #[tokio::test]
+async fn a_folded_header_line_is_read_as_blanks() {
+    let answer = b"HTTP/1.1 503 No\r\nX-Why: one\r\n\ttwo\r\nRetry-After:\r\n 7\r\nContent-Length: 0\r\n\r\n";
+    let error = refused(quick(), &raw_server(answer, false).await).await;
+    let headers = error.refusal().unwrap().headers();
+    assert_eq!(
+        headers["x-why"]
+            .to_str()
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+        ["one", "two"]
+    );
+    assert_eq!(
+        error.failure().retry_after(),
+        Some(RetryAfter::Delay(Duration::from_secs(7)))
+    );
+}
+
+#[tokio::test]
 async fn a_request_that_is_none_is_not_dialled() {
     let server = Server::start(Script::Echo).await.unwrap();
     let url = server.url().replace("ws:", "http:");
