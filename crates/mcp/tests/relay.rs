@@ -7,7 +7,6 @@ mod support;
 use serde_json::{Value, json};
 use support::{Peer, Server, within};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_ws_core::BoxError;
 use tower_ws_mcp::{ack_layer, client_layer, relay::Relay};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::{JsonText, memory};
