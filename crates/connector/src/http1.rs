@@ -20,6 +20,10 @@ use hyper::{
 use tokio::time::{Instant, timeout_at};
 use tower_ws_core::RetryAfter;
 
+use self::spelling::Spelled;
+
+mod spelling;
+
 /// The most that an answer's head may take: 16 KiB, twice what common servers allow for a
 /// request's.
 const HEAD: usize = 16 << 10;
@@ -31,7 +35,8 @@ const BODY: usize = 4 << 10;
 ///
 /// hyper's connection has to be polled beside whatever waits for it; here nothing is spawned, so
 /// that dropping this and its futures ends it all, byte stream included. It has no time limit of
-/// its own.
+/// its own. The names of header fields are written as RFCs spell them, `Sec-WebSocket-Key`: some
+/// devices compare bytes.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,7 +67,7 @@ pub struct Http1<IO>
 where
     IO: rt::Read + rt::Write,
 {
-    connection: Connection<IO, Empty<Bytes>>,
+    connection: Connection<Spelled<IO>, Empty<Bytes>>,
     ended: Option<hyper::Result<()>>,
 }
 
@@ -87,7 +92,7 @@ where
         let (mut sender, connection) = Builder::new()
             .max_buf_size(HEAD)
             .allow_obsolete_multiline_headers_in_responses(true)
-            .handshake(io)
+            .handshake(Spelled::new(io))
             .await?;
         let answer = sender.send_request(request);
         // The sender goes along: without one, hyper would take the connection for done.
@@ -141,7 +146,7 @@ where
             Some(Err(error)) => Err(error),
             _ => {
                 let parts = self.connection.into_parts();
-                Ok((parts.io, parts.read_buf))
+                Ok((parts.io.into_inner(), parts.read_buf))
             }
         }
     }

@@ -7,7 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use support::{bounded, connected_with, dial, get, refused, shown, tcp};
-use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter};
 use tower_ws_test_kit::{Cut, Script, Server};
@@ -33,6 +37,29 @@ async fn up_says_what_the_handshake_answered() {
     assert_eq!(request.headers["host"], server.addr().to_string());
     assert_eq!(request.headers["sec-websocket-protocol"], "mcp, other");
     assert_eq!(request.headers["sec-websocket-version"], "13");
+}
+
+#[tokio::test]
+async fn names_of_fields_are_spelled_as_in_the_rfc() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let dial = tokio::spawn(async move { refused(quick().subprotocols(["a"]), &url).await });
+    let (mut tcp, _) = bounded(listener.accept()).await.unwrap();
+    let mut head = vec![0; 4096];
+    let read = bounded(tcp.read(&mut head)).await.unwrap();
+    let head = std::str::from_utf8(&head[..read]).unwrap();
+    for name in [
+        "Host",
+        "Upgrade",
+        "Connection",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+    ] {
+        assert!(head.contains(&format!("\r\n{name}: ")), "{name}: {head}");
+    }
+    drop(tcp);
+    dial.await.unwrap();
 }
 
 #[tokio::test]
@@ -294,7 +321,7 @@ async fn raw_server(answer: &'static [u8], hold: bool) -> String {
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut head = [0; 4096];
-        tokio::io::AsyncReadExt::read(&mut tcp, &mut head).await.unwrap();
+        tcp.read(&mut head).await.unwrap();
         tcp.write_all(answer).await.unwrap();
         if hold {
             std::future::pending::<()>().await;
