@@ -77,7 +77,7 @@ async fn a_dual_server_is_legacy_to_those_who_begin_so() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_the_server_ends_the_connection_for_good() {
+async fn what_is_too_large_for_the_server_costs_the_call_and_not_the_session() {
     // 1 MiB in websockets, 16 MiB in uvicorn, 100 MiB in ws. The legacy one says everything twice,
     // so half of our own 16 MiB is all that it can be asked to echo.
     for (kind, size) in [(Kind::PythonDual, 2 << 20), (Kind::PythonLegacy, 7 << 20)] {
@@ -97,9 +97,12 @@ async fn what_is_too_large_for_the_server_ends_the_connection_for_good() {
         assert_eq!(down.cause.close().map(|close| close.code), Some(1009), "{kind:?}");
         assert_eq!(
             (down.cause.kind(), down.cause.disposition()),
-            (FailureKind::Closed, Disposition::Final)
+            (FailureKind::Closed, Disposition::Backoff)
         );
-        assert!(!down.will_retry);
+        assert!(down.will_retry);
+        up(&mut inbound).await;
+        let again = within(mcp.call_tool("echo", &json!({ "text": "small" }))).await;
+        assert_eq!(again.unwrap().text(), "small", "{kind:?}");
     }
 }
 

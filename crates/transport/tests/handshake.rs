@@ -321,7 +321,7 @@ async fn raw_server(answer: &'static [u8], hold: bool) -> String {
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut head = [0; 4096];
-        tcp.read(&mut head).await.unwrap();
+        AsyncReadExt::read(&mut tcp, &mut head).await.unwrap();
         tcp.write_all(answer).await.unwrap();
         if hold {
             std::future::pending::<()>().await;
