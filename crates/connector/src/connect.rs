@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use crate::{
     guard::{Guard, Profile},
-    tcp::{TcpConnector, unguarded_tcp_connector},
+    tcp::{BoundUnsent, TcpConnector, unguarded_tcp_connector},
 };
 #[cfg(feature = "tls")]
 use crate::{
@@ -72,7 +72,9 @@ impl Connect {
 
     /// A connector for plain TCP: `ws` only.
     pub fn tcp(&self) -> TcpConnector {
-        Guard::new(self.profile.clone(), GaiResolver::new(), unguarded_tcp_connector)
+        Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
+            BoundUnsent::new(unguarded_tcp_connector(resolver))
+        })
     }
 
     /// A connector for `ws` and `wss` that dials directly.
@@ -110,7 +112,7 @@ impl Connect {
             let mut tcp = unguarded_tcp_connector(resolver);
             // From here on `https` is not its business, but that of the layer around it.
             tcp.enforce_http(false);
-            tcp
+            BoundUnsent::new(tcp)
         })
     }
 }

@@ -63,7 +63,7 @@ mod url;
 pub use self::{
     classify::classify,
     connect::Connect,
-    tcp::{Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
+    tcp::{BoundUnsent, Bounding, Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
     url::{Redacted, UrlError, WsUrl},
 };
 #[cfg(feature = "tls")]

@@ -17,6 +17,10 @@ use crate::{
     guard::{Checked, Guard},
 };
 
+pub use self::unsent::{BoundUnsent, Bounding};
+
+mod unsent;
+
 /// How long IPv6 may take before IPv4 is tried beside it: 250 ms, the recommendation of
 /// [RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -30,31 +34,31 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// common NATs forget connections after.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// TCP, [guarded](crate::guard).
-pub type TcpConnector = Guard<HttpConnector<Checked>>;
+/// TCP, [guarded](crate::guard), with little that is [unsent](BoundUnsent).
+pub type TcpConnector = Guard<BoundUnsent<HttpConnector<Checked>>>;
 
 /// A connector for plain TCP: `ws` only.
 ///
 /// Guarded for URLs that the operator chose
 /// ([`Profile::operator`](crate::guard::Profile::operator)): `ws` to loopback only, and nothing to
 /// metadata services. Happy eyeballs after 250 ms, TCP within 5 s, `TCP_NODELAY` (batching is the
-/// business of those above), keep-alive after 60 s; names are resolved by the system, anew on each
+/// business of those above), keep-alive after 60 s, at most 16 KiB [unsent](BoundUnsent); names are resolved by the system, anew on each
 /// dial. It refuses `wss` rather than speak plaintext.
 pub fn tcp_connector() -> TcpConnector {
     Connect::new().tcp()
 }
 
-/// What is inside of [`tcp_connector`], **without its guard**: to be changed before [`Guard::new`]
-/// is put around it, or for a resolver of your own.
+/// What is innermost in [`tcp_connector`], **without its guard**: to be changed before
+/// [`BoundUnsent`] and [`Guard::new`] are put around it, or for a resolver of your own.
 ///
 /// ```
 /// use hyper_util::client::legacy::connect::dns::GaiResolver;
-/// use tower_ws_connector::{guard::{Guard, Profile}, unguarded_tcp_connector};
+/// use tower_ws_connector::{BoundUnsent, guard::{Guard, Profile}, unguarded_tcp_connector};
 ///
 /// let connector = Guard::new(Profile::operator(), GaiResolver::new(), |resolver| {
 ///     let mut tcp = unguarded_tcp_connector(resolver);
 ///     tcp.set_keepalive(None);
-///     tcp
+///     BoundUnsent::new(tcp)
 /// });
 /// ```
 pub fn unguarded_tcp_connector<R>(resolver: R) -> HttpConnector<R> {

@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    keepalive: Option<Duration>,
     jitter: f64,
     seed: Option<u64>,
 }
@@ -98,6 +99,17 @@ impl<P> HealthLayer<P> {
         self
     }
 
+    /// Sets how long no probe may go out, although the peer talks. Default `None`: probes go out in
+    /// silence only. From 10 ms to a year.
+    ///
+    /// For a connection on which only this side listens, through a proxy that wants to see bytes
+    /// *sent*, or to a server that ends connections whose client says nothing.
+    #[must_use]
+    pub fn keepalive(mut self, every: Option<Duration>) -> Self {
+        self.settings.keepalive = every.map(|every| every.clamp(HealthLayer::MIN_INTERVAL, HealthLayer::MAX_INTERVAL));
+        self
+    }
+
     /// Sets by how much of itself each interval may be shortened at random, from 0 to 1. Default 0.1. It is never made
     /// longer: the time in which a dead peer is noticed is a promise.
     #[must_use]
@@ -159,6 +171,7 @@ impl Settings {
         Rhythm {
             interval: self.interval,
             timeout: self.timeout,
+            keepalive: self.keepalive,
             jitter: self.jitter,
             rng,
         }
@@ -171,6 +184,7 @@ impl Default for Settings {
             interval: HealthLayer::INTERVAL,
             timeout: HealthLayer::TIMEOUT,
             clock: Arc::new(SystemClock),
+            keepalive: None,
             jitter: HealthLayer::JITTER,
             seed: None,
         }
@@ -182,6 +196,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("interval", &self.interval)
             .field("timeout", &self.timeout)
+            .field("keepalive", &self.keepalive)
             .field("jitter", &self.jitter)
             .field("seed", &self.seed)
             .finish_non_exhaustive()

@@ -82,10 +82,12 @@
 //! | | default | |
 //! |---|---|---|
 //! | [`interval`](HealthLayer::interval) | 20 s | nothing came in for so long: a probe, ahead of everything that waits to be sent |
-//! | [`timeout`](HealthLayer::timeout) | 20 s | nothing at all came in for so long after the probe was due: the end |
+//! | [`timeout`](HealthLayer::timeout) | 20 s | nothing at all came in for so long after the probe had left this process: the end |
 //! | [`jitter`](HealthLayer::jitter) | 0.1 | each interval is shorter by up to this share of it, never longer |
+//! | [`keepalive`](HealthLayer::keepalive) | none | a probe goes out so often although the peer talks |
 //!
-//! So a dead peer is left within 40 s, however much is being sent. Twenty seconds of silence are
+//! So a dead peer is left within 40 s; while the system still takes bytes that wait before the
+//! probe, within 40 s after it has stopped to. Twenty seconds of silence are
 //! less than what proxies and NATs bear, and twenty more are time for TCP to send a lost probe
 //! again several times.
 //!
@@ -93,13 +95,19 @@
 //!   meanwhile, and a message of 16 MiB over a slow link is not silence. Bytes are seen through the
 //!   [`Progress`](tower_ws_core::Progress) that the transport leaves in [`Up`](tower_ws_core::Up);
 //!   without it, messages are what counts.
-//! - **What is sent is none.** The kernel takes bytes for a dead peer, too.
+//! - **What is sent is none.** The kernel takes bytes for a dead peer, too. But as long as what
+//!   stands before a probe moves, the peer's time to answer has not begun: so an upload over a slow
+//!   link lives. That the kernel does not hold minutes of it behind our back is the connector's
+//!   part (`BoundUnsent` of `tower-ws-connector`); over others a slow upload may be taken for
+//!   silence.
 //! - **An answer is known by its nonce.** A pong that nobody asked for answers nothing, and goes up
 //!   as any message; its bytes are life. The answers to the layer's own probes do not go up.
 //! - **Time in which this side did not read is no evidence.** The verdict comes only after a read
-//!   that found nothing since the time was up. A reader who comes back more than 5 s late (once in
-//!   each silence), or to a wall clock that has run more than 5 s ahead of the monotonic one (a
-//!   suspended machine), gets a probe at once, with its full time, instead of a verdict. The clocks
+//!   that found nothing since the time was up. A look that is late by a quarter of the timeout, at
+//!   most 5 s, says that this process stood still (blocked, stopped, or nobody read): the peer gets
+//!   a probe at once, with its full time, instead of a verdict, once in each silence. The same goes
+//!   for a wall clock that has run more than 5 s ahead of the monotonic one (a suspended machine).
+//!   For that the layer looks four times while a probe is unanswered. The clocks
 //!   are compared whenever a read finds nothing, and when the timer fires; a program that hears of
 //!   the resume from its system calls [`Handle::probe_now`].
 //! - **A dead peer is not said goodbye to.** The connection below is dropped; see
@@ -123,17 +131,16 @@
 //! - It does not redial: reconnect, above, does.
 //! - It does not notice a peer that answers pings and does nothing else. That is for the deadlines
 //!   of calls.
-//! - It does not keep a connection alive in the eyes of a proxy that wants to see bytes *sent* on a
-//!   connection on which only this side listens: probes go out only in silence.
 //! - It does not watch a connection that is being closed, and none that nobody reads.
 //! - It does not account for the control messages (16 at most) that a dead peer's socket had not
 //!   taken: they are aborted with it. Health keeps no copies, and whoever holds them is dropped.
-//! - It does not wake an idle process but for its timer: once in each interval.
+//! - It does not wake an idle process but for its timer: once in each interval, and four times while a
+//!   probe is unanswered.
 //!
 //! # Logs
 //!
 //! `DEBUG` for each probe, with the fields `connection`, `nonce` and `silent_ms`; `WARN` for a
-//! verdict, with `connection`, `silent_ms` and `asked_ms`.
+//! verdict, with `connection`, `silent_ms` and `asked_ms` (how long the peer has had to answer).
 
 mod connection;
 mod error;

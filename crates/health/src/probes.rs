@@ -71,6 +71,12 @@ impl Probes {
         (!last.lost && last.ticket.phase() == Phase::Waiting).then_some(last.nonce)
     }
 
+    /// Whether the question with this nonce is known, and has been written.
+    pub(crate) fn has_left(&self, nonce: u64) -> bool {
+        let sent = self.sent.iter().find(|sent| sent.nonce == nonce);
+        sent.is_some_and(|sent| sent.ticket.phase() != Phase::Waiting)
+    }
+
     /// True if there is nothing that could be answered or dropped.
     pub(crate) fn is_empty(&self) -> bool {
         self.sent.is_empty()

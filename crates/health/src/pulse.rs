@@ -4,10 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// How much more wall time than monotonic time between two looks means that the machine slept, and
-/// how late a look may be before it says more about this side than about the peer: 5 s. Longer than
-/// a busy process stalls and a clock is slewed, shorter than anything worth calling a suspend.
-pub(crate) const SLACK: Duration = Duration::from_secs(5);
+/// How much more wall time than monotonic time between two looks means that the machine slept: 5 s.
+/// Longer than a clock is slewed, shorter than anything worth calling a suspend.
+const SUSPEND: Duration = Duration::from_secs(5);
+
+/// Into how many parts the time to answer is cut by looks of our own. A look that is late by one of
+/// them says that this process stood still, and nothing about the peer.
+const LOOKS: u32 = 4;
+
+/// How late a look is at most before this process counts as stalled: 5 s, however long the timeout.
+const STALL: Duration = Duration::from_secs(5);
 
 /// Judges one connection by its silence.
 #[derive(Debug)]
@@ -17,8 +23,10 @@ pub(crate) struct Pulse {
     life: Instant,
     /// How long a silence lasts until the next probe; drawn anew for each.
     wait: Duration,
-    /// When the outstanding probe was due; `None`: none is outstanding.
-    probe_due: Option<Instant>,
+    /// The peer has been asked, and has not been heard since.
+    asked: Option<Asked>,
+    /// When the last question went out, whatever for.
+    spoke: Instant,
     /// A late look has been forgiven in this silence.
     forgiven: bool,
     /// The machine was suspended: a probe is due now, whatever the interval says.
@@ -26,11 +34,22 @@ pub(crate) struct Pulse {
     looked: (Instant, SystemTime),
 }
 
+/// The peer's time to answer.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// It runs from here.
+    since: Instant,
+    /// When we want to look next.
+    look: Instant,
+}
+
 /// How often to ask.
 #[derive(Debug)]
 pub(crate) struct Rhythm {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+    /// How long nothing of ours may go out.
+    pub(crate) keepalive: Option<Duration>,
     /// By how much of itself the interval may be shortened, from 0 to 1.
     pub(crate) jitter: f64,
     pub(crate) rng: fastrand::Rng,
@@ -53,7 +72,8 @@ impl Pulse {
             wait: rhythm.wait(),
             rhythm,
             life: now,
-            probe_due: None,
+            asked: None,
+            spoke: now,
             forgiven: false,
             probe_now: false,
             looked: (now, wall),
@@ -65,56 +85,75 @@ impl Pulse {
     pub(crate) fn look(&mut self, now: Instant, wall: SystemTime, heard: bool) {
         if heard {
             self.life = now;
-            self.probe_due = None;
+            self.asked = None;
             self.forgiven = false;
         }
         let (then, wall_then) = std::mem::replace(&mut self.looked, (now, wall));
         // A clock that was set back is no suspend.
         let passed = wall.duration_since(wall_then).unwrap_or_default();
-        self.probe_now |= passed > now.saturating_duration_since(then) + SLACK;
+        self.probe_now |= passed > now.saturating_duration_since(then) + SUSPEND;
     }
 
     /// What is to be done now. [`Act::Probe`] is said once for each question.
     pub(crate) fn act(&mut self, now: Instant) -> Act {
-        if self.probe_now {
+        if std::mem::take(&mut self.probe_now) {
             return self.ask(now);
         }
-        match self.probe_due {
-            None => match self.life + self.wait {
-                due if now < due => Act::Wait(due),
-                // Nobody looked when it was due: it is asked now, and has its full time.
-                due if now > due + SLACK => self.ask(now),
-                due => self.ask(due),
-            },
-            Some(due) => match due + self.rhythm.timeout {
-                deadline if now < deadline => Act::Wait(deadline),
-                // Once: a reader who is always late would otherwise never judge.
-                deadline if now > deadline + SLACK && !self.forgiven => {
-                    self.forgiven = true;
-                    self.ask(now)
-                }
-                deadline => Act::Judge(deadline),
-            },
+        let kept_alive = self.rhythm.keepalive.map(|every| self.spoke + every);
+        if kept_alive.is_some_and(|due| due <= now) {
+            self.spoke = now;
+            return Act::Probe;
         }
+        let until = match &mut self.asked {
+            None => match self.life + self.wait {
+                due if now < due => due,
+                _ => return self.ask(now),
+            },
+            // Once: a reader who is always late would otherwise never judge.
+            Some(asked) if now > asked.look + self.rhythm.stall() && !self.forgiven => {
+                self.forgiven = true;
+                return self.ask(now);
+            }
+            Some(asked) => match asked.since + self.rhythm.timeout {
+                deadline if now < deadline => {
+                    asked.look = deadline.min(now + self.rhythm.timeout / LOOKS);
+                    asked.look
+                }
+                deadline => return Act::Judge(deadline),
+            },
+        };
+        Act::Wait(kept_alive.map_or(until, |due| due.min(until)))
     }
 
-    /// A question that was due at this moment begins.
-    fn ask(&mut self, due: Instant) -> Act {
-        self.probe_now = false;
-        self.probe_due = Some(due);
+    /// A question begins.
+    fn ask(&mut self, now: Instant) -> Act {
         self.wait = self.rhythm.wait();
+        self.spoke = now;
+        self.asked = Some(Asked { since: now, look: now });
         Act::Probe
     }
 
     /// Somebody asks out of turn. The peer's time runs from the first question of a silence.
     pub(crate) fn asked_out_of_turn(&mut self, now: Instant) {
-        self.probe_due.get_or_insert(now);
+        self.spoke = now;
+        self.asked.get_or_insert(Asked { since: now, look: now });
     }
 
-    /// How long nothing has come in, and how long ago the question was due.
+    /// The question has only now left this process, or what stands before it has moved: the peer's
+    /// time runs from here.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        if let Some(asked) = &mut self.asked {
+            *asked = Asked { since: now, look: now };
+        }
+    }
+
+    /// How long nothing has come in, and how long the peer has had to answer.
     pub(crate) fn silence(&self, now: Instant) -> (Duration, Duration) {
         let since = |then| now.saturating_duration_since(then);
-        (since(self.life), self.probe_due.map_or(Duration::ZERO, since))
+        (
+            since(self.life),
+            self.asked.map_or(Duration::ZERO, |asked| since(asked.since)),
+        )
     }
 }
 
@@ -122,6 +161,11 @@ impl Rhythm {
     fn wait(&mut self) -> Duration {
         let share = self.jitter * self.rng.f64();
         self.interval.saturating_sub(self.interval.mul_f64(share))
+    }
+
+    /// How late a look may be.
+    fn stall(&self) -> Duration {
+        STALL.min(self.timeout / LOOKS)
     }
 }
 
@@ -147,6 +191,7 @@ mod tests {
             let rhythm = Rhythm {
                 interval: INTERVAL,
                 timeout: TIMEOUT,
+                keepalive: None,
                 jitter,
                 rng: fastrand::Rng::with_seed(seed),
             };
@@ -180,14 +225,49 @@ mod tests {
         let mut world = World::new(0.0, 0);
         assert_eq!(world.after(secs(5), false), Act::Wait(world.at(20)));
         assert_eq!(world.after(secs(15), false), Act::Probe);
-        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(40)));
-        assert_eq!(world.after(secs(20), false), Act::Judge(world.at(40)));
+        for second in [25, 30, 35, 40] {
+            let passed = secs(if second == 25 { 0 } else { 5 });
+            assert_eq!(
+                world.after(passed, false),
+                Act::Wait(world.at(second)),
+                "a look of our own"
+            );
+        }
+        assert_eq!(world.after(secs(5), false), Act::Judge(world.at(40)));
     }
 
     #[test]
-    fn the_time_to_answer_runs_from_when_the_question_was_due() {
+    fn the_time_to_answer_runs_from_when_the_question_went_out() {
         let mut world = World::new(0.0, 0);
         assert_eq!(world.after(secs(23), false), Act::Probe);
+        world.after(secs(1), false);
+        world.pulse.put_off(world.now);
+        for second in [29, 34, 39, 44] {
+            assert_eq!(world.pulse.act(world.now), Act::Wait(world.at(second)));
+            world.after(secs(5), false);
+        }
+        assert_eq!(world.pulse.act(world.now), Act::Judge(world.at(44)));
+    }
+
+    #[test]
+    fn a_stall_within_the_time_to_answer_is_this_sides() {
+        let mut world = World::new(0.0, 0);
+        assert_eq!(world.after(secs(20), false), Act::Probe);
+        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(25)));
+        // The look of 25 s comes at 31 s.
+        assert_eq!(world.after(secs(11), false), Act::Probe);
+        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(36)));
+    }
+
+    #[test]
+    fn kept_alive_whoever_talks() {
+        let mut world = World::new(0.0, 0);
+        world.pulse.rhythm.keepalive = Some(secs(15));
+        assert_eq!(world.after(secs(10), true), Act::Wait(world.at(15)));
+        assert_eq!(world.after(secs(5), true), Act::Probe);
+        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(30)));
+        assert_eq!(world.after(secs(15), false), Act::Probe);
+        assert_eq!(world.after(secs(5), false), Act::Probe, "the silence since 15 s");
         assert_eq!(world.after(secs(0), false), Act::Wait(world.at(40)));
     }
 
@@ -195,7 +275,7 @@ mod tests {
     fn after_a_pause_of_this_side_the_peer_has_its_full_time() {
         let mut world = World::new(0.0, 0);
         assert_eq!(world.after(secs(300), false), Act::Probe);
-        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(320)));
+        assert_eq!(world.after(secs(0), false), Act::Wait(world.at(305)));
         assert_eq!(world.after(secs(600), false), Act::Probe, "a late look is forgiven");
         assert_eq!(
             world.after(secs(600), false),
@@ -210,7 +290,7 @@ mod tests {
         assert_eq!(world.after(secs(1), true), Act::Wait(world.at(21)));
         world.wall += secs(3600);
         assert_eq!(world.after(secs(1), false), Act::Probe);
-        assert_eq!(world.after(secs(1), false), Act::Wait(world.at(22)));
+        assert_eq!(world.after(secs(1), false), Act::Wait(world.at(8)));
         world.wall += secs(3600);
         assert_eq!(
             world.after(secs(30), false),
@@ -218,7 +298,7 @@ mod tests {
             "in the middle of a question too"
         );
         world.wall -= secs(7200);
-        assert_eq!(world.after(secs(1), false), Act::Wait(world.at(53)), "set back");
+        assert_eq!(world.after(secs(1), false), Act::Wait(world.at(39)), "set back");
     }
 
     proptest! {
@@ -251,7 +331,7 @@ mod tests {
                 } else {
                     longest = longest.max(passed);
                     // A look that was late may have given the peer its time anew.
-                    pauses += if passed > SLACK { passed + TIMEOUT } else { Duration::ZERO };
+                    pauses += if passed > STALL { passed + TIMEOUT } else { Duration::ZERO };
                 }
                 let silent = world.now - heard_at;
                 match act {
@@ -270,7 +350,8 @@ mod tests {
             }
         }
 
-        /// Looked at often enough, silence ends after the interval and the timeout, and one look.
+        /// Looked at often enough, silence ends after the interval and the timeout, and a look
+        /// for each.
         #[test]
         fn silence_ends_in_time(steps in prop::collection::vec(0..4_000_u64, 40..60), jitter in 0.0..=1.0_f64, seed: u64) {
             let mut world = World::new(jitter, seed);
@@ -282,9 +363,9 @@ mod tests {
                 }
             }
             if let Some(after) = judged {
-                prop_assert!(after <= INTERVAL + TIMEOUT + Duration::from_secs(4));
+                prop_assert!(after <= INTERVAL + TIMEOUT + Duration::from_secs(8));
             } else {
-                prop_assert!(world.now - world.start < INTERVAL + TIMEOUT);
+                prop_assert!(world.now - world.start < INTERVAL + TIMEOUT + Duration::from_secs(4));
             }
         }
     }

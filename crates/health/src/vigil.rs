@@ -26,7 +26,10 @@ pub(crate) struct Vigil {
     progress: Option<Progress>,
     /// Bytes and dry reads, as last seen.
     read: u64,
+    written: u64,
     dry: u64,
+    /// A probe that had not left this process at the last look.
+    waiting: Option<u64>,
     /// An event came in since the last look.
     heard: bool,
     /// The time is up and its timer has fired: what is read from here on is evidence.
@@ -59,7 +62,9 @@ impl Vigil {
             clock: settings.clock.clone(),
             timeout: settings.timeout,
             read: progress.as_ref().map_or(0, Progress::read),
+            written: progress.as_ref().map_or(0, Progress::written),
             dry: 0,
+            waiting: None,
             progress,
             heard: false,
             judging: false,
@@ -158,6 +163,7 @@ impl Vigil {
         let heard = std::mem::take(&mut self.heard) | (read != self.read);
         self.read = read;
         self.pulse.look(now, self.clock.now(), heard);
+        self.put_off(now);
         session.lost(self.probes.expire(now));
         if let Some(nonce) = self.on_demand
             && self.probes.deadline(nonce).is_none()
@@ -166,8 +172,20 @@ impl Vigil {
         }
     }
 
+    /// The peer's time runs from when the probe has left this process. Until then what stands before
+    /// it has to move; if nothing does, the time runs on.
+    fn put_off(&mut self, now: Instant) {
+        let written = self.progress.as_ref().map_or(0, Progress::written);
+        let moved = std::mem::replace(&mut self.written, written) != written;
+        let waited = std::mem::replace(&mut self.waiting, self.probes.unsent());
+        if waited.is_some_and(|nonce| moved || self.probes.has_left(nonce)) {
+            self.pulse.put_off(now);
+        }
+    }
+
     fn question(&mut self, now: Instant, session: &ConnectionStats) -> (u64, Ticket) {
         let (nonce, ticket, evicted) = self.probes.begin(now);
+        self.waiting = Some(nonce);
         let (silent, _) = self.pulse.silence(now);
         tracing::debug!(connection = %self.connection, nonce, silent_ms = silent.as_millis() as u64, "probing");
         session.sent();
@@ -178,7 +196,7 @@ impl Vigil {
     fn verdict(&self, now: Instant) -> Failure {
         let (silent, asked) = self.pulse.silence(now);
         let text = format!(
-            "nothing came in for {silent:.1?}, though a probe was due {asked:.1?} ago: the peer or the way to it is dead; \
+            "nothing came in for {silent:.1?}, though it had {asked:.1?} to answer a probe: the peer or the way to it is dead; \
              the connection was dropped without a closing handshake"
         );
         tracing::warn!(

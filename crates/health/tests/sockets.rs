@@ -117,3 +117,32 @@ async fn a_quiet_server_is_pinged_and_a_slow_one_is_spared() -> Result<(), BoxEr
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_stall_of_this_process_is_no_fault_of_the_peers() -> Result<(), BoxError> {
+    // On this thread, so that it stands still with us, and has to answer after we have looked.
+    let server = Server::start(Script::Echo).await?;
+    let connect = ServiceBuilder::new()
+        .layer(
+            HealthLayer::new()
+                .interval(Duration::from_millis(300))
+                .timeout(Duration::from_millis(300)),
+        )
+        .layer(TransportLayer::new())
+        .service(tcp_connector());
+    let target = Request::get(server.url()).body(())?;
+    let mut session = Box::pin(connect.oneshot(target).await?);
+    assert!(matches!(session.next().await, Some(Event::Up(_))));
+    let stalls = tokio::spawn(async {
+        // Before a probe is due, while one is under way, and longer than both times together.
+        for (runs, stands_still) in [(250, 350), (290, 400), (310, 500), (320, 900), (150, 1500), (299, 2500)] {
+            sleep(Duration::from_millis(runs)).await;
+            std::thread::sleep(Duration::from_millis(stands_still));
+        }
+        sleep(Duration::from_millis(700)).await;
+    });
+    tokio::select! {
+        event = session.next() => panic!("{event:?}"),
+        ended = stalls => Ok(ended?),
+    }
+}
