@@ -220,6 +220,18 @@ enum Call {
     Done,
 }
 
+impl CallFuture {
+    /// Gives up because its time is up, by a clock of the caller's own. The same as dropping it,
+    /// but that it counts among the calls that the peer has left
+    /// [unanswered](tower_ws_core::Suspicion).
+    pub fn time_is_up(&mut self) {
+        if let Call::Waiting { shared, id } = std::mem::replace(&mut self.state, Call::Done) {
+            shared.abandon(id, true);
+            self.span.record("outcome", "timed_out");
+        }
+    }
+}
+
 impl Future for CallFuture {
     type Output = Result<Reply, CallError>;
 
@@ -249,7 +261,7 @@ impl Future for CallFuture {
 impl Drop for CallFuture {
     fn drop(&mut self) {
         if let Call::Waiting { shared, id } = &self.state {
-            shared.abandon(*id);
+            shared.abandon(*id, false);
             self.span.record("outcome", "cancelled");
         }
     }

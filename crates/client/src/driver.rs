@@ -12,11 +12,13 @@ use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay, Ticket,
+    Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay,
+    Suspicion, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
 };
 
 use crate::{
+    doubt::Doubt,
     error::CallError,
     mailbox::{Incoming, Mailbox, Put},
     outbox::{Body, Bound, Control, Entry},
@@ -67,6 +69,8 @@ pub struct Driver<C, K> {
     inbox_filled: bool,
     turn: Turn,
     alarm: Alarm,
+    /// The clock, as last looked at: answers came in after that.
+    looked: Instant,
 }
 
 /// How many messages are read before what came of them is written, and how many of those rounds one
@@ -119,6 +123,7 @@ where
             inbox_filled: false,
             turn: Turn::default(),
             alarm: Alarm::default(),
+            looked: Instant::now(),
         }
     }
 
@@ -140,6 +145,7 @@ where
                 *this.epoch = up.epoch;
                 *this.down = false;
                 *this.cause = None;
+                this.shared.lock().doubt = Doubt::new(up.extensions.get::<Suspicion>().cloned(), Instant::now());
                 *this.end_cause = up.extensions.get::<EndCause>().cloned().unwrap_or_default();
                 self.push_inbound(Incoming::Up(up));
             }
@@ -183,7 +189,7 @@ where
     }
 
     fn answered(&self, id: u64, answer: Answer) {
-        if !self.shared.answered(id, answer) {
+        if !self.shared.answered(id, answer, self.looked) {
             tracing::debug!(id, "an answer to what was not asked, or not any more, was ignored");
         }
     }
@@ -438,7 +444,8 @@ where
     /// Settles calls whose time is up, and ends a session that has drained. `Ready`: look again.
     fn poll_clock(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        let state = this.shared.lock();
+        let mut state = this.shared.lock();
+        state.look_for_doubt();
         let next = [state.table.earliest(), state.outbox.earliest()];
         let mut next = next.into_iter().flatten().min();
         if let (Stage::Draining(until), false) = (&state.stage, *this.closing) {
@@ -454,6 +461,7 @@ where
             return Poll::Pending;
         };
         let now = Instant::now();
+        *this.looked = now;
         ready!(this.alarm.poll(next, now, cx));
         self.expire(now);
         Poll::Ready(())

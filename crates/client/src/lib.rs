@@ -76,6 +76,7 @@
 
 mod client;
 mod config;
+mod doubt;
 mod driver;
 mod error;
 mod handler;

@@ -19,10 +19,11 @@ use tower_ws_core::{Failure, Phase, Ticket, jsonrpc::Ids};
 use crate::{
     client::Leftovers,
     config::Config,
+    doubt::Doubt,
     error::CallError,
     outbox::{Body, Bound, Entry, Outbox},
     request::Request,
-    table::{Answer, Outcome, Table, Wakers},
+    table::{Answer, GivenUp, Outcome, Table, Wakers},
 };
 
 /// Shared by the clients, their calls, the peer's requests and the driver.
@@ -43,6 +44,7 @@ pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) stage: Stage,
     pub(crate) outbox: Outbox,
+    pub(crate) doubt: Doubt,
     driver: Option<Waker>,
     clients: usize,
     leftovers: Leftovers,
@@ -64,6 +66,7 @@ impl Shared {
                 table: Table::new(ids),
                 stage: Stage::Open,
                 outbox: Outbox::default(),
+                doubt: Doubt::new(None, Instant::now()),
                 driver: None,
                 clients: 0,
                 leftovers: Leftovers::default(),
@@ -132,15 +135,18 @@ impl Shared {
         self.lock().table.poll(id, cx)
     }
 
-    /// A caller gave up.
-    pub(crate) fn abandon(&self, id: u64) {
+    /// A caller gave up: it lost interest, or its time is up by a clock of its own.
+    pub(crate) fn abandon(&self, id: u64, timed_out: bool) {
         let mut state = self.lock();
-        let Some(phase) = state.table.abandon(id) else {
+        let Some(call) = state.table.abandon(id) else {
             return;
         };
-        state.given_up(id, phase, self.config.cancel.is_some());
+        state.given_up(call, self.config.cancel.is_some());
+        if timed_out {
+            state.timed_out(call, Instant::now());
+        }
         // A session that drains may have waited for just this call.
-        let looks = !matches!(state.stage, Stage::Open) || state.outbox.has_control();
+        let looks = !matches!(state.stage, Stage::Open) || state.outbox.has_control() || state.doubt.is_ripe();
         let waker = looks.then(|| state.driver.take()).flatten();
         drop(state);
         wake(waker);
@@ -236,9 +242,11 @@ impl Shared {
         wake(waker);
     }
 
-    /// The peer's answer to a call. False if nobody waits for it, or if the call was never sent.
-    pub(crate) fn answered(&self, id: u64, answer: Answer) -> bool {
+    /// The peer's answer to a call, not before this moment. False if nobody waits for it, or if the
+    /// call was never sent.
+    pub(crate) fn answered(&self, id: u64, answer: Answer, at: Instant) -> bool {
         let mut state = self.lock();
+        state.doubt.answered(at);
         let is_awaited = state.table.may_be_answered(id);
         let waker = is_awaited.then(|| state.table.settle(id, Ok(answer))).flatten();
         drop(state);
@@ -256,8 +264,9 @@ impl Shared {
     pub(crate) fn expire(&self, now: Instant, batch: &mut VecDeque<Entry>) -> Vec<Request> {
         let mut state = self.lock();
         let (expired, wakers): (_, Wakers) = state.table.expire(now);
-        for (id, phase) in expired {
-            state.given_up(id, phase, self.config.cancel.is_some());
+        for call in expired {
+            state.given_up(call, self.config.cancel.is_some());
+            state.timed_out(call, now);
         }
         let late = state.outbox.expire(now, batch);
         drop(state);
@@ -324,11 +333,24 @@ impl State {
     }
 
     /// Nobody waits for a call any more.
-    fn given_up(&mut self, id: u64, phase: Phase, tells_peer: bool) {
-        match phase {
+    fn given_up(&mut self, call: GivenUp, tells_peer: bool) {
+        match call.phase {
             Phase::Waiting => self.outbox.abandoned(),
-            _ if tells_peer => self.outbox.cancel(id),
+            _ if tells_peer => self.outbox.cancel(call.id),
             _ => {}
+        }
+    }
+
+    fn timed_out(&mut self, call: GivenUp, now: Instant) {
+        if call.phase != Phase::Waiting {
+            self.doubt.timed_out(call.made, now);
+        }
+    }
+
+    /// Says to the layers below that the peer answers nothing, if it has come to that.
+    pub(crate) fn look_for_doubt(&mut self) {
+        if self.doubt.is_ripe() {
+            self.doubt.raise(self.table.oldest_seen());
         }
     }
 }

@@ -23,13 +23,13 @@ pub(crate) struct Table {
     earliest: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     /// 0: free.
     id: u64,
     ticket: Ticket,
+    made: Instant,
     limit: Duration,
-    deadline: Option<Instant>,
     waker: Option<Waker>,
     outcome: Option<Outcome>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -64,7 +64,7 @@ impl Table {
     /// Opens a slot for a call. The permit is given back when the slot is free again.
     pub(crate) fn open(&mut self, now: Instant, limit: Duration, permit: Option<OwnedSemaphorePermit>) -> Opened {
         if self.live * 2 >= self.slots.len() {
-            self.grow();
+            self.grow(now);
         }
         let id = loop {
             let id = self.ids.next_id();
@@ -87,8 +87,8 @@ impl Table {
         let slot = &mut self.slots[index];
         slot.ticket.renew(id);
         slot.id = id;
+        slot.made = now;
         slot.limit = limit;
-        slot.deadline = deadline;
         slot._permit = permit;
         Opened {
             id,
@@ -118,15 +118,14 @@ impl Table {
         }
     }
 
-    /// The caller gave up: frees the slot. Returns where the message was, if it was still open.
-    pub(crate) fn abandon(&mut self, id: u64) -> Option<Phase> {
+    /// The caller gave up: frees the slot. `None` if the call was settled already.
+    pub(crate) fn abandon(&mut self, id: u64) -> Option<GivenUp> {
         let slot = self.slot(id)?;
-        let open = slot.outcome.is_none();
-        let phase = slot.ticket.cancel();
+        let given_up = slot.outcome.is_none().then(|| slot.give_up());
         slot.free();
         self.live -= 1;
-        self.unsettled -= usize::from(open);
-        open.then_some(phase)
+        self.unsettled -= usize::from(given_up.is_some());
+        given_up
     }
 
     /// The call has ended. Nobody may wait any more: then the outcome is let go.
@@ -151,20 +150,19 @@ impl Table {
         wakers
     }
 
-    /// Settles the calls whose time is up, and returns their ids and where their messages were.
-    pub(crate) fn expire(&mut self, now: Instant) -> (Vec<(u64, Phase)>, Wakers) {
+    /// Settles the calls whose time is up.
+    pub(crate) fn expire(&mut self, now: Instant) -> (Vec<GivenUp>, Wakers) {
         let (mut expired, mut wakers) = (Vec::new(), Wakers::new());
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return (expired, wakers);
         }
         self.earliest = None;
         for slot in &mut self.slots {
-            let (true, Some(deadline)) = (slot.is_open(), slot.deadline) else {
+            let (true, Some(deadline)) = (slot.is_open(), slot.deadline()) else {
                 continue;
             };
             if deadline <= now {
-                let phase = slot.ticket.cancel();
-                expired.push((slot.id, phase));
+                expired.push(slot.give_up());
                 let sent = slot.ticket.may_have_been_seen();
                 wakers.extend(slot.settle(Err(CallError::TimedOut {
                     limit: slot.limit,
@@ -188,6 +186,15 @@ impl Table {
         self.unsettled
     }
 
+    /// When the oldest call was made that waits for an outcome and that the peer may have seen.
+    pub(crate) fn oldest_seen(&self) -> Option<Instant> {
+        let seen = self
+            .slots
+            .iter()
+            .filter(|slot| slot.is_open() && slot.ticket.may_have_been_seen());
+        seen.map(|slot| slot.made).min()
+    }
+
     /// True if the call waits for an outcome and the peer may have seen it.
     pub(crate) fn may_be_answered(&mut self, id: u64) -> bool {
         self.slot(id)
@@ -208,9 +215,10 @@ impl Table {
     }
 
     /// Twice the slots. Ids that differ modulo the old number differ modulo the new one.
-    fn grow(&mut self) {
+    fn grow(&mut self, now: Instant) {
         let old = std::mem::take(&mut self.slots);
-        self.slots.resize_with((old.len() * 2).max(Self::SLOTS), Slot::default);
+        self.slots
+            .resize_with((old.len() * 2).max(Self::SLOTS), || Slot::new(now));
         for slot in old.into_iter().filter(|slot| slot.id != 0) {
             let index = self.index(slot.id);
             self.slots[index] = slot;
@@ -227,9 +235,43 @@ pub(crate) struct Opened {
     pub(crate) earlier: bool,
 }
 
+/// A call that nobody waits for any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct GivenUp {
+    pub(crate) id: u64,
+    pub(crate) made: Instant,
+    /// Where its message was.
+    pub(crate) phase: Phase,
+}
+
 // === impl Slot ===
 
 impl Slot {
+    /// A free one.
+    fn new(now: Instant) -> Self {
+        Self {
+            id: 0,
+            ticket: Ticket::new(),
+            made: now,
+            limit: Duration::ZERO,
+            waker: None,
+            outcome: None,
+            _permit: None,
+        }
+    }
+
+    fn give_up(&mut self) -> GivenUp {
+        GivenUp {
+            id: self.id,
+            made: self.made,
+            phase: self.ticket.cancel(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.made.checked_add(self.limit)
+    }
+
     fn is_open(&self) -> bool {
         self.id != 0 && self.outcome.is_none()
     }
@@ -267,7 +309,7 @@ mod tests {
         let mut table = Table::new(Ids::new());
         let now = Instant::now();
         let first = table.open(now, LIMIT, None).id;
-        assert_eq!(table.abandon(first), Some(Phase::Waiting));
+        assert_eq!(table.abandon(first).unwrap().phase, Phase::Waiting);
         let others: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None).id).collect();
         assert!(table.settle(first, Ok(Answer::Result(Bytes::new()))).is_none());
         for id in others {
@@ -285,7 +327,11 @@ mod tests {
         let later = table.open(now, LIMIT * 2, None);
         assert_eq!(table.earliest(), Some(now + LIMIT));
         let (expired, _) = table.expire(now + LIMIT);
-        assert_eq!(expired, [(waiting.id, Phase::Waiting), (sent.id, Phase::Sent(1))]);
+        let expired: Vec<_> = expired.iter().map(|call| (call.id, call.made, call.phase)).collect();
+        assert_eq!(
+            expired,
+            [(waiting.id, now, Phase::Waiting), (sent.id, now, Phase::Sent(1))]
+        );
         for (id, expected) in [(waiting.id, false), (sent.id, true)] {
             let Poll::Ready(Err(CallError::TimedOut { sent, .. })) = poll(&mut table, id) else {
                 panic!()

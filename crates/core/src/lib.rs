@@ -152,6 +152,7 @@ mod message;
 mod opening;
 mod progress;
 mod reading;
+mod suspicion;
 mod time;
 
 pub use self::{
@@ -171,5 +172,6 @@ pub use self::{
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,
     reading::{Lease, Reading, Readings, Shared, Source, Unit, Value},
+    suspicion::Suspicion,
     time::{Alarm, Clock, FAR_FUTURE, Pace, SystemClock, later},
 };

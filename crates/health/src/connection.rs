@@ -8,8 +8,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{
-    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Ping, Probe, Progress, Severable, Ticket, Up,
-    forward_sink,
+    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Ping, Probe, Progress, Severable, Suspicion, Ticket,
+    Up, forward_sink,
 };
 
 use crate::{
@@ -159,7 +159,15 @@ where
     fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.project();
         let progress = up.extensions.get::<Progress>().cloned();
-        *this.vigil = Some(Vigil::new(this.settings, up.connection, progress.clone()));
+        let suspicion = Suspicion::new();
+        *this.vigil = Some(Vigil::new(
+            this.settings,
+            up.connection,
+            progress.clone(),
+            suspicion.clone(),
+            this.session,
+        ));
+        up.extensions.insert(suspicion);
         this.session.up(progress);
         up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());

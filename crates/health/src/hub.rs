@@ -43,6 +43,8 @@ struct Ledger {
     answered: u64,
     lost: u64,
     connections: u64,
+    /// Connections that were left in silence while no probe has ever been answered.
+    never_answered: u32,
     up_since: Option<Instant>,
     /// Of the present connection.
     progress: Option<Progress>,
@@ -60,6 +62,7 @@ impl Hub {
                 answered: 0,
                 lost: 0,
                 connections: 0,
+                never_answered: 0,
                 up_since: None,
                 progress: None,
                 bytes_before: (0, 0),
@@ -168,6 +171,24 @@ impl ConnectionStats {
             ledger.progress = progress;
             ledger.estimate.begin();
         });
+    }
+
+    /// The connection is left in silence. True if no probe has ever been answered.
+    pub(crate) fn left(&self) -> bool {
+        let mut ledger = self.hub.lock();
+        let never = ledger.answered == 0;
+        ledger.never_answered = if never {
+            ledger.never_answered.saturating_add(1)
+        } else {
+            0
+        };
+        never
+    }
+
+    /// How many connections have been left in silence, if no probe has ever been answered.
+    pub(crate) fn never_answered(&self) -> u32 {
+        let ledger = self.hub.lock();
+        if ledger.answered == 0 { ledger.never_answered } else { 0 }
     }
 
     /// The connection is gone, and what was not answered with it.

@@ -41,6 +41,9 @@ impl HealthLayer {
     /// The default of [`jitter`](HealthLayer::jitter): 0.1. A thousand clients that came back at
     /// the same moment have drifted apart after a few probes.
     pub const JITTER: f64 = 0.1;
+    /// A peer that has never answered a probe is given twice the [`timeout`](HealthLayer::timeout)
+    /// on the connection after one that was left in silence, and so on for so many: up to 16 times.
+    pub const DOUBLINGS: u32 = 4;
     /// The least interval and timeout: 10 ms. Without any, each answer would be the moment for the
     /// next probe.
     pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -167,10 +170,16 @@ impl Settings {
         self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)
     }
 
-    pub(crate) fn rhythm(&self, rng: fastrand::Rng) -> Rhythm {
+    /// The time to answer, for a peer that has been left so often and has never answered a probe.
+    pub(crate) fn timeout_after(&self, never_answered: u32) -> Duration {
+        self.timeout
+            .saturating_mul(1 << never_answered.min(HealthLayer::DOUBLINGS))
+    }
+
+    pub(crate) fn rhythm(&self, timeout: Duration, rng: fastrand::Rng) -> Rhythm {
         Rhythm {
             interval: self.interval,
-            timeout: self.timeout,
+            timeout,
             keepalive: self.keepalive,
             jitter: self.jitter,
             rng,

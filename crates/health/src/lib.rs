@@ -110,6 +110,14 @@
 //!   For that the layer looks four times while a probe is unanswered. The clocks
 //!   are compared whenever a read finds nothing, and when the timer fires; a program that hears of
 //!   the resume from its system calls [`Handle::probe_now`].
+//! - **A peer that talks may be deaf.** When calls ran to their limits and nothing was answered
+//!   meanwhile, those above say so (a [`Suspicion`](tower_ws_core::Suspicion), left in
+//!   [`Up`](tower_ws_core::Up)). Then one probe has to be answered, by its own answer, within the
+//!   timeout, or the connection is left. A front that answers pings for an application which has
+//!   died is found by a probe that reaches the application: [`JsonRpcPing`].
+//! - **A peer that has never answered a probe** may not know them, and speak once in a minute. It is
+//!   left as any other, but each time it has twice the timeout on the next connection, up to 16
+//!   times, until an answer comes.
 //! - **A dead peer is not said goodbye to.** The connection below is dropped; see
 //!   [`HealthConnection`].
 //!
@@ -129,8 +137,8 @@
 //! # What it does not do
 //!
 //! - It does not redial: reconnect, above, does.
-//! - It does not notice a peer that answers pings and does nothing else. That is for the deadlines
-//!   of calls.
+//! - It does not notice by itself a peer that answers pings and nothing else: calls that run to
+//!   their limits do.
 //! - It does not watch a connection that is being closed, and none that nobody reads.
 //! - It does not account for the control messages (16 at most) that a dead peer's socket had not
 //!   taken: they are aborted with it. Health keeps no copies, and whoever holds them is dropped.
@@ -140,7 +148,9 @@
 //! # Logs
 //!
 //! `DEBUG` for each probe, with the fields `connection`, `nonce` and `silent_ms`; `WARN` for a
-//! verdict, with `connection`, `silent_ms` and `asked_ms` (how long the peer has had to answer).
+//! verdict: with `connection`, `silent_ms`, `asked_ms` (how long the peer has had to answer) and
+//! `never_answered` (a probe, on any connection) for a dead peer, with `unanswered_ms` (for how long
+//! no call has been) and `asked_ms` for a deaf one.
 
 mod connection;
 mod error;

@@ -77,6 +77,11 @@ impl Probes {
         sent.is_some_and(|sent| sent.ticket.phase() != Phase::Waiting)
     }
 
+    /// Whether the question with this nonce may still be answered, be it too late.
+    pub(crate) fn knows(&self, nonce: u64) -> bool {
+        self.sent.iter().any(|sent| sent.nonce == nonce)
+    }
+
     /// True if there is nothing that could be answered or dropped.
     pub(crate) fn is_empty(&self) -> bool {
         self.sent.is_empty()

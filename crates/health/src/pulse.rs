@@ -147,6 +147,11 @@ impl Pulse {
         }
     }
 
+    /// How late a look may be before it says more about this side than about the peer.
+    pub(crate) fn stall(&self) -> Duration {
+        self.rhythm.stall()
+    }
+
     /// How long nothing has come in, and how long the peer has had to answer.
     pub(crate) fn silence(&self, now: Instant) -> (Duration, Duration) {
         let since = |then| now.saturating_duration_since(then);
@@ -163,7 +168,7 @@ impl Rhythm {
         self.interval.saturating_sub(self.interval.mul_f64(share))
     }
 
-    /// How late a look may be.
+    /// How late a look may be: a part of the time to answer, and never long.
     fn stall(&self) -> Duration {
         STALL.min(self.timeout / LOOKS)
     }

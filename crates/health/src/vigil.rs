@@ -5,7 +5,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{Alarm, Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Ticket};
+use tower_ws_core::{Alarm, Clock, ConnectionId, DropReason, Failure, FailureKind, Progress, Suspicion, Ticket};
 
 use crate::{
     error::ProbeError,
@@ -37,6 +37,23 @@ pub(crate) struct Vigil {
     /// The probe that [`Handle::probe_now`](crate::Handle::probe_now) waits for.
     on_demand: Option<u64>,
     alarm: Alarm,
+    suspicion: Suspicion,
+    /// The probe that a peer under suspicion has to answer.
+    examination: Option<Examination>,
+}
+
+/// The peer talks, but answers no calls: now it has to answer a probe.
+#[derive(Clone, Copy, Debug)]
+struct Examination {
+    nonce: u64,
+    /// It has left this process.
+    left: bool,
+    /// The peer's time runs from here.
+    since: Instant,
+    /// A late look has been forgiven.
+    forgiven: bool,
+    /// No call has been answered since.
+    unanswered_since: Instant,
 }
 
 /// What the connection is to do.
@@ -46,21 +63,27 @@ pub(crate) enum Task {
     Send(u64, Ticket),
     /// Read once more: only now does silence count.
     ReadAgain,
-    /// The peer is dead.
-    /// With how long nothing has come in.
+    /// The peer is dead or deaf; for how long it has been.
     Leave(Failure, Duration),
 }
 
 impl Vigil {
-    pub(crate) fn new(settings: &Settings, connection: ConnectionId, progress: Option<Progress>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        connection: ConnectionId,
+        progress: Option<Progress>,
+        suspicion: Suspicion,
+        session: &ConnectionStats,
+    ) -> Self {
+        let timeout = settings.timeout_after(session.never_answered());
         let mut rng = settings.rng();
         let nonces = rng.fork();
         Self {
             connection,
-            pulse: Pulse::new(settings.rhythm(rng), Instant::now(), settings.clock.now()),
-            probes: Probes::new(settings.timeout, nonces),
+            pulse: Pulse::new(settings.rhythm(timeout, rng), Instant::now(), settings.clock.now()),
+            probes: Probes::new(timeout, nonces),
             clock: settings.clock.clone(),
-            timeout: settings.timeout,
+            timeout,
             read: progress.as_ref().map_or(0, Progress::read),
             written: progress.as_ref().map_or(0, Progress::written),
             dry: 0,
@@ -70,6 +93,8 @@ impl Vigil {
             judging: false,
             on_demand: None,
             alarm: Alarm::default(),
+            suspicion,
+            examination: None,
         }
     }
 
@@ -128,7 +153,15 @@ impl Vigil {
                     return Poll::Ready(Task::Send(nonce, ticket));
                 }
             }
-            let until = match self.pulse.act(now) {
+            if let Some(task) = self.examine(now, cx, session) {
+                return Poll::Ready(task);
+            }
+            let examined = self.examination.map(|examination| examination.since + self.timeout);
+            let act = match examined.filter(|&deadline| deadline <= now) {
+                Some(deadline) => Act::Judge(deadline),
+                None => self.pulse.act(now),
+            };
+            let until = match act {
                 // The last one still waits for the socket: one more would tell no more.
                 Act::Probe if self.probes.unsent().is_some() => continue,
                 Act::Probe => {
@@ -146,14 +179,16 @@ impl Vigil {
                         // Nobody looked into the socket. Whoever keeps it shut wakes us.
                         return Poll::Pending;
                     }
-                    let (silent, _) = self.pulse.silence(now);
-                    return Poll::Ready(Task::Leave(self.verdict(now), silent));
+                    return Poll::Ready(match self.examination {
+                        Some(examination) if Some(deadline) == examined => self.deaf(now, examination),
+                        _ => self.dead(now, session),
+                    });
                 }
                 Act::Wait(until) => until,
             };
             self.judging = false;
             let on_demand = self.on_demand.and_then(|nonce| self.probes.deadline(nonce));
-            let next = on_demand.map_or(until, |deadline| deadline.min(until));
+            let next = [on_demand, examined].into_iter().flatten().fold(until, Instant::min);
             ready!(self.alarm.poll(next, now, cx));
         }
     }
@@ -181,6 +216,47 @@ impl Vigil {
         if waited.is_some_and(|nonce| moved || self.probes.has_left(nonce)) {
             self.pulse.put_off(now);
         }
+        if let Some(examination) = self.examination.as_mut().filter(|examination| !examination.left) {
+            examination.left = self.probes.has_left(examination.nonce);
+            if moved || examination.left {
+                examination.since = now;
+            }
+        }
+    }
+
+    /// Sees to it that a peer under suspicion has a probe of its own to answer.
+    fn examine(&mut self, now: Instant, cx: &Context<'_>, session: &ConnectionStats) -> Option<Task> {
+        let Some(unanswered_since) = self.suspicion.look(cx) else {
+            self.examination = None;
+            return None;
+        };
+        match &mut self.examination {
+            None => {
+                let (nonce, ticket) = self.question(now, session);
+                self.examination = Some(Examination {
+                    nonce,
+                    left: false,
+                    since: now,
+                    forgiven: false,
+                    unanswered_since,
+                });
+                return Some(Task::Send(nonce, ticket));
+            }
+            // Answered; or dropped or forgotten on this side, which says nothing.
+            Some(examination) if !self.probes.knows(examination.nonce) => {
+                self.examination = None;
+                self.suspicion.withdraw();
+            }
+            // This process stood still.
+            Some(examination)
+                if now > examination.since + self.timeout + self.pulse.stall() && !examination.forgiven =>
+            {
+                examination.forgiven = true;
+                examination.since = now;
+            }
+            Some(_) => {}
+        }
+        None
     }
 
     fn question(&mut self, now: Instant, session: &ConnectionStats) -> (u64, Ticket) {
@@ -193,19 +269,43 @@ impl Vigil {
         (nonce, ticket)
     }
 
-    fn verdict(&self, now: Instant) -> Failure {
+    /// The peer talks, and answers nothing.
+    fn deaf(&self, now: Instant, examination: Examination) -> Task {
+        let unanswered = now.saturating_duration_since(examination.unanswered_since);
+        let asked = now.saturating_duration_since(examination.since);
+        let text = format!(
+            "the peer talks and is deaf: it has answered no call for {unanswered:.1?}, and then no probe for {asked:.1?}; \
+             the connection was dropped without a closing handshake"
+        );
+        tracing::warn!(
+            connection = %self.connection,
+            unanswered_ms = unanswered.as_millis() as u64,
+            asked_ms = asked.as_millis() as u64,
+            "the peer is deaf; dropping the connection"
+        );
+        Task::Leave(Failure::new(FailureKind::Timeout, text), unanswered)
+    }
+
+    /// Nothing comes in any more.
+    fn dead(&self, now: Instant, session: &ConnectionStats) -> Task {
         let (silent, asked) = self.pulse.silence(now);
+        let never_answered = session.left();
+        let hint = match never_answered {
+            true => "; it has never answered a probe, and has more time to on the next connection",
+            false => "",
+        };
         let text = format!(
             "nothing came in for {silent:.1?}, though it had {asked:.1?} to answer a probe: the peer or the way to it is dead; \
-             the connection was dropped without a closing handshake"
+             the connection was dropped without a closing handshake{hint}"
         );
         tracing::warn!(
             connection = %self.connection,
             silent_ms = silent.as_millis() as u64,
             asked_ms = asked.as_millis() as u64,
+            never_answered,
             "the peer is dead; dropping the connection"
         );
-        Failure::new(FailureKind::Timeout, text)
+        Task::Leave(Failure::new(FailureKind::Timeout, text), silent)
     }
 
     fn resolve(&mut self, nonce: u64, outcome: Result<Duration, ProbeError>, session: &ConnectionStats) {

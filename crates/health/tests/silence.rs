@@ -15,7 +15,7 @@ use std::{
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::*;
 use tokio::time::{Instant, sleep, timeout};
-use tower_ws_core::{Closed, Event, FailureKind, Outgoing};
+use tower_ws_core::{Closed, Event, FailureKind, Outgoing, Suspicion};
 use tower_ws_health::HealthLayer;
 use tower_ws_transport::Message;
 
@@ -400,4 +400,72 @@ async fn bytes_out_are_no_sign_of_life() {
     assert!(matches!(event, Some(Event::Down(_))));
     assert_eq!(start.elapsed(), HealthLayer::INTERVAL + HealthLayer::TIMEOUT);
     moving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_knows_no_probes_and_speaks_seldom_is_found_out() {
+    let (health, _handle) = HealthLayer::pair();
+    let mut silences = Vec::new();
+    for _ in 0..6 {
+        let (connection, mut far) = connect(&health).await;
+        let start = Instant::now();
+        let read = read(connection);
+        // It takes pings for noise, and has news every 150 s.
+        let _talks = tokio::spawn(async move {
+            loop {
+                sleep(secs(150)).await;
+                if far.send(Message::text("news")).await.is_err() {
+                    return;
+                }
+            }
+        });
+        match timeout(secs(600), read).await {
+            Ok(_) => silences.push(start.elapsed().as_secs()),
+            Err(_) => break,
+        }
+    }
+    assert_eq!(silences.len(), 3, "then it is let live: {silences:?}");
+    for (silence, expected) in silences.iter().zip([40, 60, 100]) {
+        assert!((expected - 3..=expected + 1).contains(silence), "{silences:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_probe_of_a_suspected_peer_has_to_be_answered() {
+    for answers in [true, false] {
+        let (mut connection, mut far) = dial(&layer(), Arc::default()).await;
+        let up = up(&mut connection).await;
+        let raised = Instant::now();
+        let suspicion = up.extensions.get::<Suspicion>().unwrap();
+        suspicion.raise(raised - secs(50));
+        let peer = tokio::spawn(async move {
+            loop {
+                // It talks.
+                match timeout(secs(1), far.next()).await {
+                    Ok(Some(Ok(ping))) if answers => far.send(Message::pong(ping.into_bytes())).await.unwrap(),
+                    Ok(Some(Ok(_))) => {}
+                    Ok(_) => return,
+                    Err(_) => {
+                        let _ = far.send(Message::text("news")).await;
+                    }
+                }
+            }
+        });
+        let down = timeout(secs(100), async {
+            loop {
+                if let Some(Event::Down(down)) = connection.next().await {
+                    return down;
+                }
+            }
+        });
+        match down.await {
+            Err(_) => assert!(answers),
+            Ok(down) => {
+                assert!(!answers && down.cause.to_string().contains("deaf"), "{down:?}");
+                assert_eq!(raised.elapsed().as_secs(), 20);
+                assert_eq!(down.silent.as_secs(), 70);
+            }
+        }
+        peer.abort();
+    }
 }

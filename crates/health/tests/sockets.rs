@@ -119,6 +119,7 @@ async fn a_quiet_server_is_pinged_and_a_slow_one_is_spared() -> Result<(), BoxEr
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "to block the runtime is what this is about")]
 async fn a_stall_of_this_process_is_no_fault_of_the_peers() -> Result<(), BoxError> {
     // On this thread, so that it stands still with us, and has to answer after we have looked.
     let server = Server::start(Script::Echo).await?;

@@ -94,7 +94,7 @@ impl Future for Tracked {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Poll::Ready(outcome) = this.call.poll(cx) {
+        if let Poll::Ready(outcome) = this.call.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_err(McpError::Call).and_then(|reply| {
                 match InputRequired::of(this.request, &reply) {
                     Some(input) => Err(McpError::InputRequired(Box::new(input))),
@@ -112,6 +112,7 @@ impl Future for Tracked {
                 _ => false,
             };
             if !seen {
+                this.call.get_mut().time_is_up();
                 return Poll::Ready(Err(McpError::NoProgress(*this.idle)));
             }
             let next = Instant::now().checked_add(*this.idle);

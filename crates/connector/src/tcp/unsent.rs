@@ -86,3 +86,20 @@ fn bound(stream: &TcpStream) {
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 fn bound(_: &TcpStream) {}
+
+#[cfg(all(test, any(target_os = "android", target_os = "linux")))]
+mod tests {
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_has_the_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = BoundUnsent::new(HttpConnector::new()).call(uri).await.unwrap();
+        let socket = socket2::SockRef::from(stream.inner());
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+    }
+}

@@ -125,6 +125,13 @@ pub(crate) async fn connect(layer: &HealthLayer) -> (Watched, Far) {
 }
 
 pub(crate) async fn connect_through(layer: &HealthLayer, gate: Arc<Gate>) -> (Watched, Far) {
+    let (mut connection, far) = dial(layer, gate).await;
+    up(&mut connection).await;
+    (connection, far)
+}
+
+/// A connection of which nothing has been read.
+pub(crate) async fn dial(layer: &HealthLayer, gate: Arc<Gate>) -> (Watched, Far) {
     let (near, far) = memory::pair(4);
     let progress = gate.progress.clone();
     // The write deadline would often end it first.
@@ -134,9 +141,7 @@ pub(crate) async fn connect_through(layer: &HealthLayer, gate: Arc<Gate>) -> (Wa
         let lift = lift.take().unwrap();
         async { Ok::<_, Infallible>(lift) }
     });
-    let mut connection = layer.layer(dial).oneshot(()).await.unwrap();
-    up(&mut connection).await;
-    (connection, far)
+    (layer.layer(dial).oneshot(()).await.unwrap(), far)
 }
 
 pub(crate) async fn up(connection: &mut Watched) -> Up {
