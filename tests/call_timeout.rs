@@ -83,7 +83,8 @@ async fn it_ends_as_timed_out_whoever_holds_it() {
             unsent,
             Err(CallError::TimedOut {
                 limit: LIMIT,
-                sent: false
+                sent: false,
+                cause: Some(_),
             })
         ),
         "{unsent:?}"
@@ -95,7 +96,8 @@ async fn it_ends_as_timed_out_whoever_holds_it() {
             sent,
             Err(CallError::TimedOut {
                 limit: LIMIT,
-                sent: true
+                sent: true,
+                cause: Some(_),
             })
         ),
         "{sent:?}"

@@ -91,7 +91,7 @@ async fn session(url: String) -> (Client, Inbound) {
         .layer(MetricsLayer::session())
         .layer(QueueLayer::new())
         .layer(AckLayer::new(JsonRpc::new(JsonText)))
-        .layer(eager())
+        .layer(eager().refusals_final_after(SECOND))
         .layer(MetricsLayer::connection())
         .layer(HealthLayer::new().interval(millis(200)).timeout(millis(300)))
         .layer(impatient())
@@ -122,7 +122,7 @@ async fn targets_levels_texts_and_fields_are_those_written_down() {
         },
         Script::json_rpc(),
         Script::Silent,
-        Script::status(403, &[]),
+        Script::status(404, &[]),
     ]);
     let (client, mut inbound) = session(server.url()).await;
     wait_for(&mut inbound, is_up).await;
@@ -130,8 +130,8 @@ async fn targets_levels_texts_and_fields_are_those_written_down() {
     let lost = client.send(Request::new("echo").replay(Replay::Unsafe)).await;
     assert!(matches!(lost, Err(CallError::Interrupted(_))), "{lost:?}");
     wait_for(&mut inbound, is_up).await;
-    // It makes no sense; health asks; the connection is lost; the next one is silent; the last is
-    // refused for good.
+    // It makes no sense; health asks; the connection is lost; the next one is silent; the last are
+    // refused until that is final.
     server.push(tower_ws::Message::text("what?"));
     client.request::<_, u8>("echo", &7).await.unwrap();
     server.cut(Cut::Fin);

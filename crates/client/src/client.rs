@@ -111,7 +111,11 @@ impl Client {
         let room = self.shared.room.clone().acquire_owned();
         match timeout_at(later(made, limit), room).await {
             Ok(permit) => permit.map_err(|_| self.shared.closed()),
-            Err(_) => Err(CallError::TimedOut { limit, sent: false }),
+            Err(_) => Err(CallError::TimedOut {
+                limit,
+                sent: false,
+                cause: self.shared.lock().outage_cause.get(),
+            }),
         }
     }
 

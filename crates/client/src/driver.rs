@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, Outgoing, Phase, Replay,
-    Suspicion, Ticket,
+    Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, OutageCause, Outgoing, Phase,
+    Replay, Suspicion, Ticket,
     jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
 };
 
@@ -145,7 +145,11 @@ where
                 *this.epoch = up.epoch;
                 *this.down = false;
                 *this.cause = None;
-                this.shared.lock().doubt = Doubt::new(up.extensions.get::<Suspicion>().cloned(), Instant::now());
+                {
+                    let mut shared = this.shared.lock();
+                    shared.doubt = Doubt::new(up.extensions.get::<Suspicion>().cloned(), Instant::now());
+                    shared.outage_cause = up.extensions.get::<OutageCause>().cloned().unwrap_or_default();
+                }
                 *this.end_cause = up.extensions.get::<EndCause>().cloned().unwrap_or_default();
                 self.push_inbound(Incoming::Up(up));
             }

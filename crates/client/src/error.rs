@@ -26,6 +26,10 @@ pub enum CallError {
         limit: Duration,
         /// True when the peer may have seen the request.
         sent: bool,
+        /// Why there was no connection at that time: what the last dial was refused with, say.
+        /// `None` if there was one.
+        #[source]
+        cause: Option<Failure>,
     },
     /// Not a byte of it was sent, and it never will be.
     #[error("the request was not sent")]

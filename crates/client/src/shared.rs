@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
-use tower_ws_core::{Failure, Phase, Ticket, jsonrpc::Ids};
+use tower_ws_core::{Failure, OutageCause, Phase, Ticket, jsonrpc::Ids};
 
 use crate::{
     client::Leftovers,
@@ -45,6 +45,7 @@ pub(crate) struct State {
     pub(crate) stage: Stage,
     pub(crate) outbox: Outbox,
     pub(crate) doubt: Doubt,
+    pub(crate) outage_cause: OutageCause,
     driver: Option<Waker>,
     clients: usize,
     leftovers: Leftovers,
@@ -67,6 +68,7 @@ impl Shared {
                 stage: Stage::Open,
                 outbox: Outbox::default(),
                 doubt: Doubt::new(None, Instant::now()),
+                outage_cause: OutageCause::new(),
                 driver: None,
                 clients: 0,
                 leftovers: Leftovers::default(),
@@ -263,7 +265,8 @@ impl Shared {
     /// Settles the calls whose time is up, and takes out the notifications whose time is.
     pub(crate) fn expire(&self, now: Instant, batch: &mut VecDeque<Entry>) -> Vec<Request> {
         let mut state = self.lock();
-        let (expired, wakers): (_, Wakers) = state.table.expire(now);
+        let cause = state.outage_cause.get();
+        let (expired, wakers): (_, Wakers) = state.table.expire(now, cause.as_ref());
         for call in expired {
             state.given_up(call, self.config.cancel.is_some());
             state.timed_out(call, now);

@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tower_ws_core::{Phase, Ticket, TicketSteps, jsonrpc::Ids};
+use tower_ws_core::{Failure, Phase, Ticket, TicketSteps, jsonrpc::Ids};
 
 use crate::error::CallError;
 
@@ -150,8 +150,8 @@ impl Table {
         wakers
     }
 
-    /// Settles the calls whose time is up.
-    pub(crate) fn expire(&mut self, now: Instant) -> (Vec<GivenUp>, Wakers) {
+    /// Settles the calls whose time is up. With why there is no connection, if there is none.
+    pub(crate) fn expire(&mut self, now: Instant, cause: Option<&Failure>) -> (Vec<GivenUp>, Wakers) {
         let (mut expired, mut wakers) = (Vec::new(), Wakers::new());
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return (expired, wakers);
@@ -167,6 +167,7 @@ impl Table {
                 wakers.extend(slot.settle(Err(CallError::TimedOut {
                     limit: slot.limit,
                     sent,
+                    cause: cause.cloned(),
                 })));
                 self.unsettled -= 1;
             } else if self.earliest.is_none_or(|earliest| deadline < earliest) {
@@ -326,7 +327,7 @@ mod tests {
         assert!(sent.ticket.mark_sent());
         let later = table.open(now, LIMIT * 2, None);
         assert_eq!(table.earliest(), Some(now + LIMIT));
-        let (expired, _) = table.expire(now + LIMIT);
+        let (expired, _) = table.expire(now + LIMIT, None);
         let expired: Vec<_> = expired.iter().map(|call| (call.id, call.made, call.phase)).collect();
         assert_eq!(
             expired,

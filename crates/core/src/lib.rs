@@ -166,8 +166,8 @@ pub use self::{
     },
     lift::{Deadlines, Lift, Plain, Wire},
     message::{
-        Carry, ConnectionId, Down, DropReason, EndCause, Event, Lane, Length, Measure, Outgoing, Pack, Phase, Ping,
-        Probe, Replay, Ticket, TicketSteps, Up, Verbatim,
+        Carry, ConnectionId, Down, DropReason, EndCause, Event, Lane, Length, Measure, OutageCause, Outgoing, Pack,
+        Phase, Ping, Probe, Replay, Ticket, TicketSteps, Up, Verbatim,
     },
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,

@@ -18,7 +18,7 @@ use crate::policy::{Decision, History, Policy};
 /// | [`Backoff`](Disposition::Backoff) | the delay above |
 /// | [`Wait`](Disposition::Wait) | uniform in its interval, not less than the delay above; again: in the last third of it |
 /// | [`Immediately`](Disposition::Immediately) | no delay but the spacing of attempts |
-/// | [`RefreshCredentials`](Disposition::RefreshCredentials) | the delay above, once; the same again in a row: give up |
+/// | [`RefreshCredentials`](Disposition::RefreshCredentials) | once: no delay but the spacing of attempts after a failed dial, for another credential is shown; the delay above after a lost connection; the same again in a row: give up |
 /// | [`Final`](Disposition::Final) | give up |
 ///
 /// `Retry-After` ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)) takes the
@@ -130,6 +130,8 @@ impl Backoff {
                 return None;
             }
             Disposition::Immediately => Duration::ZERO,
+            // Another credential is shown. Those whose connections were lost would come together.
+            Disposition::RefreshCredentials if history.uptime.is_none() => Duration::ZERO,
             Disposition::Wait { least, most } => {
                 // Who comes back too soon, and is told so, has drawn too short a wait.
                 let sample = match before {
@@ -256,6 +258,9 @@ mod tests {
                                 least <= delay && delay <= most.max(Backoff::CAP),
                                 "{code} {history:?} {delay:?}"
                             );
+                        }
+                        Disposition::RefreshCredentials if history.uptime.is_none() => {
+                            assert_eq!(delay(&cause, &history), Duration::ZERO, "{code} {history:?}");
                         }
                         _ => assert_eq!(
                             delay(&cause, &history),

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{Alarm, BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind, later};
+use tower_ws_core::{Alarm, BoxError, Clock, ConnectionId, Disposition, DispositionTable, Failure, FailureKind, later};
 use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     layer::Settings,
     outage::Outage,
     policy::{Decision, Policy},
+    refusals::Refusals,
     report::{Follows, Incident, Reporter},
     session::Session,
 };
@@ -33,6 +34,7 @@ pub(crate) struct Dialer<S, T, P> {
     dispositions: DispositionTable,
     reporter: Arc<dyn Reporter>,
     outage: Outage,
+    refusals: Refusals,
     budget: Option<Budget>,
     /// Held for the next attempt, while it waits.
     booking: Option<Booking>,
@@ -69,6 +71,7 @@ impl<S, T, P> Dialer<S, T, P> {
             dispositions: settings.dispositions.clone(),
             reporter: settings.reporter.clone(),
             outage: Outage::new(Instant::now(), settings.healthy_after, settings.min_spacing),
+            refusals: Refusals::new(settings.refusals_final_after),
             budget: settings.budget.clone(),
             booking: None,
             session: Session::begin(settings.hub.as_ref()),
@@ -82,6 +85,21 @@ impl<S, T, P> Dialer<S, T, P> {
     /// A failure as this session judges it.
     pub(crate) fn judge(&self, failure: Failure) -> Failure {
         self.dispositions.judge(failure)
+    }
+
+    /// A failed dial as this session judges it: once it has been up, a refusal has to last.
+    fn refused(&mut self, failure: Failure) -> Failure {
+        let failure = self.judge(failure);
+        match self.session.epoch() {
+            0 => failure,
+            _ => self.refusals.judge(Instant::now(), failure),
+        }
+    }
+
+    /// A connection is up.
+    pub(crate) fn connected(&mut self, connection: ConnectionId) -> u64 {
+        self.refusals.end();
+        self.session.connected(connection)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -133,7 +151,8 @@ impl<S, T, P> Dialer<S, T, P> {
         if self.offline {
             self.session.offline();
         } else {
-            self.session.backing_off(self.outage.next_attempt(), until, cause);
+            self.session
+                .backing_off(self.outage.next_attempt(), until, cause, self.refusals.final_at());
         }
         self.step = Step::BackingOff {
             wanted,
@@ -204,6 +223,7 @@ impl<S, T, P: Policy> Dialer<S, T, P> {
             uptime,
             attempt: self.outage.next_attempt(),
             follows,
+            final_at: self.refusals.final_at(),
         });
         let ends = follows == Follows::End;
         if ends {
@@ -236,7 +256,7 @@ where
                 call.set(None);
                 match polled {
                     Ok(connection) => return Poll::Ready(Ok(connection)),
-                    Err(error) => self.judge(Failure::of(error)),
+                    Err(error) => self.refused(Failure::of(error)),
                 }
             } else {
                 match self.step {

@@ -19,6 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Clock, Connection, DispositionTable, Failure, SystemClock};
 
+pub(crate) use self::attempt::NoneLeft;
 use self::attempt::{Attempt, OutageRecord, Rules, SharedCoolDowns};
 pub use self::{
     connection::FailoverConnection,
@@ -74,11 +75,13 @@ pub use self::{
 /// | a first lost connection, the same | `Backoff`: whoever was dropped together must not come together |
 /// | any other, while an endpoint is left that has not failed for good | `Backoff` (`Immediately` stays) |
 /// | all have asked to be left alone, this one too | as it is |
-/// | all have failed for good in this outage | `Final` |
+/// | all have failed for good in this outage, and one that was up before is among those that refused a dial | as it is: reconnect waits [until refusals have lasted](crate#when-a-refusal-is-final) |
+/// | all have failed for good in this outage | `Final`, at once |
 /// | credentials are to be refreshed, the first time for this endpoint in this outage | as it is |
 /// | another connection of the same session took over ([close 4409, or 1000, 1001 or 1008 that says so](Failure::is_displaced)) | as it is: `Final` |
 ///
-/// To fail *for good* is to fail with `Final`, or to refuse refreshed credentials. A `Retry-After`
+/// To fail *for good* is to fail with `Final`, or to refuse refreshed credentials. Who has closed a
+/// connection for good is dialled no more in the outage. A `Retry-After`
 /// of one endpoint does not hold up the others: then the failure is a new one of the same kind and
 /// status, with the original as its source. Reconnect's spacing, budget and policy hold as ever.
 ///

@@ -139,6 +139,9 @@ pub enum State {
         /// What went wrong; or, before the first dial, that a shared [`Budget`](crate::Budget) puts
         /// it off.
         cause: Failure,
+        /// When a refusal ends the session, if the peer [refuses](crate#when-a-refusal-is-final) it
+        /// now and has not before; `None` otherwise.
+        final_at: Option<Instant>,
     },
     /// Down, and not dialling until [`Handle::go_online`].
     Offline,

@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) fail_fast: bool,
     pub(crate) min_spacing: Duration,
     pub(crate) healthy_after: Duration,
+    pub(crate) refusals_final_after: Duration,
     pub(crate) dispositions: DispositionTable,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) budget: Option<Budget>,
@@ -57,6 +58,9 @@ impl<P> ReconnectLayer<P> {
     pub const MIN_SPACING: Duration = Duration::from_secs(1);
     /// The default of [`healthy_after`](Self::healthy_after): 5 s.
     pub const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+    /// The default of [`refusals_final_after`](Self::refusals_final_after): 10 min, longer than most
+    /// deployments take.
+    pub const REFUSALS_FINAL_AFTER: Duration = Duration::from_secs(600);
 
     /// Replaces the policy. A [`Backoff`] with other numbers, a closure, or a type of your own.
     #[must_use]
@@ -94,6 +98,14 @@ impl<P> ReconnectLayer<P> {
     #[must_use]
     pub fn healthy_after(mut self, uptime: Duration) -> Self {
         self.settings.healthy_after = uptime;
+        self
+    }
+
+    /// Sets how long a session that has been up is refused before it ends. Default 10 min; zero: the
+    /// first refusal ends it. See [the crate docs](crate#when-a-refusal-is-final).
+    #[must_use]
+    pub fn refusals_final_after(mut self, time: Duration) -> Self {
+        self.settings.refusals_final_after = time;
         self
     }
 
@@ -155,6 +167,7 @@ impl Default for Settings {
             fail_fast: false,
             min_spacing: ReconnectLayer::<Backoff>::MIN_SPACING,
             healthy_after: ReconnectLayer::<Backoff>::HEALTHY_AFTER,
+            refusals_final_after: ReconnectLayer::<Backoff>::REFUSALS_FINAL_AFTER,
             dispositions: DispositionTable::default(),
             reporter: Arc::new(LogReporter),
             budget: None,
@@ -171,6 +184,7 @@ impl fmt::Debug for Settings {
             .field("fail_fast", &self.fail_fast)
             .field("min_spacing", &self.min_spacing)
             .field("healthy_after", &self.healthy_after)
+            .field("refusals_final_after", &self.refusals_final_after)
             .field("budget", &self.budget)
             .field("seed", &self.seed)
             .finish_non_exhaustive()

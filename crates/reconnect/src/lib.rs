@@ -147,6 +147,24 @@
 //! own there are named tables, and each takes rows of your own: [`ReconnectLayer::dispositions`]. A
 //! [`Policy`] has the last word.
 //!
+//! # When a refusal is final
+//!
+//! Before the first `Up`, at once: the address, the certificate or the credential is wrong. After
+//! it, whoever was up may be up again: while its servers are replaced, a host answers with 404, 403
+//! or a redirect, shows another's certificate, or speaks plaintext. So a failed dial that would end
+//! the session is tried again, as any other, and ends it only once refusals have lasted for
+//! [10 min](ReconnectLayer::refusals_final_after). A connection that comes up ends that time.
+//!
+//! - 401, 403 and 407 may lock an account: after the first of them (a new credential is shown at
+//!   the next spacing) come two more dials, 1 and 2 min later, and a last one when the time is up.
+//! - What this side forbids (a guard, a policy, a wrong call) and what the server means for good (a
+//!   [close](tower_ws_core::Disposition) that says so) ends the session at once, as before.
+//! - Each refusal is logged with the seconds that are left, a certificate that fails as `ERROR`;
+//!   [`State::BackingOff`] tells when it will be final.
+//!
+//! The order of rules: what the peer said for good, what this side forbids, what asks to be left
+//! alone for a while, this one.
+//!
 //! # In a long outage
 //!
 //! The session goes on dialling, for as long as the policy wants. Who would rather be told at once
@@ -174,8 +192,9 @@
 //! One `tracing` event for each transition: `DEBUG` for a dial and a delay, `INFO` when a
 //! connection is up or the session closed. One for each failure, by [`LogReporter`] unless another
 //! [reporter](ReconnectLayer::reporter) takes its place: `WARN` when a dial failed or a connection
-//! is down, and what follows, `ERROR` when the session ends because the policy gave up. The fields
-//! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `cause`, `delay_ms`. A `WARN`
+//! is down, and what follows, `ERROR` when the session ends because the policy gave up, and for each
+//! certificate that fails after the first `Up`. The fields
+//! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `cause`, `delay_ms`, `final_in_s`. A `WARN`
 //! tells of each control message that is [discarded](Handle::discarded). Failover tells which
 //! `endpoint` it dials (`DEBUG`), and which cools down (`WARN`), why, and for how many
 //! `cool_down_ms`.
@@ -196,6 +215,7 @@ mod handle;
 mod layer;
 mod outage;
 mod policy;
+mod refusals;
 mod report;
 mod service;
 mod session;

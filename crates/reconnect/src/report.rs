@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use tower_ws_core::Failure;
+use tokio::time::Instant;
+use tower_ws_core::{Failure, FailureKind};
 
 /// Gets each failure of a session's connections once, classified: a dial that failed, a connection
 /// that was lost.
@@ -51,6 +52,9 @@ pub struct Incident {
     pub attempt: u32,
     /// What the session does about it.
     pub follows: Follows,
+    /// When a refusal ends the session, if the peer [refuses](crate#when-a-refusal-is-final) one
+    /// that has been up; `None` otherwise.
+    pub final_at: Option<Instant>,
 }
 
 /// What follows a failure. This list is complete.
@@ -77,7 +81,23 @@ impl Reporter for LogReporter {
             ..
         } = incident;
         let kind = cause.kind().as_str();
+        let final_in = incident.final_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let final_in_s = final_in.map(|time| time.as_secs());
         match incident.follows {
+            Follows::Retry(delay) if final_in.is_some() && cause.kind() == FailureKind::Tls => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::error!(
+                    epoch, attempt, kind, %cause, delay_ms, final_in_s,
+                    "the server, which was up before, cannot be trusted now; dialling after the delay"
+                );
+            }
+            Follows::Retry(delay) if final_in.is_some() => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::warn!(
+                    epoch, attempt, kind, %cause, delay_ms, final_in_s,
+                    "refused by a server that was up before; dialling after the delay"
+                );
+            }
             Follows::Retry(delay) => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::warn!(epoch, attempt, kind, %cause, delay_ms, "not connected; dialling after the delay");

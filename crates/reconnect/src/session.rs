@@ -12,7 +12,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::{ConnectionId, Failure, Lease, Shared};
+use tower_ws_core::{ConnectionId, Failure, Lease, OutageCause, Shared};
 
 use crate::handle::{Handle, State, Transition};
 
@@ -75,6 +75,7 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Session {
     hub: Lease<Hub>,
+    outage_cause: OutageCause,
     epoch: u64,
     attempt: u32,
     ended: bool,
@@ -84,6 +85,7 @@ impl Session {
     pub(crate) fn begin(pair: Option<&Shared<Hub>>) -> Self {
         Self {
             hub: Lease::of(pair, Hub::new),
+            outage_cause: OutageCause::new(),
             epoch: 0,
             attempt: 0,
             ended: false,
@@ -92,6 +94,10 @@ impl Session {
 
     pub(crate) fn handle(&self) -> Handle {
         Handle(self.hub.shared())
+    }
+
+    pub(crate) fn outage_cause(&self) -> OutageCause {
+        self.outage_cause.clone()
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -144,19 +150,22 @@ impl Session {
         self.epoch += 1;
         let epoch = self.epoch;
         tracing::info!(epoch, attempt = self.attempt, %connection, "connected");
+        self.outage_cause.set(None);
         self.tell(State::Connected { epoch }, None, None);
         epoch
     }
 
-    pub(crate) fn backing_off(&mut self, attempt: u32, until: Instant, cause: &Failure) {
+    pub(crate) fn backing_off(&mut self, attempt: u32, until: Instant, cause: &Failure, final_at: Option<Instant>) {
         self.attempt = attempt;
         let delay = until.saturating_duration_since(Instant::now());
         let delay_ms = delay.as_millis() as u64;
         tracing::debug!(epoch = self.epoch, attempt, delay_ms, "backing off");
+        self.outage_cause.set(Some(cause.clone()));
         let state = State::BackingOff {
             attempt,
             until,
             cause: cause.clone(),
+            final_at,
         };
         self.tell(state, Some(cause.clone()), Some(delay));
     }

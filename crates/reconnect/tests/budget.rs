@@ -119,6 +119,7 @@ async fn who_waits_is_told_how_long() {
             attempt: 1,
             until,
             cause,
+            ..
         } => {
             assert!(cause.to_string().contains("budget"), "{cause}");
             *until

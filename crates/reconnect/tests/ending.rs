@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{Act, Net, closed, down, dropped, message, ping, refused, status, up};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceExt};
 use tower_ws_core::{BoxError, Closed, EndCause, Event};
 use tower_ws_reconnect::{ReconnectLayer, State};
@@ -39,20 +39,78 @@ async fn a_final_close_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redial_that_fails_for_good_ends_the_session() {
-    let net = Net::new(|n| if n == 1 { Act::Accept } else { Act::Refuse(status(401)) });
-    let (layer, handle) = ReconnectLayer::pair();
+async fn refusals_that_last_end_a_session_that_was_up() {
+    // What is answered, and how many dials that makes: one that came up, one that was refused, and
+    // those after it.
+    for (refusal, dials, lasts) in [(401, 1 + 1 + 4, 600..660), (404, 1 + 20, 600..640)] {
+        let net = Net::new(move |n| match n {
+            1 => Act::Accept,
+            _ => Act::Refuse(status(refusal)),
+        });
+        let (layer, handle) = ReconnectLayer::pair();
+        let mut session = net.session(layer).await.unwrap();
+        let end_cause = up(&mut session).await.extensions.get::<EndCause>().cloned().unwrap();
+        net.peer().end(None);
+        assert!(down(&mut session).await.will_retry);
+        let lost = Instant::now();
+        assert!(end_cause.get().is_none());
+        session.start_send_unpin(ping("x")).unwrap();
+        dropped(&mut session).await;
+        let mut state = handle.state();
+        let watch = tokio::spawn(async move {
+            let told = state.wait_for(|state| matches!(state, State::BackingOff { final_at: Some(_), .. }));
+            match &*told.await.unwrap() {
+                State::BackingOff { final_at, .. } => final_at.unwrap(),
+                _ => unreachable!("it was waited for"),
+            }
+        });
+        assert!(session.next().await.is_none());
+        let ended = Instant::now();
+        assert!(watch.await.unwrap() <= ended);
+        assert!(
+            lasts.contains(&(ended - lost).as_secs()),
+            "{refusal}: {:?}",
+            ended - lost
+        );
+        match refusal {
+            401 => assert_eq!(net.dials().len(), dials),
+            _ => assert!(net.dials().len() > dials, "{}", net.dials().len()),
+        }
+        assert_eq!(end_cause.get().unwrap().status(), Some(refusal));
+        assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.status() == Some(refusal)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_for_a_while_is_up_again() {
+    for refusal in [302, 401, 403, 404, 426] {
+        let net = Net::new(move |n| match n {
+            2..=4 => Act::Refuse(status(refusal)),
+            _ => Act::Accept,
+        });
+        let mut session = net.session(ReconnectLayer::new()).await.unwrap();
+        up(&mut session).await;
+        net.peer().end(None);
+        assert!(down(&mut session).await.will_retry);
+        assert_eq!(up(&mut session).await.epoch, 2, "{refusal}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_final_at_once_if_wanted_or_if_there_was_no_session() {
+    let refusing = |n| if n == 1 { Act::Accept } else { Act::Refuse(status(404)) };
+    let net = Net::new(refusing);
+    let layer = ReconnectLayer::new().refusals_final_after(Duration::ZERO);
     let mut session = net.session(layer).await.unwrap();
-    let end_cause = up(&mut session).await.extensions.get::<EndCause>().cloned().unwrap();
+    up(&mut session).await;
     net.peer().end(None);
     assert!(down(&mut session).await.will_retry);
-    assert!(end_cause.get().is_none());
-    session.start_send_unpin(ping("x")).unwrap();
-    dropped(&mut session).await;
     assert!(session.next().await.is_none());
-    assert_eq!(net.dials().len(), 3, "one refresh of the credentials");
-    assert_eq!(end_cause.get().unwrap().status(), Some(401));
-    assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.status() == Some(401)));
+    assert_eq!(net.dials().len(), 2);
+
+    let net = Net::new(|_| Act::Refuse(status(404)));
+    assert!(net.session(ReconnectLayer::new()).await.is_err());
+    assert_eq!(net.dials().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

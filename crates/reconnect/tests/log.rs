@@ -40,7 +40,8 @@ async fn each_transition_is_logged_once_with_its_cause() {
         2 => Act::Drop(SECOND, None),
         _ => Act::Refuse(fatal.clone()),
     });
-    let mut session = net.session(ReconnectLayer::new().seed(1)).await.unwrap();
+    let layer = ReconnectLayer::new().seed(1).refusals_final_after(Duration::ZERO);
+    let mut session = net.session(layer).await.unwrap();
     while session.next().await.is_some() {}
     drop(session);
 

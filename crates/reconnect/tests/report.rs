@@ -28,6 +28,7 @@ async fn each_failure_is_reported_once() {
     let (layer, handle) = ReconnectLayer::pair();
     let layer = layer
         .seed(1)
+        .refusals_final_after(Duration::ZERO)
         .reporter(move |incident: &Incident| log.lock().unwrap().push(incident.clone()));
     let mut session = net.session(layer).await.unwrap();
     assert!(matches!(session.next().await, Some(Event::Up(_))));

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -160,6 +160,30 @@ impl EndCause {
     /// Says why. Only the first cause counts.
     pub fn set(&self, cause: Failure) {
         self.0.get_or_init(|| cause);
+    }
+}
+
+/// Why a session has no connection now: what the last one was lost by, or the last dial failed with.
+///
+/// A layer that redials leaves a clone of this in the extensions of each `Up`, and keeps it true.
+/// Those above tell it to whoever waited in vain.
+#[derive(Clone, Debug, Default)]
+pub struct OutageCause(Arc<Mutex<Option<Failure>>>);
+
+impl OutageCause {
+    /// There is a connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Why there is none; `None` while there is one.
+    pub fn get(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says why there is none, or that there is one.
+    pub fn set(&self, cause: Option<Failure>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 }
 

@@ -6,7 +6,7 @@ mod payload;
 mod ticket;
 
 pub use self::{
-    event::{ConnectionId, Down, DropReason, EndCause, Event, Up},
+    event::{ConnectionId, Down, DropReason, EndCause, Event, OutageCause, Up},
     outgoing::{Lane, Outgoing, Replay},
     payload::{Carry, Length, Measure, Pack, Ping, Probe, Verbatim},
     ticket::{Phase, Ticket, TicketSteps},

@@ -43,7 +43,9 @@ impl<S> Circuit<S> {
     /// Why nothing is to be sent now, if so.
     fn refusal(&self) -> Option<CircuitOpen> {
         let (attempt, next_attempt, cause) = match &*self.state.borrow() {
-            State::BackingOff { attempt, until, cause } => (*attempt, Some(*until), cause.clone()),
+            State::BackingOff {
+                attempt, until, cause, ..
+            } => (*attempt, Some(*until), cause.clone()),
             State::Connecting {
                 attempt,
                 cause: Some(cause),

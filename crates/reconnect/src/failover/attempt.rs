@@ -42,6 +42,18 @@ pub(super) struct EndpointAttempts {
     for_good: bool,
     /// The endpoint asked for new credentials.
     refreshed: bool,
+    /// The endpoint closed a connection for good: it means it, while a refused dial may pass.
+    goodbye: bool,
+    /// A connection to the endpoint was up, in this outage or before.
+    was_up: bool,
+}
+
+/// No endpoint is left that could be dialled with any hope: each has said goodbye, or has refused
+/// this session and never had it.
+#[derive(Debug, thiserror::Error)]
+#[error("no endpoint is left to dial")]
+pub(crate) struct NoneLeft {
+    source: Failure,
 }
 
 /// One dial, and the connection that comes of it.
@@ -74,7 +86,7 @@ impl CoolDowns {
     }
 
     fn choose(&self, attempts: &[EndpointAttempts], now: Instant) -> usize {
-        let all = 0..self.0.len();
+        let all = (0..self.0.len()).filter(|&endpoint| !attempts[endpoint].goodbye);
         all.clone()
             .filter(|&endpoint| self.cooling(endpoint, now).is_none())
             .min_by_key(|&endpoint| attempts[endpoint].failures)
@@ -90,6 +102,17 @@ impl CoolDowns {
     fn came_up(&mut self, endpoint: usize) {
         let cool_down = &mut self.0[endpoint];
         (cool_down.until, cool_down.requested) = (None, None);
+    }
+}
+
+// === impl EndpointAttempts ===
+
+impl EndpointAttempts {
+    fn end_outage(&mut self) {
+        *self = Self {
+            was_up: self.was_up,
+            ..Self::default()
+        };
     }
 }
 
@@ -124,6 +147,7 @@ impl Attempt {
     }
 
     pub(super) fn came_up(&self) {
+        lock(&self.outage)[self.endpoint].was_up = true;
         lock(&self.cool_downs).came_up(self.endpoint);
     }
 
@@ -141,12 +165,13 @@ impl Attempt {
         }
         let healthy = uptime.is_some_and(|uptime| uptime >= self.rules.healthy_after);
         if healthy {
-            lock(&self.outage).fill(EndpointAttempts::default());
+            lock(&self.outage).iter_mut().for_each(EndpointAttempts::end_outage);
         }
         let passing = matches!(disposition, Disposition::Backoff | Disposition::Immediately);
         if healthy && passing && cause.retry_after().is_none() {
             return cause.clone();
         }
+        lock(&self.outage)[self.endpoint].goodbye = disposition == Disposition::Final;
         self.record_failure(now, cause, Disposition::Backoff)
     }
 
@@ -173,7 +198,12 @@ impl Attempt {
             return cause.clone();
         }
         if attempts.iter().all(|attempts| attempts.for_good) {
-            return cause.clone().with_disposition(Disposition::Final);
+            // Reconnect waits for those whose refusal may pass.
+            return match attempts.iter().any(|attempts| attempts.was_up && !attempts.goodbye) {
+                true if attempts[self.endpoint].goodbye => as_session_failure(cause, Disposition::Backoff),
+                true => cause.clone(),
+                false => none_left(cause),
+            };
         }
         let is_new = |endpoint: usize| attempts[endpoint].failures == 0 && cool_downs.cooling(endpoint, now).is_none();
         let all_requested = (0..attempts.len()).all(|endpoint| cool_downs.requested(endpoint, now).is_some());
@@ -216,11 +246,22 @@ fn as_session_failure(cause: &Failure, disposition: Disposition) -> Failure {
         return cause.clone().with_disposition(disposition);
     }
     // The session is not wished to wait, since another endpoint need not be waited for.
-    let mut failure = Failure::new(cause.kind(), "the endpoint wished to be left alone, there is another")
+    let failure = Failure::new(cause.kind(), "the endpoint wished to be left alone, there is another")
         .with_source(cause.clone())
         .with_disposition(disposition);
-    if let Some(status) = cause.status() {
-        failure = failure.with_status(status);
+    with_status_of(cause, failure)
+}
+
+fn none_left(cause: &Failure) -> Failure {
+    let failure = Failure::new(cause.kind(), "the last endpoint that was left refused")
+        .with_source(NoneLeft { source: cause.clone() })
+        .with_disposition(Disposition::Final);
+    with_status_of(cause, failure)
+}
+
+fn with_status_of(cause: &Failure, failure: Failure) -> Failure {
+    match cause.status() {
+        Some(status) => failure.with_status(status),
+        None => failure,
     }
-    failure
 }
