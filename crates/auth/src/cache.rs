@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tower_ws_core::Failure;
+use tower_ws_core::{Failure, FailureKind};
 
 use crate::credential::Credential;
 
@@ -20,6 +20,8 @@ pub(crate) struct Cache {
     /// How often in a row it could not be fetched, why, and when it may be tried again.
     failures: u32,
     failed: Option<(Failure, Instant)>,
+    /// What servers have refused last, and how often since one took it.
+    refused: Option<(Credential, u32)>,
 }
 
 /// A credential, and which it is.
@@ -49,6 +51,10 @@ pub(crate) enum Asked {
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(30);
 
+/// As often as this a credential is shown to servers that refuse it: a third time may lock the
+/// account.
+const SHOWN: u32 = 2;
+
 /// A credential that expires within this time is not shown any more: it may expire on the way, or
 /// by the server's clock.
 const SLACK: Duration = Duration::from_secs(5);
@@ -62,6 +68,7 @@ impl Cache {
             fetching: false,
             failures: 0,
             failed: None,
+            refused: None,
         }
     }
 
@@ -98,7 +105,7 @@ impl Cache {
     /// [0, 1).
     pub(crate) fn fetched(&mut self, outcome: Result<Credential, Failure>, now: Instant, sample: f64) -> Option<u64> {
         self.fetching = false;
-        match outcome {
+        match outcome.and_then(|credential| self.not_refused(credential)) {
             Ok(credential) => {
                 self.generation += 1;
                 self.failures = 0;
@@ -127,10 +134,31 @@ impl Cache {
     /// The server has refused this credential. True if it was the present one.
     pub(crate) fn refused(&mut self, generation: u64) -> bool {
         let is_present = self.current.as_ref().is_some_and(|held| held.generation == generation);
-        if is_present {
-            self.current = None;
+        if let Some(held) = self.current.take_if(|_| is_present) {
+            let times = match &self.refused {
+                Some((refused, times)) if refused.secret() == held.credential.secret() => *times,
+                _ => 0,
+            };
+            self.refused = Some((held.credential, times.saturating_add(1)));
         }
         is_present
+    }
+
+    /// A server has taken this credential.
+    pub(crate) fn accepted(&mut self, generation: u64) {
+        if self.current.as_ref().is_some_and(|held| held.generation == generation) {
+            self.refused = None;
+        }
+    }
+
+    fn not_refused(&self, credential: Credential) -> Result<Credential, Failure> {
+        match &self.refused {
+            Some((refused, SHOWN..)) if refused.secret() == credential.secret() => Err(Failure::new(
+                FailureKind::Auth,
+                "the provider returned the credential that was refused twice; it is not shown a third time",
+            )),
+            _ => Ok(credential),
+        }
     }
 }
 
@@ -202,6 +230,27 @@ mod tests {
         cache.fetched(Ok(Credential::new("two")), now, 0.0);
         assert!(!cache.refused(1), "somebody else was refused with the first");
         assert!(matches!(cache.ask(now, wall), Asked::Here(held) if held.credential.secret() == "two"));
+    }
+
+    #[test]
+    fn one_that_was_refused_twice_is_not_shown_again_until_there_is_another() {
+        let (mut now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut cache = Cache::new(SECOND);
+        let mut fetched = |cache: &mut Cache, secret: &str| {
+            now += MOST;
+            assert!(matches!(cache.ask(now, wall), Asked::Fetch));
+            cache.fetched(Ok(Credential::new(secret)), now, 0.0)
+        };
+        assert_eq!(fetched(&mut cache, "one"), Some(1));
+        assert!(cache.refused(1));
+        // The next time it is taken, which begins anew.
+        assert_eq!(fetched(&mut cache, "one"), Some(2));
+        cache.accepted(2);
+        assert!(cache.refused(2));
+        assert_eq!(fetched(&mut cache, "one"), Some(3));
+        assert!(cache.refused(3));
+        assert_eq!(fetched(&mut cache, "one"), None);
+        assert_eq!(fetched(&mut cache, "two"), Some(4));
     }
 
     #[test]

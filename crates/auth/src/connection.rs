@@ -46,6 +46,9 @@ impl<C: Connection> Stream for AuthConnection<C> {
                         Some(from_below) => *this.shown = Some(from_below),
                         None => up.layers.push("auth"),
                     }
+                    if let Some(shown) = this.shown {
+                        this.credentials.accepted(shown);
+                    }
                 }
                 Event::Down(down) => {
                     if let Some(shown) = this.shown {

@@ -41,7 +41,9 @@ use crate::{
 /// - After a fetch that failed the provider is left alone for a second, doubled with each failure
 ///   up to 30 s; who asks meanwhile gets the failure at once.
 /// - One that a server has [refused](Self::refused) is thrown away, unless it has been replaced
-///   already.
+///   already. Should the provider return the same one, it is shown once more, and refused again it
+///   is shown no more: accounts are locked by trying. The provider is still asked; another one is
+///   shown at once.
 #[derive(Clone)]
 pub struct Credentials(Arc<Shared>);
 
@@ -164,10 +166,15 @@ impl Credentials {
         if is_present {
             tracing::info!(
                 generation = shown.0.generation,
-                "the credential was refused: the next dial shows another"
+                "the credential was refused: the next dial fetches another"
             );
         }
         is_present
+    }
+
+    /// A server has taken this credential.
+    pub(crate) fn accepted(&self, shown: &IssuedCredential) {
+        self.cache().accepted(shown.0.generation);
     }
 
     /// Fetches, in a task of its own: whoever asked may give up, and others may wait.

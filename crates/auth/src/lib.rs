@@ -85,7 +85,8 @@
 //!
 //! Because the second was of a credential that had just been fetched. What a server does not take
 //! twice it will not take a third time, and an account may be locked by trying. The session ends
-//! with the refusal as its cause.
+//! with the refusal as its cause. One that has been up before waits some minutes for the server, or
+//! for your provider to return another: see "When a refusal is final" in `tower-ws-reconnect`.
 //!
 //! ## Why is the provider not asked again at once?
 //!

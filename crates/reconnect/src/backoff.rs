@@ -23,7 +23,7 @@ use crate::policy::{Decision, History, Policy};
 ///
 /// `Retry-After` ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)) takes the
 /// place of the delay wherever there is a retry: at most 5 min, plus up to 20 % of jitter, never less than the
-/// delay above.
+/// delay above or than the least of a `Wait`.
 ///
 /// Attempts are unlimited: a client that has given up must be restarted by hand. Set
 /// [`max_attempts`](Self::max_attempts) or [`max_outage`](Self::max_outage) where that is what you
@@ -145,7 +145,11 @@ impl Backoff {
         Some(match history.retry_after {
             Some(asked) => {
                 let asked = asked.min(self.retry_after_cap);
-                stretched(asked, 1.0 + RETRY_AFTER_JITTER * history.sample).max(exponential)
+                let least = match cause.disposition() {
+                    Disposition::Wait { least, .. } => least.max(exponential),
+                    _ => exponential,
+                };
+                stretched(asked, 1.0 + RETRY_AFTER_JITTER * history.sample).max(least)
             }
             None => delay,
         })
