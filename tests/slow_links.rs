@@ -3,8 +3,8 @@
 //!
 //! Two kinds of link: a relay with little memory, which lets what it does not take pile up on the
 //! sender's side; and one shaped by the kernel, in a network namespace of the test's own (Linux,
-//! root and `tc`). One takes some 80 seconds and runs always. The others, some three minutes:
-//! `cargo test --test slow_links -- --ignored slower`.
+//! root and `tc`). One takes some 80 seconds and runs always. The others, some three minutes, run
+//! when `TOWER_WS_LONG` is set, and say otherwise that they were skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![allow(clippy::print_stderr, reason = "to say what was skipped")]
@@ -37,27 +37,35 @@ async fn through_a_relay_at_110_kilobytes_per_second() {
 }
 
 #[tokio::test]
-#[ignore = "takes three minutes"]
 async fn slower_through_a_relay_at_50_kilobytes_per_second() {
-    through_a_relay(50, 8 << 20).await;
+    if is_long() {
+        through_a_relay(50, 8 << 20).await;
+    }
 }
 
 #[tokio::test]
-#[ignore = "takes more than two minutes"]
 async fn slower_through_a_relay_at_8_kilobytes_per_second() {
-    through_a_relay(8, 1 << 20).await;
+    if is_long() {
+        through_a_relay(8, 1 << 20).await;
+    }
 }
 
 #[test]
-#[ignore = "takes more than a minute, and wants root"]
 fn slower_shaped_to_110_kilobytes_per_second() {
-    shaped(110, 8 << 20);
+    shaped("slower_shaped_to_110_kilobytes_per_second", 110);
 }
 
 #[test]
-#[ignore = "takes three minutes, and wants root"]
 fn slower_shaped_to_50_kilobytes_per_second() {
-    shaped(50, 8 << 20);
+    shaped("slower_shaped_to_50_kilobytes_per_second", 50);
+}
+
+fn is_long() -> bool {
+    let long = env::var_os("TOWER_WS_LONG").is_some();
+    if !long {
+        eprintln!("SKIPPED: takes minutes; `.ci/long` runs it");
+    }
+    long
 }
 
 async fn through_a_relay(kilobytes_per_second: usize, size: usize) {
@@ -90,12 +98,22 @@ fn relay(server: SocketAddr, bytes_per_second: usize) -> SocketAddr {
     address
 }
 
-/// Tells the test inside the namespace how much to send, in bytes.
-const SIZE: &str = "TOWER_WS_UPLOAD";
+/// Set in the process that runs a test again, within a namespace.
+const SHAPED: &str = "TOWER_WS_SHAPED";
 
-/// Runs [`in_a_namespace`] in one whose loopback passes so much, answers included, and buffers 64
-/// KiB at most.
-fn shaped(kilobytes_per_second: usize, size: usize) {
+/// Runs this test again, in a network namespace whose loopback passes so much, answers included,
+/// and buffers 64 KiB at most.
+fn shaped(test: &str, kilobytes_per_second: usize) {
+    if env::var_os(SHAPED).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(async {
+            let server = Server::start(Script::json_rpc()).await.unwrap();
+            upload(&server, &server.url(), 8 << 20).await;
+        });
+    }
+    if !is_long() {
+        return;
+    }
     let setup = format!(
         "ip link set lo up mtu 1500 && tc qdisc add dev lo root tbf rate {kilobytes_per_second}kbps burst 4k limit 64k"
     );
@@ -111,20 +129,12 @@ fn shaped(kilobytes_per_second: usize, size: usize) {
         eprintln!("SKIPPED: no network namespace, or no `tc` in it");
         return;
     }
-    let status = in_a_namespace("exec \"$0\" --exact --ignored --nocapture in_a_namespace")
+    let status = in_a_namespace(&format!("exec \"$0\" --exact --nocapture {test}"))
         .arg(env::current_exe().unwrap())
-        .env(SIZE, size.to_string())
+        .env(SHAPED, "1")
         .status()
         .unwrap();
     assert!(status.success(), "it did not arrive: {status}");
-}
-
-#[tokio::test]
-#[ignore = "run in a namespace by the others"]
-async fn in_a_namespace() {
-    let Ok(size) = env::var(SIZE) else { return };
-    let server = Server::start(Script::json_rpc()).await.unwrap();
-    upload(&server, &server.url(), size.parse().unwrap()).await;
 }
 
 /// One message of this size, with all defaults.
