@@ -104,6 +104,26 @@ async fn wait_for(inbound: &mut Inbound, wanted: fn(&Incoming) -> bool) {
     while !wanted(&bounded(inbound.next()).await.expect("it ended")) {}
 }
 
+/// What the README says is logged, is logged.
+#[test]
+fn the_readme_quotes_what_is_logged() {
+    let readme = include_str!("../README.md");
+    let table = readme.split("## What happens when").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let mut quoted = 0;
+    for quote in table.split('`') {
+        let Some((level @ ("DEBUG" | "INFO" | "WARN" | "ERROR"), text)) = quote.split_once(' ') else {
+            continue;
+        };
+        quoted += 1;
+        let is_it = |line: &str| line.starts_with(level) && line.contains(&format!(": {text} ["));
+        // The sample of a whole line has its fields besides.
+        let is_sample = text.contains("epoch=");
+        assert!(is_sample || EXPECTED.lines().any(is_it), "{quote}");
+    }
+    assert!(quoted >= 6, "{quoted}");
+}
+
 #[tokio::test]
 async fn targets_levels_texts_and_fields_are_those_written_down() {
     let seen = Seen::default();
@@ -133,6 +153,7 @@ async fn targets_levels_texts_and_fields_are_those_written_down() {
     // It makes no sense; health asks; the connection is lost; the next one is silent; the last are
     // refused until that is final.
     server.push(tower_ws::Message::text("what?"));
+    server.push(tower_ws::Message::text(r#"{"jsonrpc":"2.0","id":99999,"result":1}"#));
     client.request::<_, u8>("echo", &7).await.unwrap();
     server.cut(Cut::Fin);
     wait_for(&mut inbound, is_up).await;

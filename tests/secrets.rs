@@ -135,6 +135,18 @@ impl io::Write for IssuedCredential {
     }
 }
 
+/// What a server answers that repeats what it was sent.
+fn repeated() -> String {
+    format!(
+        "Cannot GET /{}?token={} with Bearer {}, {}, {}",
+        secret("path"),
+        secret("query"),
+        secret("authorization"),
+        secret("header"),
+        secret("subprotocol")
+    )
+}
+
 fn address(server: &Server) -> String {
     format!("{}{}?token={}", server.url(), secret("path"), secret("query"))
 }
@@ -303,8 +315,15 @@ async fn every_way_of_failing_to_connect() {
     let cookie = secret("cookie");
     let headers = [
         ("Set-Cookie", &*cookie),
-        ("Location", "ws://hunter2-location/"),
-        ("WWW-Authenticate", "hunter2-realm"),
+        (
+            "Location",
+            "ws://hunter2-user:hunter2-password@elsewhere.example/hunter2-path?hunter2-query",
+        ),
+        // It repeats what it was sent.
+        (
+            "WWW-Authenticate",
+            &format!("Bearer realm=\"{}\"", secret("authorization")),
+        ),
     ];
     let status = |code| Script::Status {
         code,
@@ -312,7 +331,7 @@ async fn every_way_of_failing_to_connect() {
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        body: secret("body"),
+        body: repeated(),
     };
     for script in [
         status(401),
@@ -421,7 +440,9 @@ async fn services_and_connections() {
         Server::start(Script::Silent).await.unwrap(),
     );
     let _guard = shown.trace();
-    let target = http::Request::get(address(&server)).header("authorization", secret("authorization"));
+    let target = http::Request::get(address(&server))
+        .header("authorization", secret("authorization"))
+        .header("x-key", secret("header"));
     let target = target.body(()).unwrap();
 
     let transport = TransportLayer::new()
@@ -447,15 +468,14 @@ async fn services_and_connections() {
     server.play(Script::Status {
         code: 418,
         headers: Vec::new(),
-        body: secret("body"),
+        body: repeated(),
     });
-    let refused = bounded(TransportLayer::new().layer(connector()).oneshot(target))
-        .await
-        .unwrap_err();
+    let transport = TransportLayer::new().subprotocols([secret("subprotocol")]);
+    let refused = bounded(transport.layer(connector()).oneshot(target)).await.unwrap_err();
     assert!(matches!(refused, UpgradeError::Refused(_)));
     shown.error(&refused);
     let refusal = refused.refusal().unwrap();
-    assert_eq!(refusal.body(), &secret("body"));
+    assert_eq!(refusal.body(), &repeated());
     shown.debug(refusal);
     shown.check();
 }

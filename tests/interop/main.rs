@@ -362,7 +362,10 @@ async fn each_connection_shows_the_token_of_its_time() {
         request
     });
     let (builder, session) = mcp::builder(peer.url(), me(), Capabilities::new());
-    let connecting = builder.reconnect(eager()).layer(show).connect();
+    let connecting = builder
+        .reconnect(eager().refusals_final_after(Duration::ZERO))
+        .layer(show)
+        .connect();
     let (client, mut inbound) = within(connecting).await.unwrap();
     let mcp = Mcp::new(client, session);
     up(&mut inbound).await;

@@ -103,7 +103,7 @@ async fn a_refusal_is_answered_with_another_credential_once_and_then_it_is_final
     let refused = session(&server.url, AuthLayer::bearer(credentials)).await.map(drop);
     let error = refused.unwrap_err();
     let failure = find::<Failure>(&*error).unwrap();
-    assert_eq!((failure.status(), failure.kind()), (Some(401), FailureKind::Handshake));
+    assert_eq!((failure.status(), failure.kind()), (Some(401), FailureKind::Auth));
     assert_eq!(server.shown()[2..], ["Bearer token-2", "Bearer token-3"]);
     assert_eq!(fetches.load(Ordering::SeqCst), 3);
 }

@@ -7,6 +7,8 @@ use crate::{layer::ClientLayer, mailbox::Lag, request::Request};
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]
 pub(crate) struct Config {
+    pub(crate) label: Option<String>,
+    pub(crate) server: Option<String>,
     pub(crate) max_calls: usize,
     pub(crate) timeout: Duration,
     pub(crate) inbound: usize,
@@ -20,6 +22,8 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            label: None,
+            server: None,
             max_calls: ClientLayer::MAX_CALLS,
             timeout: ClientLayer::TIMEOUT,
             inbound: ClientLayer::INBOUND,
@@ -35,6 +39,8 @@ impl Default for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("label", &self.label)
+            .field("server", &self.server)
             .field("max_calls", &self.max_calls)
             .field("timeout", &self.timeout)
             .field("inbound", &self.inbound)

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 use tower_ws_core::{
-    Connection,
+    Connection, ConnectionId,
     jsonrpc::{Codec, Ids},
 };
 
@@ -75,6 +75,32 @@ impl<K> ClientLayer<K> {
     pub fn close_grace(mut self, grace: Duration) -> Self {
         self.config.close_grace = grace;
         self
+    }
+
+    /// Names the session in logs, to tell those of one process apart: the span `session`, in which
+    /// all is that its layers log, has it as `label`. Default: none.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.config.label = Some(label.into());
+        self
+    }
+
+    /// Names whom the session is with: the span `session` has it as `server`. Default: none. Host
+    /// and port, and no more: a path or a query may hold a secret.
+    #[must_use]
+    pub fn server(mut self, server: impl Into<String>) -> Self {
+        self.config.server = Some(server.into());
+        self
+    }
+
+    /// The span in which the layers of a session log.
+    pub(crate) fn span(&self) -> tracing::Span {
+        let Config { label, server, .. } = &self.config;
+        let (label, server) = (label.as_deref(), server.as_deref());
+        // It outlives whoever connects, whose span would stay open for as long as one within it.
+        let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random(), label, server);
+        span.follows_from(tracing::Span::current());
+        span
     }
 
     /// Whether a request named `ping` is answered at once with an empty result, as MCP wants it.

@@ -8,7 +8,7 @@ use std::{
 use futures_core::future::BoxFuture;
 use tower_service::Service;
 use tower_ws_core::{
-    BoxError, Connection, ConnectionId, Event, Failure,
+    BoxError, Connection, Event, Failure,
     jsonrpc::{Codec, Ids},
 };
 use tracing::Instrument;
@@ -47,10 +47,8 @@ where
     }
 
     fn call(&mut self, target: T) -> MakeFuture {
-        // What the layers below log belongs to this session, in whatever task it happens. It
-        // outlives whoever connects, whose span would stay open for as long as one within it.
-        let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random());
-        span.follows_from(tracing::Span::current());
+        // What the layers below log belongs to this session, in whatever task it happens.
+        let span = self.layer.span();
         let dial = span.in_scope(|| self.inner.call(target));
         let layer = self.layer.clone();
         let driving = span.clone();

@@ -29,7 +29,7 @@ mod spelling;
 const HEAD: usize = 16 << 10;
 
 /// How much of a refusal's body is kept: 4 KiB, more than any explanation needs.
-const BODY: usize = 4 << 10;
+pub const BODY: usize = 4 << 10;
 
 /// One HTTP/1.1 exchange on a byte stream that is wanted back.
 ///

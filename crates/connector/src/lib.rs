@@ -55,6 +55,7 @@ mod connect;
 pub mod guard;
 pub mod http1;
 pub mod proxy;
+mod stage;
 mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -63,6 +64,7 @@ mod url;
 pub use self::{
     classify::classify,
     connect::Connect,
+    stage::{Stage, Stages},
     tcp::{BoundUnsent, Bounding, Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
     url::{Redacted, UrlError, WsUrl},
 };

@@ -105,7 +105,11 @@ async fn each_status_has_its_failure() {
         ("504 Gateway Timeout", Disposition::Backoff, "could not open"),
     ] {
         let failure = answers("http", status(line), false).await;
-        assert_eq!(failure.kind(), FailureKind::Proxy, "{failure:?}");
+        let kind = match says {
+            "credentials" => FailureKind::Auth,
+            _ => FailureKind::Proxy,
+        };
+        assert_eq!(failure.kind(), kind, "{failure:?}");
         assert_eq!(failure.disposition(), disposition, "{failure:?}");
         assert!(failure.to_string().contains(says), "{failure}");
         assert!(line.starts_with(&failure.status().unwrap().to_string()));

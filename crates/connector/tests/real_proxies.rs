@@ -79,7 +79,10 @@ async fn fails(proxy: &str, url: &str) -> Failure {
     let text = shown(&error);
     assert!(!text.contains(PASSWORD) && !text.contains("wr0ng"), "{text}");
     let failure = Failure::of(error);
-    assert_eq!(failure.kind(), FailureKind::Proxy, "{text}");
+    assert!(
+        matches!(failure.kind(), FailureKind::Proxy | FailureKind::Auth),
+        "{text}"
+    );
     assert!(find::<ProxyError>(&failure).is_some(), "{text}");
     failure
 }
@@ -89,6 +92,7 @@ async fn wants_credentials(proxy: &Daemon, scheme: &str, statuses: &[u16]) {
     let server = Server::start(Script::Echo).await.unwrap();
     for credentials in [None, WRONG] {
         let failure = fails(&proxy.url(scheme, credentials), &server.url()).await;
+        assert_eq!(failure.kind(), FailureKind::Auth, "{failure}");
         assert_eq!(failure.disposition(), Disposition::Final, "{failure}");
         assert!(failure.to_string().contains("user:password@"), "{failure}");
         match failure.status() {

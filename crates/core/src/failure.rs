@@ -1,5 +1,6 @@
 //! Why things fail, and what to do about it.
 
+mod causes;
 mod disposition;
 mod excerpt;
 mod table;
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use self::{disposition::Disposition, excerpt::Excerpt, table::DispositionTable};
+pub use self::{causes::Causes, disposition::Disposition, excerpt::Excerpt, table::DispositionTable};
 
 /// Any error, where planes meet. Each layer's own errors are concrete types; [`find`] finds one in
 /// a chain.

@@ -152,13 +152,14 @@ mod message;
 mod opening;
 mod progress;
 mod reading;
+mod server;
 mod suspicion;
 mod time;
 
 pub use self::{
     failure::{
-        BoxError, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, OverLimit, RetryAfter, chain,
-        find,
+        BoxError, Causes, Close, Disposition, DispositionTable, Excerpt, Failure, FailureKind, OverLimit, RetryAfter,
+        chain, find,
     },
     layer::{
         BoxConnection, Closed, Connection, DynConnection, Halves, MapConnection, Position, Severable, Wrap, WrongOrder,
@@ -172,6 +173,7 @@ pub use self::{
     opening::{Dialogue, Opening, OpeningConnection, OpeningContext, OpeningFuture, OpeningLayer},
     progress::Progress,
     reading::{Lease, Reading, Readings, Shared, Source, Unit, Value},
+    server::Server,
     suspicion::Suspicion,
     time::{Alarm, Clock, FAR_FUTURE, Pace, SystemClock, later},
 };

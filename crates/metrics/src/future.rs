@@ -6,7 +6,7 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, FailureKind, Length};
+use tower_ws_core::{BoxError, Failure, FailureKind, Length, find};
 
 use crate::{connection::MetricsConnection, meter::Meter};
 
@@ -51,7 +51,8 @@ where
             }
             Err(error) => {
                 let error = error.into();
-                meter.watch.failed(FailureKind::of(&*error));
+                let status = find::<Failure>(&*error).and_then(Failure::status);
+                meter.watch.failed(FailureKind::of(&*error), status);
                 Err(error)
             }
         })

@@ -103,6 +103,7 @@
 //! |---|---|---|---|---|---|
 //! | `tower_ws_connection_dials_in_progress` | gauge | count | | dials begun and not finished | `> 0` for 1 min: a dial hangs, and nothing bounds it |
 //! | `tower_ws_connection_dials_total` | counter | count | `outcome` `cause` | dials finished: `ok`, `failed` by cause, or `cancelled` (dropped); a service that fails to become ready has not dialled | `rate(…{outcome="failed"}[5m]) > 0` for 10 min, by `cause`: `dns`, `tls`, `auth` … name who is to be woken |
+//! | `tower_ws_connection_dials_refused_total` | counter | count | `status` | dials that a server, or a proxy before it, answered with another HTTP status than 101 | `rate(…{status=~"40[137]"}[5m]) > 0`: credentials; `404` for long: the address |
 //! | `tower_ws_connection_dial_seconds` | histogram | seconds | `outcome` | how long a dial took | 99 % of `ok` above 2: the server accepts slowly, timeouts are near |
 //! | `tower_ws_connection_open` | gauge | count | | connections open now, from the end of the dial to `Down` or drop | more than there are clients: connections leak |
 //! | `tower_ws_connection_duration_seconds` | histogram | seconds | | how long each was open | |

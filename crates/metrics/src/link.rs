@@ -20,6 +20,7 @@ pub(crate) struct Meters {
     dials_ok: Counter,
     dials_cancelled: Counter,
     dials_failed: Family,
+    dials_refused: Family,
     dial_ok: Histogram,
     dial_failed: Histogram,
     dial_cancelled: Histogram,
@@ -52,7 +53,7 @@ enum State {
 /// How a dial ended.
 enum Outcome {
     Ok,
-    Failed(FailureKind),
+    Failed(FailureKind, Option<u16>),
     Cancelled,
 }
 
@@ -76,6 +77,7 @@ impl Meters {
             dials_ok: finished("ok"),
             dials_cancelled: finished("cancelled"),
             dials_failed: scope.family("dials_total", &[("outcome", "failed")], "cause", words::causes()),
+            dials_refused: scope.family("dials_refused_total", &[], "status", words::statuses()),
             dial_ok: took("ok"),
             dial_failed: took("failed"),
             dial_cancelled: took("cancelled"),
@@ -110,8 +112,8 @@ impl Link {
         };
     }
 
-    pub(crate) fn failed(&mut self, kind: FailureKind) {
-        self.dialled(Outcome::Failed(kind));
+    pub(crate) fn failed(&mut self, kind: FailureKind, status: Option<u16>) {
+        self.dialled(Outcome::Failed(kind, status));
     }
 
     pub(crate) fn saw<T>(&mut self, event: Option<&Event<T>>) {
@@ -142,24 +144,27 @@ impl Link {
         self.state = State::Over;
         let took = since.elapsed();
         let meters = &*self.meters;
-        let (outcome, cause) = match outcome {
+        let (outcome, cause, status) = match outcome {
             Outcome::Ok => {
                 meters.dials_ok.increment(1);
                 meters.dial_ok.record(took);
-                ("ok", NONE)
+                ("ok", NONE, None)
             }
-            Outcome::Failed(kind) => {
+            Outcome::Failed(kind, status) => {
                 meters.dials_failed.count(kind.as_str());
                 meters.dial_failed.record(took);
-                ("failed", kind.as_str())
+                if let Some(status) = status {
+                    meters.dials_refused.count(words::status(status));
+                }
+                ("failed", kind.as_str(), status)
             }
             Outcome::Cancelled => {
                 meters.dials_cancelled.increment(1);
                 meters.dial_cancelled.record(took);
-                ("cancelled", NONE)
+                ("cancelled", NONE, None)
             }
         };
-        tracing::debug!(outcome, cause, elapsed_ms = took.as_millis() as u64, "dialled");
+        tracing::debug!(outcome, cause, status, elapsed_ms = took.as_millis() as u64, "dialled");
     }
 
     fn count_bytes(&mut self) {

@@ -130,10 +130,10 @@ impl Watch {
     }
 
     /// The service below has answered with an error.
-    pub(crate) fn failed(&mut self, kind: FailureKind) {
+    pub(crate) fn failed(&mut self, kind: FailureKind, status: Option<u16>) {
         match self {
             Self::Session(session) => session.failed(kind),
-            Self::Connection(link) => link.failed(kind),
+            Self::Connection(link) => link.failed(kind, status),
         }
     }
 

@@ -76,6 +76,11 @@ pub(crate) const CONNECTION: &[Metric] = &[
     gauge("dials_in_progress", "dials begun and not finished"),
     gauge("open", "connections open now"),
     counter("dials_total", Unit::Count, "dials finished, by outcome and cause"),
+    counter(
+        "dials_refused_total",
+        Unit::Count,
+        "dials that a server or a proxy refused, by HTTP status",
+    ),
     seconds("dial_seconds", "how long a dial took"),
     seconds("duration_seconds", "how long a connection was open"),
     counter(

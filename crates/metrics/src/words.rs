@@ -35,6 +35,45 @@ const REGISTERED: [(u16, &str); 18] = [
 /// The classes of the codes that frameworks and applications choose.
 const CLASSES: [&str; 2] = ["3xxx", "4xxx"];
 
+/// What servers and the proxies before them answer instead of 101.
+const STATUSES: [(u16, &str); 22] = [
+    (200, "200"),
+    (301, "301"),
+    (302, "302"),
+    (303, "303"),
+    (307, "307"),
+    (308, "308"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (407, "407"),
+    (408, "408"),
+    (410, "410"),
+    (421, "421"),
+    (425, "425"),
+    (426, "426"),
+    (429, "429"),
+    (500, "500"),
+    (502, "502"),
+    (503, "503"),
+    (504, "504"),
+];
+
+/// With which statuses dials are refused.
+pub(crate) fn statuses() -> impl Iterator<Item = &'static str> {
+    STATUSES.into_iter().map(|(_, word)| word)
+}
+
+/// The word for a status. A server may answer any number; it makes up no label.
+pub(crate) fn status(status: u16) -> &'static str {
+    STATUSES
+        .iter()
+        .find(|(known, _)| *known == status)
+        .map_or(OTHER, |(_, word)| word)
+}
+
 /// With which codes peers close.
 pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
     REGISTERED.into_iter().map(|(_, word)| word).chain(CLASSES)
@@ -54,6 +93,12 @@ pub(crate) fn code(close: &Close) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_that_is_not_known_is_other() {
+        assert_eq!([404, 418, 0].map(status), ["404", OTHER, OTHER]);
+        assert!(statuses().all(|word| status(word.parse().unwrap()) == word));
+    }
 
     #[test]
     fn a_code_that_is_not_registered_is_one_of_a_class() {

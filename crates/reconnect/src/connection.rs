@@ -264,7 +264,7 @@ where
 
     fn came_up(mut self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.as_mut().project();
-        up.epoch = this.dialer.connected(up.connection);
+        up.epoch = this.dialer.connected(&up);
         up.show(this.dialer.session().handle().0.source());
         up.extensions.insert(this.dialer.session().handle());
         up.extensions.insert(this.end_cause.clone());

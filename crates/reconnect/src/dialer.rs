@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{Alarm, BoxError, Clock, ConnectionId, Disposition, DispositionTable, Failure, FailureKind, later};
+use tower_ws_core::{Alarm, BoxError, Clock, Disposition, DispositionTable, Failure, FailureKind, Up, later};
 use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
@@ -97,9 +97,9 @@ impl<S, T, P> Dialer<S, T, P> {
     }
 
     /// A connection is up.
-    pub(crate) fn connected(&mut self, connection: ConnectionId) -> u64 {
+    pub(crate) fn connected(&mut self, up: &Up) -> u64 {
         self.refusals.end();
-        self.session.connected(connection)
+        self.session.connected(up)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -220,6 +220,7 @@ impl<S, T, P: Policy> Dialer<S, T, P> {
         self.reporter.report(&Incident {
             failure: cause.clone(),
             epoch: self.session.epoch(),
+            server: uptime.and_then(|_| self.session.server().cloned()),
             uptime,
             attempt: self.outage.next_attempt(),
             follows,

@@ -56,9 +56,10 @@ impl Refusals {
             return failure;
         }
         let final_at = later(*self.since.get_or_insert(now), self.final_after);
-        let whoever =
-            disposition != Disposition::RefreshCredentials && !matches!(failure.status(), Some(401 | 403 | 407));
-        if whoever {
+        let who_we_are = disposition == Disposition::RefreshCredentials
+            || failure.kind() == FailureKind::Auth
+            || matches!(failure.status(), Some(401 | 403 | 407));
+        if !who_we_are {
             return match now < final_at {
                 true => failure.with_disposition(Disposition::Backoff),
                 false => failure,

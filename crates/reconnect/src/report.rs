@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower_ws_core::{Failure, FailureKind};
+use tower_ws_core::{Causes, Failure, FailureKind, Server};
 
 /// Gets each failure of a session's connections once, classified: a dial that failed, a connection
 /// that was lost.
@@ -46,7 +46,11 @@ pub struct Incident {
     pub failure: Failure,
     /// The last connection that came up; 0 if none has.
     pub epoch: u64,
-    /// How long that connection was up, if it was lost just now. `None` if a dial failed.
+    /// To whom that connection was, if it was lost just now and the transport tells; who failed a
+    /// dial is in the failure's text.
+    pub server: Option<Server>,
+    /// How long that connection was up, if it was lost just now: until its last sign of life. `None`
+    /// if a dial failed.
     pub uptime: Option<Duration>,
     /// Which attempt of this outage comes next, or would, from 1.
     pub attempt: u32,
@@ -74,38 +78,57 @@ pub struct LogReporter;
 
 impl Reporter for LogReporter {
     fn report(&self, incident: &Incident) {
-        let Incident {
-            failure: cause,
+        let &Incident {
+            failure: ref cause,
             epoch,
             attempt,
+            follows,
             ..
         } = incident;
         let kind = cause.kind().as_str();
+        let cause = Causes(cause);
+        let server = incident.server.as_ref().map(tracing::field::display);
+        let uptime_ms = incident.uptime.map(|uptime| uptime.as_millis() as u64);
         let final_in = incident.final_at.map(|at| at.saturating_duration_since(Instant::now()));
         let final_in_s = final_in.map(|time| time.as_secs());
-        match incident.follows {
-            Follows::Retry(delay) if final_in.is_some() && cause.kind() == FailureKind::Tls => {
+        match (follows, incident.uptime, final_in) {
+            (Follows::Retry(delay), Some(_), _) => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::warn!(
+                    epoch, attempt, server, uptime_ms, kind, %cause, delay_ms,
+                    "the connection was lost; dialling after the delay"
+                );
+            }
+            (Follows::Retry(delay), None, None) => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::warn!(epoch, attempt, kind, %cause, delay_ms, "not connected; dialling after the delay");
+            }
+            (Follows::Retry(delay), None, Some(_)) if incident.failure.kind() == FailureKind::Tls => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::error!(
                     epoch, attempt, kind, %cause, delay_ms, final_in_s,
                     "the server, which was up before, cannot be trusted now; dialling after the delay"
                 );
             }
-            Follows::Retry(delay) if final_in.is_some() => {
+            (Follows::Retry(delay), None, Some(_)) => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::warn!(
                     epoch, attempt, kind, %cause, delay_ms, final_in_s,
                     "refused by a server that was up before; dialling after the delay"
                 );
             }
-            Follows::Retry(delay) => {
-                let delay_ms = delay.as_millis() as u64;
-                tracing::warn!(epoch, attempt, kind, %cause, delay_ms, "not connected; dialling after the delay");
+            (Follows::Offline, ..) => {
+                tracing::warn!(
+                    epoch, attempt, server, uptime_ms, kind, %cause,
+                    "not connected, and offline on request; not dialling"
+                );
             }
-            Follows::Offline => {
-                tracing::warn!(epoch, attempt, kind, %cause, "not connected, and offline on request; not dialling");
+            (Follows::End, ..) => {
+                tracing::error!(
+                    epoch, attempt, server, uptime_ms, kind, %cause,
+                    "giving up; the session ends"
+                );
             }
-            Follows::End => tracing::error!(epoch, attempt, kind, %cause, "giving up; the session ends"),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
     sync::{broadcast, watch},
     time::Instant,
 };
-use tower_ws_core::{ConnectionId, Failure, Lease, OutageCause, Shared};
+use tower_ws_core::{Failure, Lease, OutageCause, Server, Shared, Up};
 
 use crate::handle::{Handle, State, Transition};
 
@@ -76,6 +76,8 @@ impl Hub {
 pub(crate) struct Session {
     hub: Lease<Hub>,
     outage_cause: OutageCause,
+    /// Of the last connection.
+    server: Option<Server>,
     epoch: u64,
     attempt: u32,
     ended: bool,
@@ -86,6 +88,7 @@ impl Session {
         Self {
             hub: Lease::of(pair, Hub::new),
             outage_cause: OutageCause::new(),
+            server: None,
             epoch: 0,
             attempt: 0,
             ended: false,
@@ -98,6 +101,11 @@ impl Session {
 
     pub(crate) fn outage_cause(&self) -> OutageCause {
         self.outage_cause.clone()
+    }
+
+    /// Whose the last connection was, if the transport tells.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -136,7 +144,11 @@ impl Session {
 
     pub(crate) fn connecting(&mut self, attempt: u32, cause: Option<Failure>) {
         self.attempt = attempt;
-        tracing::debug!(epoch = self.epoch, attempt, "dialling");
+        // Whoever waits for a first connection has nothing else to look at.
+        match (self.epoch, &cause) {
+            (0, None) => tracing::info!(epoch = 0, attempt, "dialling"),
+            (epoch, _) => tracing::debug!(epoch, attempt, "dialling"),
+        }
         self.tell(State::Connecting { attempt, cause }, None, None);
     }
 
@@ -146,10 +158,12 @@ impl Session {
     }
 
     /// A connection is up; returns its number.
-    pub(crate) fn connected(&mut self, connection: ConnectionId) -> u64 {
+    pub(crate) fn connected(&mut self, up: &Up) -> u64 {
         self.epoch += 1;
         let epoch = self.epoch;
-        tracing::info!(epoch, attempt = self.attempt, %connection, "connected");
+        self.server = up.extensions.get::<Server>().cloned();
+        let server = self.server.as_ref().map(tracing::field::display);
+        tracing::info!(epoch, attempt = self.attempt, connection = %up.connection, server, "connected");
         self.outage_cause.set(None);
         self.tell(State::Connected { epoch }, None, None);
         epoch

@@ -50,7 +50,7 @@ async fn each_transition_is_logged_once_with_its_cause() {
     let starts = |level| lines.iter().filter(|line| line.trim_start().starts_with(level)).count();
     assert_eq!(
         (starts("DEBUG"), starts("INFO"), starts("WARN"), starts("ERROR")),
-        (5, 1, 2, 1),
+        (4, 2, 2, 1),
         "{log}"
     );
     let warning = lines.iter().find(|line| line.contains("WARN")).unwrap();

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Once, time::Duration};
 
 use tokio::runtime::Handle;
 use tower::{
@@ -8,12 +8,12 @@ use tower::{
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{Client, ClientLayer, Inbound};
-use tower_ws_connector::{Connector, WsUrl, connector};
+use tower_ws_connector::{Connector, WsUrl, connector, proxy::Proxies};
 use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_transport::{JsonText, Message, Transport, TransportLayer};
+use tower_ws_transport::{JsonText, Message, Refusal, Transport, TransportLayer};
 
 use crate::stack::Layers;
 
@@ -56,6 +56,7 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
         below: Identity::new(),
         transport: TransportLayer::new(),
         connector: connector(),
+        is_direct: true,
         dispositions: None,
         credentials: Vec::new(),
     }
@@ -71,6 +72,8 @@ pub struct Builder<L = Identity, C = Connector> {
     below: L,
     transport: TransportLayer,
     connector: C,
+    /// The connector is the default one, which uses no proxy.
+    is_direct: bool,
     dispositions: Option<DispositionTable>,
     credentials: Vec<Credentials>,
 }
@@ -103,6 +106,13 @@ impl<L, C> Builder<L, C> {
     /// Replaces the layer on top, which makes calls of messages.
     pub fn client(mut self, client: ClientLayer<JsonText>) -> Self {
         self.layers.client = client;
+        self
+    }
+
+    /// Names the session in logs: every event of its layers stands in a span `session` with this
+    /// `label`, and with `server`, the host and port of its addresses. Default: none.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.layers.client = self.layers.client.label(label);
         self
     }
 
@@ -182,6 +192,7 @@ impl<L, C> Builder<L, C> {
             below: Stack::new(layer, self.below),
             transport: self.transport,
             connector: self.connector,
+            is_direct: self.is_direct,
             dispositions: self.dispositions,
             credentials: self.credentials,
         }
@@ -199,6 +210,7 @@ impl<L, C> Builder<L, C> {
             below: self.below,
             transport: self.transport,
             connector,
+            is_direct: false,
             dispositions: self.dispositions,
             credentials: self.credentials,
         }
@@ -238,7 +250,13 @@ impl<L, C> Builder<L, C> {
             Ok(request)
         };
         let request = to(&self.url)?;
+        if self.is_direct {
+            warn_of_unused_proxy(request.uri());
+        }
         let fallbacks: Vec<_> = self.fallbacks.iter().map(to).collect::<Result<_, _>>()?;
+        let hosts = std::iter::once(&request).chain(&fallbacks);
+        let hosts: Vec<_> = hosts.filter_map(|to| Some(to.uri().authority()?.as_str())).collect();
+        self.layers.client = self.layers.client.server(hosts.join(", "));
         let transport = self.below.layer(self.transport.layer(self.connector));
         let connected = match fallbacks.is_empty() {
             true => self.layers.over(Identity::new(), transport).oneshot(request).await,
@@ -262,6 +280,20 @@ impl<L, C> fmt::Debug for Builder<L, C> {
     }
 }
 
+/// Somebody set a proxy for this address and may take it for used. Said once.
+fn warn_of_unused_proxy(address: &http::Uri) {
+    static SAID: Once = Once::new();
+    // What cannot be read is no proxy either.
+    if Proxies::from_env().is_ok_and(|proxies| proxies.are_for(address)) {
+        SAID.call_once(|| {
+            tracing::warn!(
+                "the environment names a proxy, which is not used: give the builder \
+                 `Connect::new().through(Proxies::from_env()?)` to use it, or `connector()` to say that it is meant"
+            );
+        });
+    }
+}
+
 /// No session could be had, and what [`failure`](Self::failure) says of it. The sources say where it
 /// happened, from the outermost layer inwards.
 #[derive(Debug, thiserror::Error)]
@@ -269,6 +301,11 @@ impl<L, C> fmt::Debug for Builder<L, C> {
 pub struct ConnectError(#[source] BoxError);
 
 impl ConnectError {
+    /// What the server answered, if it refused: status, headers, the beginning of the body.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        find(&*self.0)
+    }
+
     /// Why, classified.
     pub fn failure(&self) -> Failure {
         find::<Failure>(&*self.0)

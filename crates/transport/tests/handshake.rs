@@ -13,9 +13,11 @@ use tokio::{
     time::Instant,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter};
+use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter, find};
 use tower_ws_test_kit::{Cut, Script, Server};
-use tower_ws_transport::{Handshake, Limits, Message, Subprotocols, TransportLayer, UpgradeError, UpgradeLayer};
+use tower_ws_transport::{
+    Handshake, Limits, Message, Refusal, Subprotocols, TransportLayer, UpgradeError, UpgradeLayer,
+};
 
 fn quick() -> UpgradeLayer {
     UpgradeLayer::new().timeout(Duration::from_millis(400))
@@ -162,20 +164,32 @@ async fn a_refusal_carries_all_that_was_said() {
         (200, None, None),
     ] {
         let mut headers = vec![
-            ("WWW-Authenticate".to_owned(), "Bearer realm=secret".to_owned()),
+            (
+                "WWW-Authenticate".to_owned(),
+                "Bearer realm=\"secret-of-ours\"".to_owned(),
+            ),
             ("Location".to_owned(), "ws://127.0.0.1:1/".to_owned()),
         ];
         headers.extend(retry_after.map(|value| ("Retry-After".to_owned(), value.to_owned())));
-        let body = "x".repeat(5000);
+        let body = "you sent secret-of-ours ".repeat(300);
         let server = Server::start(Script::Status { code, headers, body }).await.unwrap();
-        let error = refused(UpgradeLayer::new(), &server.url()).await;
+        let error = refused(UpgradeLayer::new(), &format!("{}?key=secret-of-ours", server.url())).await;
         let refusal = error.refusal().unwrap_or_else(|| panic!("{error:?}"));
         assert_eq!(refusal.status(), code);
-        assert_eq!(refusal.headers()["www-authenticate"], "Bearer realm=secret");
+        assert_eq!(refusal.headers()["www-authenticate"], "Bearer realm=\"secret-of-ours\"");
         assert_eq!(refusal.body().len(), 4096);
         assert!(!shown(&error).contains("secret"));
         let failure = Failure::of(error);
-        assert_eq!(failure.kind(), FailureKind::Handshake);
+        let text = failure.to_string();
+        assert!(text.contains(&format!("ws://{}", server.addr())), "{text}");
+        assert!(text.contains("you sent [cut] you sent"), "{text}");
+        assert_eq!(text.contains(r#"realm=\"[cut]\""#), code == 401, "{text}");
+        let kind = match code {
+            401 | 403 => FailureKind::Auth,
+            _ => FailureKind::Handshake,
+        };
+        assert_eq!(failure.kind(), kind);
+        assert_eq!(find::<Refusal>(&failure).unwrap().status(), code);
         assert_eq!((failure.status(), failure.retry_after()), (Some(code), expected));
         assert_eq!(server.dials(), 1, "no redirect is followed");
     }
@@ -328,4 +342,23 @@ async fn raw_server(answer: &'static [u8], hold: bool) -> String {
         }
     });
     url
+}
+
+/// The step that a dial hangs in is in the text.
+#[tokio::test]
+async fn a_step_that_hangs_is_named() {
+    // Takes connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for (scheme, says) in [
+        ("wss", "tcp was up, tls was waited for"),
+        ("ws", "connected, the answer to the upgrade was waited for"),
+    ] {
+        let service = quick().layer(tower_ws_connector::connector());
+        let dial = service.oneshot(get(&format!("{scheme}://{address}/")));
+        let error = bounded(dial).await.unwrap_err();
+        assert_eq!(error.failure().kind(), FailureKind::Timeout);
+        let text = error.failure().to_string();
+        assert!(text.contains(says) && text.contains(&address.to_string()), "{text}");
+    }
 }

@@ -11,7 +11,10 @@ use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
 use super::Profile;
-use crate::tcp::{Resolver, Resolving};
+use crate::{
+    stage::Stage,
+    tcp::{Resolver, Resolving},
+};
 
 /// How many addresses of a name are looked at: more than any answer that fits into a packet of DNS
 /// over UDP has, so that a resolver cannot make a dial endless.
@@ -101,6 +104,7 @@ where
             }
         }
         if !allowed.is_empty() {
+            Stage::Resolved.note();
             return Poll::Ready(Ok(allowed.into_iter()));
         }
         Poll::Ready(Err(match refused {

@@ -72,6 +72,7 @@ impl ProxyError {
                 kind @ (FailureKind::Policy | FailureKind::Timeout) => kind,
                 _ => FailureKind::Proxy,
             },
+            _ if self.wants_credentials() => FailureKind::Auth,
             _ => FailureKind::Proxy,
         };
         let mut failure = Failure::new(kind, self.says(proxy, target));
@@ -87,11 +88,21 @@ impl ProxyError {
         failure.with_source(self)
     }
 
+    fn wants_credentials(&self) -> bool {
+        match self {
+            // tinyproxy says 401.
+            Self::Refused { status, .. } => matches!(status.as_u16(), 401 | 407),
+            error => matches!(error, Self::Credentials),
+        }
+    }
+
     /// Where the common table does not know enough.
     fn disposition(&self) -> Option<Disposition> {
         match self {
             Self::Unreachable(cause) => Some(cause.disposition()),
-            Self::Credentials | Self::LongName => Some(Disposition::Final),
+            // Nobody here has others.
+            _ if self.wants_credentials() => Some(Disposition::Final),
+            Self::LongName => Some(Disposition::Final),
             Self::Socks(Reply::NotAllowed | Reply::CommandNotSupported | Reply::AddressNotSupported) => {
                 Some(Disposition::Final)
             }
@@ -105,7 +116,6 @@ impl ProxyError {
             Self::Unreachable(_) => format!("could not connect to {proxy}: is it up, and is its url right?"),
             Self::Timeout => format!("{proxy} did not open a tunnel to {target} in time"),
             Self::Refused { status, .. } => match status.as_u16() {
-                // tinyproxy says 401.
                 401 | 407 => format!(
                     "{proxy} wants credentials, or others: put them into its url, as in `http://user:password@host`"
                 ),

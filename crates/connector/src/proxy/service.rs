@@ -22,7 +22,7 @@ use super::{
     server::Scheme,
     socks::{self, Place},
 };
-use crate::tcp::Resolver;
+use crate::{stage::Stage, tcp::Resolver};
 
 /// Layers [`Proxied`] over a connector.
 ///
@@ -163,7 +163,8 @@ where
         let io = connecting
             .await
             .map_err(|error| failed(ProxyError::unreachable(error.into(), server.name())))?;
-        match place {
+        Stage::Proxy.note();
+        let io = match place {
             None => connect::tunnel(io, &target, server.authorization()).await,
             Some(place) => {
                 let mut io = TokioIo::new(io);
@@ -172,7 +173,9 @@ where
                     .map(|()| io.into_inner())
             }
         }
-        .map_err(failed)
+        .map_err(failed)?;
+        Stage::Tunnel.note();
+        Ok(io)
     };
     let tunnel = timeout_at(deadline, tunnel).await;
     Ok(tunnel.unwrap_or_else(|_| Err(failed(ProxyError::Timeout)))?)

@@ -153,9 +153,8 @@ impl Proxies {
         server.filter(|_| !self.rules.bypass.covers(target)).cloned()
     }
 
-    /// True if there is one for this target.
-    #[cfg(feature = "tls")]
-    pub(crate) fn are_for(&self, uri: &Uri) -> bool {
+    /// True if there is one for this target: a `ws`, `wss`, `http` or `https` URL.
+    pub fn are_for(&self, uri: &Uri) -> bool {
         Target::of(uri).is_some_and(|target| self.choose(uri, &target).is_some())
     }
 

@@ -9,6 +9,8 @@ use pin_project::pin_project;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::stage::Stage;
+
 /// How much of a connection the system may hold that it has not sent: 16 KiB, one piece of a
 /// fragmented message. What waits longer waits on this side, where a ping overtakes it.
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -73,6 +75,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(self.project().inner.poll(cx))?;
+        Stage::Tcp.note();
         bound(stream.inner());
         Poll::Ready(Ok(stream))
     }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tower_ws_client::{CallError, Client, Inbound, Incoming, Leftovers, Notification, Reply, Request, ServerRequest};
 use tower_ws_core::{
-    BoxError,
+    BoxError, Causes,
     jsonrpc::{Call, RpcError, with_id, write_answer},
 };
 
@@ -170,7 +170,7 @@ impl Worker {
                 Some((worker, inbound))
             }
             Err(error) => {
-                tracing::error!(%error, cause = error.source().map(tracing::field::display), "no connection to the mcp server");
+                tracing::error!(error = %Causes(&*error), "no connection to the mcp server");
                 None
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{Clock, Disposition, DispositionTable, Failure, FailureKind, RetryAfter, later};
+use tower_ws_core::{Causes, Clock, Disposition, DispositionTable, Failure, FailureKind, RetryAfter, later};
 
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -228,7 +228,7 @@ impl Attempt {
             target: "tower_ws_reconnect::failover",
             endpoint = self.endpoint,
             kind = cause.kind().as_str(),
-            %cause,
+            cause = %Causes(cause),
             cool_down_ms = time.as_millis() as u64,
             "the endpoint cools down"
         );

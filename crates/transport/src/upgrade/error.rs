@@ -1,9 +1,17 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use tower_ws_connector::{classify, http1::retry_after};
-use tower_ws_core::{BoxError, Failure, FailureKind};
+use http::{
+    HeaderMap, HeaderName, StatusCode, Uri,
+    header::{LOCATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE},
+};
+use tower_ws_connector::{
+    classify,
+    http1::{BODY, retry_after},
+};
+use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind, find};
+
+use super::secrets::Secrets;
 
 /// Why a dial did not end with a WebSocket.
 ///
@@ -25,9 +33,9 @@ pub enum UpgradeError {
     /// The connection broke, or what came was not HTTP, before there was an answer.
     #[error("the handshake was cut off or garbled")]
     Broken(#[source] Failure),
-    /// The server answered with another status than 101.
+    /// The server answered with another status than 101. The [`Refusal`] is beneath the failure.
     #[error("the upgrade was refused")]
-    Refused(#[source] Box<Refusal>),
+    Refused(#[source] Failure),
     /// The server answered with 101, and the rest of its answer breaks the protocol or chooses what
     /// was not offered.
     #[error("the answer to the upgrade is wrong")]
@@ -36,15 +44,27 @@ pub enum UpgradeError {
 
 /// What a server said instead of 101.
 ///
-/// `Debug` and `Display` show neither header values nor the body: both may echo a secret.
+/// It is beneath the [`Failure`] of a refused dial, wherever that goes:
+///
+/// ```
+/// use tower_ws_core::{Failure, find};
+/// use tower_ws_transport::Refusal;
+///
+/// fn challenge(failure: &Failure) -> Option<&str> {
+///     find::<Refusal>(failure)?.headers().get("www-authenticate")?.to_str().ok()
+/// }
+/// ```
+///
+/// `Debug` and `Display` show neither header values nor the body, which may repeat a secret. The
+/// failure's text quotes what helps (the challenge of a 401 or 407, the host of a redirect, the
+/// beginning of the body), bounded, escaped, and without what was sent: the values of headers, the
+/// path, the query, subprotocols.
 #[derive(thiserror::Error)]
 #[error("the server answered {status}")]
 pub struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    #[source]
-    failure: Failure,
 }
 
 // === impl UpgradeError ===
@@ -57,17 +77,14 @@ impl UpgradeError {
             | Self::Connect(failure)
             | Self::Timeout(failure)
             | Self::Broken(failure)
+            | Self::Refused(failure)
             | Self::Answer(failure) => failure,
-            Self::Refused(refusal) => &refusal.failure,
         }
     }
 
     /// What the server said, if it refused.
     pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
+        find(self)
     }
 
     pub(super) fn connect(error: BoxError, target: &str) -> Self {
@@ -95,24 +112,64 @@ pub(super) fn exchange(error: hyper::Error, target: &str) -> UpgradeError {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        let message = match status.as_u16() {
-            200..=299 => "the server answered as to a page, not as a websocket: is the path right?",
-            300..=399 => "the server answered with a redirect, which is not followed: dial the new address",
-            401 => "the server wants credentials, or others",
-            407 => "a proxy wants credentials",
-            429 | 503 => "the server has no room now",
-            _ => "the server refused the upgrade",
+        Self { status, headers, body }
+    }
+
+    /// The failure of the dial, without what must not be shown.
+    pub(super) fn by(self, target: &str, secrets: &Secrets) -> Failure {
+        let what = match self.status.as_u16() {
+            200..=299 => "answered as to a page, not as a websocket: is the path right?",
+            300..=399 => "answered with a redirect, which is not followed: dial the new address",
+            401 => "wants credentials, or others",
+            407 => "has a proxy before it that wants credentials",
+            429 | 503 => "has no room now",
+            _ => "refused the upgrade",
         };
-        let mut failure = Failure::new(FailureKind::Handshake, message).with_status(status.as_u16());
-        if let Some(retry_after) = retry_after(&headers) {
+        let mut text = format!("{target} {what}");
+        let quoted = |said: &str, is_whole| {
+            let said = secrets.cut(said, is_whole);
+            Excerpt::new(&said.split_whitespace().collect::<Vec<_>>().join(" ")).to_string()
+        };
+        for (name, value) in self.telling() {
+            let value = quoted(&value, true);
+            text += &format!("; {name} {value}");
+        }
+        let body = String::from_utf8_lossy(&self.body);
+        if !body.trim().is_empty() {
+            let said = quoted(&body, self.body.len() < BODY);
+            text += &format!("; it says {said}");
+        }
+        // Who we are was the question.
+        let kind = match self.status.as_u16() {
+            401 | 403 | 407 => FailureKind::Auth,
+            _ => FailureKind::Handshake,
+        };
+        let mut failure = Failure::new(kind, text).with_status(self.status.as_u16());
+        if let Some(retry_after) = retry_after(&self.headers) {
             failure = failure.with_retry_after(retry_after);
         }
-        Self {
-            status,
-            headers,
-            body,
-            failure,
-        }
+        failure.with_source(self)
+    }
+
+    /// The headers that say what to do about it.
+    fn telling(&self) -> Vec<(HeaderName, String)> {
+        let text = |name: HeaderName| {
+            let value = self.headers.get(&name)?;
+            Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        };
+        let told = match self.status.as_u16() {
+            401 => text(WWW_AUTHENTICATE),
+            407 => text(PROXY_AUTHENTICATE),
+            300..=399 => text(LOCATION).and_then(|(name, value)| {
+                // The rest may hold a secret of the server's: a path, a query, a user.
+                let uri: Uri = value.parse().ok()?;
+                let host = uri.host()?;
+                let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+                Some((name, format!("{}://{host}{port}", uri.scheme_str()?)))
+            }),
+            _ => None,
+        };
+        told.into_iter().collect()
     }
 
     /// The status.
@@ -153,9 +210,13 @@ mod tests {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, headers, Bytes::from_static(b"body"))
     }
 
+    fn nothing() -> Secrets {
+        Secrets::of(&Uri::from_static("ws://a/"), &HeaderMap::new(), &[])
+    }
+
     #[test]
-    fn neither_values_nor_the_body_are_shown() {
-        let error: BoxError = UpgradeError::Refused(Box::new(refused("secret"))).into();
+    fn values_are_not_shown() {
+        let error: BoxError = UpgradeError::Refused(refused("secret").by("ws://a:80", &nothing())).into();
         let mut text = format!("{error:?}");
         let mut next = Some(&*error as &dyn std::error::Error);
         while let Some(error) = next {
@@ -163,7 +224,35 @@ mod tests {
             next = error.source();
         }
         assert!(text.contains("retry-after") && text.contains("503"), "{text}");
-        assert!(!text.contains("secret") && !text.contains("body\""), "{text}");
+        assert!(!text.contains("secret"), "{text}");
         assert_eq!(Failure::of(error).status(), Some(503));
+    }
+
+    #[test]
+    fn the_text_says_who_refused_and_quotes_what_helps() {
+        for (status, header, body, expected) in [
+            (
+                401,
+                ("www-authenticate", "Bearer realm=\"orders\""),
+                "",
+                r#"ws://a:80 wants credentials, or others; www-authenticate "Bearer realm=\"orders\"" (http status 401)"#,
+            ),
+            (
+                302,
+                ("location", "https://user:pass@login.example:8443/path?secret"),
+                "",
+                r#"ws://a:80 answered with a redirect, which is not followed: dial the new address; location "https://login.example:8443" (http status 302)"#,
+            ),
+            (
+                404,
+                ("x-other", "1"),
+                "<h1>Not\r\n Found</h1>",
+                r#"ws://a:80 refused the upgrade; it says "<h1>Not Found</h1>" (http status 404)"#,
+            ),
+        ] {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(header.0), header.1.parse().unwrap())]);
+            let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), headers, body.into());
+            assert_eq!(refusal.by("ws://a:80", &nothing()).to_string(), expected);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod dial;
 mod error;
 mod request;
+mod secrets;
 
 use std::{
     fmt,

@@ -12,8 +12,9 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tower_ws_connector::WsUrl;
 use tower_ws_core::{Failure, FailureKind};
 
+use super::secrets::Secrets;
+
 /// A handshake that is ready to be sent.
-#[derive(Debug)]
 pub(super) struct Prepared {
     /// What the connector sees.
     pub(super) dial: Uri,
@@ -24,6 +25,8 @@ pub(super) struct Prepared {
     /// Extensions are offered.
     pub(super) extends: bool,
     pub(super) request: Request<Empty<Bytes>>,
+    /// What the answer may repeat and nobody may show.
+    pub(super) secrets: Secrets,
 }
 
 /// What only the handshake itself may set.
@@ -59,6 +62,7 @@ pub(super) fn prepare(
     let url = WsUrl::try_from(head.uri)?;
     let offered = offered(subprotocols, &head.headers)?;
     head.headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    let secrets = Secrets::of(url.uri(), &head.headers, &offered);
 
     let mut request = Request::new(Empty::new());
     // Origin form: `/path?query`.
@@ -86,6 +90,7 @@ pub(super) fn prepare(
         offered,
         extends,
         request,
+        secrets,
     })
 }
 
@@ -137,7 +142,7 @@ mod tests {
     }
 
     fn refused(request: Request<()>) -> String {
-        let failure = prepare(request, &[], None).unwrap_err();
+        let failure = prepare(request, &[], None).err().unwrap();
         assert_eq!(failure.disposition(), Disposition::Final);
         failure.to_string()
     }
