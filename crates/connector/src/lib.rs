@@ -50,6 +50,7 @@
 //!   and the configuration for it ([`tls`]): roots, client certificates, pins.
 //! - `platform-roots`: the operating system's authorities.
 
+mod avoided;
 mod classify;
 mod connect;
 pub mod guard;

@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
+use hyper_util::client::legacy::connect::dns::Name;
 use support::{bounded, connected_with, dial, get, refused, shown, tcp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,6 +14,11 @@ use tokio::{
     time::Instant,
 };
 use tower::{Layer, ServiceExt, service_fn};
+use tower_ws_connector::{
+    BoundUnsent,
+    guard::{Guard, Profile},
+    unguarded_tcp_connector,
+};
 use tower_ws_core::{BoxError, Disposition, Event, Failure, FailureKind, Progress, RetryAfter, find};
 use tower_ws_test_kit::{Cut, Script, Server};
 use tower_ws_transport::{
@@ -361,4 +367,31 @@ async fn a_step_that_hangs_is_named() {
         let text = error.failure().to_string();
         assert!(text.contains(says) && text.contains(&address.to_string()), "{text}");
     }
+}
+
+/// Of a name with two addresses, one takes connections and says nothing.
+#[tokio::test]
+async fn the_next_dial_begins_with_another_address() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    let server = Server::start(Script::Echo).await.unwrap();
+    let healthy = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let to = server.addr();
+    tokio::spawn(async move {
+        let (mut client, _) = healthy.accept().await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
+    let resolver = service_fn(|_: Name| async {
+        let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| std::net::SocketAddr::from((ip, 0)));
+        Ok::<_, BoxError>(addresses.into_iter())
+    });
+    let connector = Guard::new(Profile::operator().allow_plaintext(), resolver, |resolver| {
+        BoundUnsent::new(unguarded_tcp_connector(resolver))
+    });
+    let service = quick().layer(connector);
+    let url = format!("ws://two.example:{port}/");
+    let first = bounded(service.clone().oneshot(get(&url))).await.unwrap_err();
+    assert_eq!(first.failure().kind(), FailureKind::Timeout);
+    bounded(service.oneshot(get(&url))).await.unwrap();
 }

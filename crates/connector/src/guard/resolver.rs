@@ -7,12 +7,14 @@ use std::{
 
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
 use super::Profile;
 use crate::{
-    stage::Stage,
+    avoided::Avoided,
+    stage::Stages,
     tcp::{Resolver, Resolving},
 };
 
@@ -24,12 +26,14 @@ const ADDRESSES: usize = 64;
 ///
 /// Of a name with allowed and refused addresses, the allowed ones are dialled: nothing goes to the
 /// others, and a name may well have a link-local address beside the one that is meant. A name that
-/// has none but refused ones is refused.
+/// has none but refused ones is refused. Those that took a connection and never answered on it come
+/// last for 5 min ([`Stages::unanswered`](crate::Stages::unanswered)).
 #[derive(Clone, Debug)]
 pub struct Checked<R = GaiResolver> {
     inner: Resolver<R>,
     profile: Profile,
     secure: bool,
+    avoided: Avoided,
 }
 
 #[cfg(feature = "tls")]
@@ -46,6 +50,7 @@ impl<R> Checked<R> {
             inner: Resolver::new(inner),
             profile,
             secure,
+            avoided: Avoided::default(),
         }
     }
 }
@@ -68,6 +73,7 @@ where
             inner: self.inner.call(name),
             profile: self.profile.clone(),
             secure: self.secure,
+            avoided: self.avoided.clone(),
         }
     }
 }
@@ -82,6 +88,7 @@ pub struct Checking<F> {
     name: String,
     profile: Profile,
     secure: bool,
+    avoided: Avoided,
 }
 
 impl<F, A, E> Future for Checking<F>
@@ -104,7 +111,10 @@ where
             }
         }
         if !allowed.is_empty() {
-            Stage::Resolved.note();
+            let now = Instant::now();
+            // Stable: otherwise the resolver's order stays.
+            allowed.sort_by_key(|addr| this.avoided.has(addr.ip(), now));
+            Stages::note_resolved(this.avoided);
             return Poll::Ready(Ok(allowed.into_iter()));
         }
         Poll::Ready(Err(match refused {

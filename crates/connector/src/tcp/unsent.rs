@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::stage::Stage;
+use crate::stage::Stages;
 
 /// How much of a connection the system may hold that it has not sent: 16 KiB, one piece of a
 /// fragmented message. What waits longer waits on this side, where a ping overtakes it.
@@ -75,7 +75,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(self.project().inner.poll(cx))?;
-        Stage::Tcp.note();
+        Stages::note_connected(stream.inner().peer_addr().ok().map(|peer| peer.ip()));
         bound(stream.inner());
         Poll::Ready(Ok(stream))
     }

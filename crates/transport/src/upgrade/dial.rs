@@ -9,12 +9,35 @@ use tower_ws_core::{BoxError, Failure, FailureKind, Progress, Server};
 use super::{Refusal, Settings, UpgradeError, answer::Expected, error, request::Prepared};
 use crate::framing::{Framing, upgraded};
 
-/// One dial: connect, ask, check the answer, take the byte stream back.
+/// One dial. What became of it the connector learns for the next.
 pub(super) async fn dial<C, IO, E, F>(
     connecting: C,
     prepared: Prepared,
     settings: Arc<Settings<F>>,
     deadline: Instant,
+) -> Result<Response<F::Socket<IO>>, UpgradeError>
+where
+    C: Future<Output = Result<IO, E>>,
+    IO: rt::Read + rt::Write + Unpin + Send + 'static,
+    E: Into<BoxError>,
+    F: Framing,
+{
+    let stages = Stages::new();
+    let dialled = open(connecting, prepared, settings, deadline, &stages).await;
+    match &dialled {
+        Err(UpgradeError::Connect(_) | UpgradeError::Timeout(_) | UpgradeError::Broken(_)) => stages.unanswered(),
+        _ => stages.answered(),
+    }
+    dialled
+}
+
+/// Connect, ask, check the answer, take the byte stream back.
+async fn open<C, IO, E, F>(
+    connecting: C,
+    prepared: Prepared,
+    settings: Arc<Settings<F>>,
+    deadline: Instant,
+    stages: &Stages,
 ) -> Result<Response<F::Socket<IO>>, UpgradeError>
 where
     C: Future<Output = Result<IO, E>>,
@@ -28,7 +51,6 @@ where
         limit: settings.timeout,
         deadline,
     };
-    let stages = Stages::new();
     let connecting = time
         .bound(stages.watch(connecting), || stages.reached().waits_for())
         .await?;
