@@ -15,7 +15,7 @@ pub enum SchemeError {
     NotSigned(#[source] BoxError),
     /// It would go over a network in clear text.
     #[error(
-        "the address is not `wss`: the secret would go over the network in clear text; use `wss`, or allow it by `allow_plaintext`"
+        "the address is not `wss`: the secret would go over the network in clear text; use `wss`, or allow it by `AuthLayer::allow_plaintext`; the connector's guard has a permission of its own, `Profile::allow_plaintext`"
     )]
     Plaintext,
 }

@@ -1,28 +1,29 @@
 use std::fmt;
 
-#[cfg(feature = "tls")]
-use hyper_rustls::HttpsConnector;
+use http::uri::Authority;
+
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 #[cfg(feature = "tls")]
 use rustls::ClientConfig;
 
 use crate::{
     guard::{Guard, Profile},
-    tcp::{BoundUnsent, TcpConnector, unguarded_tcp_connector},
+    tcp::{BoundUnsent, Elsewhere, TcpConnector, unguarded_tcp_connector},
+    url::UrlError,
 };
 #[cfg(feature = "tls")]
 use crate::{
     proxy::{Proxies, Routed},
-    tls::Tls,
+    tls::{Source, Tls, TlsConnector, TlsError, TlsFiles},
 };
 
 /// TCP, [guarded](crate::guard), and TLS for `wss`. [`Connect`] makes it.
 #[cfg(feature = "tls")]
-pub type Connector = HttpsConnector<TcpConnector>;
+pub type Connector = TlsConnector<TcpConnector>;
 
 /// The same, through [proxies](crate::proxy) where they are wanted.
 #[cfg(feature = "tls")]
-pub type ProxiedConnector = HttpsConnector<Routed>;
+pub type ProxiedConnector = TlsConnector<Routed>;
 
 /// Makes connectors: where may be dialled, whom to trust, through which proxy.
 ///
@@ -41,8 +42,9 @@ pub type ProxiedConnector = HttpsConnector<Routed>;
 #[derive(Clone, Default)]
 pub struct Connect {
     profile: Profile,
+    address: Option<Authority>,
     #[cfg(feature = "tls")]
-    tls: Option<ClientConfig>,
+    tls: Option<Source>,
 }
 
 impl Connect {
@@ -59,6 +61,23 @@ impl Connect {
         self
     }
 
+    /// Sets which address is dialled, whatever the URL says: host and port, as in `10.0.0.7:8443`. The
+    /// URL's host is then what the server is called: by TLS and in the header `host`
+    /// (`TransportLayer::host` says another one there). Not through a proxy, which is told the URL's
+    /// host. Default: the URL's.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::Invalid`], if it is no host with a port.
+    pub fn address(mut self, address: &str) -> Result<Self, UrlError> {
+        let authority: Authority = address.parse().map_err(|_| UrlError::Invalid)?;
+        if authority.port_u16().is_none() || address.contains('@') {
+            return Err(UrlError::Invalid);
+        }
+        self.address = Some(authority);
+        Ok(self)
+    }
+
     /// Sets whom to trust, and as whom to come: a [`Tls`](crate::tls::Tls), or a configuration of
     /// rustls.
     ///
@@ -66,15 +85,28 @@ impl Connect {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: impl Into<ClientConfig>) -> Self {
-        self.tls = Some(tls.into());
+        self.tls = Some(Source::fixed(tls.into()));
         self
+    }
+
+    /// The same from files, which are read again when they change: certificates that somebody
+    /// renews.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read, or not be used, now.
+    #[cfg(feature = "tls")]
+    pub fn tls_files(mut self, files: TlsFiles) -> Result<Self, TlsError> {
+        self.tls = Some(Source::files(files)?);
+        Ok(self)
     }
 
     /// A connector for plain TCP: `ws` only.
     pub fn tcp(&self) -> TcpConnector {
-        Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
+        let guard = Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
             BoundUnsent::new(unguarded_tcp_connector(resolver))
-        })
+        });
+        Elsewhere::new(guard, self.address.clone())
     }
 
     /// A connector for `ws` and `wss` that dials directly.
@@ -98,22 +130,20 @@ impl Connect {
 
     /// TLS for `wss` over a connector of your own, which has the guard that you put around it.
     #[cfg(feature = "tls")]
-    pub fn over<C>(&self, connector: C) -> HttpsConnector<C> {
-        let mut tls = self.tls.clone().unwrap_or_else(|| Tls::new().config());
-        if tls.alpn_protocols.is_empty() {
-            tls.alpn_protocols.push(b"http/1.1".to_vec());
-        }
-        HttpsConnector::from((connector, tls))
+    pub fn over<C>(&self, connector: C) -> TlsConnector<C> {
+        let tls = self.tls.clone().unwrap_or_else(|| Source::fixed(Tls::new().config()));
+        TlsConnector::new(connector, tls)
     }
 
     #[cfg(feature = "tls")]
     fn below_tls(&self) -> TcpConnector {
-        Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
+        let guard = Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
             let mut tcp = unguarded_tcp_connector(resolver);
             // From here on `https` is not its business, but that of the layer around it.
             tcp.enforce_http(false);
             BoundUnsent::new(tcp)
-        })
+        });
+        Elsewhere::new(guard, self.address.clone())
     }
 }
 

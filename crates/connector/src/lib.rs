@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Connect            makes any of these, with its parts in the right places
-//!   HttpsConnector     TLS for wss, as tls::Tls configures it
+//!   TlsConnector       TLS for wss, as tls::Tls configures it
 //!   proxy::ProxyLayer  through an HTTP or SOCKS5 proxy
 //!   guard::Guard       judges the target and each address that its name resolves to
 //!   TCP                happy eyeballs, TCP_NODELAY, keep-alive
@@ -66,7 +66,9 @@ pub use self::{
     classify::classify,
     connect::Connect,
     stage::{Stage, Stages},
-    tcp::{BoundUnsent, Bounding, Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector},
+    tcp::{
+        BoundUnsent, Bounding, Elsewhere, Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector,
+    },
     url::{Redacted, UrlError, WsUrl},
 };
 #[cfg(feature = "tls")]

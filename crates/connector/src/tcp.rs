@@ -17,8 +17,12 @@ use crate::{
     guard::{Checked, Guard},
 };
 
-pub use self::unsent::{BoundUnsent, Bounding};
+pub use self::{
+    elsewhere::Elsewhere,
+    unsent::{BoundUnsent, Bounding},
+};
 
+mod elsewhere;
 mod unsent;
 
 /// How long IPv6 may take before IPv4 is tried beside it: 250 ms, the recommendation of
@@ -35,7 +39,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// TCP, [guarded](crate::guard), with little that is [unsent](BoundUnsent).
-pub type TcpConnector = Guard<BoundUnsent<HttpConnector<Checked>>>;
+pub type TcpConnector = Elsewhere<Guard<BoundUnsent<HttpConnector<Checked>>>>;
 
 /// A connector for plain TCP: `ws` only.
 ///

@@ -58,6 +58,13 @@ impl<F: Clone> TransportLayer<F> {
         self
     }
 
+    /// Sets another `host` than the URL's. See [`UpgradeLayer::host`].
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.upgrade = self.upgrade.host(host);
+        self
+    }
+
     /// Sets how the server's choice is judged. Default [`Subprotocols::Strict`].
     #[must_use]
     pub fn subprotocol_mode(mut self, mode: Subprotocols) -> Self {

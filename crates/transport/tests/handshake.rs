@@ -395,3 +395,32 @@ async fn the_next_dial_begins_with_another_address() {
     assert_eq!(first.failure().kind(), FailureKind::Timeout);
     bounded(service.oneshot(get(&url))).await.unwrap();
 }
+
+/// What is dialled, what TLS checks and what the server is told can be three names.
+#[tokio::test]
+async fn address_name_and_host_apart() {
+    let authority = tower_ws_test_kit::Authority::new().unwrap();
+    let server = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    let connect = tower_ws_connector::Connect::new().tls(authority.client().unwrap());
+    let connector = connect.address(&server.addr().to_string()).unwrap().connector();
+    let service = quick().host("tenant.example").layer(connector);
+    // Nobody listens on its port; the certificate is for its name.
+    bounded(service.clone().oneshot(get("wss://localhost:1/")))
+        .await
+        .unwrap();
+    assert_eq!(server.requests()[0].headers["host"], "tenant.example");
+    let other = bounded(service.oneshot(get("wss://elsewhere.example/")))
+        .await
+        .unwrap_err();
+    assert_eq!(other.failure().kind(), FailureKind::Tls, "{other:?}");
+
+    for none in ["10.0.0.7", "a b:1", "user@a:1", ""] {
+        assert!(tower_ws_connector::Connect::new().address(none).is_err(), "{none}");
+    }
+    let plain = Server::start(Script::Echo).await.unwrap();
+    let odd = refused(quick().host("a\nb"), &plain.url()).await;
+    assert_eq!(odd.failure().kind(), FailureKind::Usage);
+    assert_eq!(plain.dials(), 0);
+}

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, io, path::PathBuf};
 
 use tower_ws_core::BoxError;
 
@@ -10,6 +10,17 @@ use super::Pin;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
+    /// Its file cannot be read.
+    #[error("the {what} cannot be read from {}", .path.display())]
+    Unreadable {
+        /// What it is about.
+        what: Material,
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It is not PEM.
     #[error("the {0} cannot be read as pem: are its line breaks and its `-----END` line in place?")]
     NotPem(Material),

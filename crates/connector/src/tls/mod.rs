@@ -98,8 +98,7 @@
 //! # What it does not do
 //!
 //! - It does not ask whether a certificate has been revoked (CRL, OCSP).
-//! - It does not read certificates again when their files change: make a new `Tls`, and a connector
-//!   of it.
+//! - It does not watch files for change: [`TlsFiles`] looks at them when it dials.
 //! - It does not forbid `ws` in clear text: see the [crate docs](crate).
 //! - It writes no keys down (`SSLKEYLOGFILE`).
 //!
@@ -109,14 +108,18 @@
 
 mod classify;
 mod config;
+mod connector;
 mod error;
+mod files;
 mod pem;
 mod pin;
 mod verify;
 
-pub(crate) use self::classify::classify;
+pub(crate) use self::{classify::classify, connector::Source};
 pub use self::{
     config::{Tls, Version},
+    connector::TlsConnector,
     error::{Material, PinError, PinMismatch, TlsError},
+    files::TlsFiles,
     pin::{Pin, Pins},
 };

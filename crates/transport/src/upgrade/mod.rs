@@ -64,6 +64,7 @@ pub struct Upgrade<C, F = Tungstenite> {
 #[derive(Clone)]
 struct Settings<F> {
     framing: F,
+    host: Option<String>,
     subprotocols: Vec<String>,
     mode: Subprotocols,
     timeout: Duration,
@@ -75,6 +76,7 @@ impl<F: fmt::Debug> fmt::Debug for Settings<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("framing", &self.framing)
+            .field("host", &self.host)
             .field("subprotocols", &self.subprotocols.len())
             .field("mode", &self.mode)
             .field("timeout", &self.timeout)
@@ -96,6 +98,7 @@ impl UpgradeLayer {
         Self {
             settings: Arc::new(Settings {
                 framing: Tungstenite,
+                host: None,
                 subprotocols: Vec::new(),
                 mode: Subprotocols::default(),
                 timeout: Self::TIMEOUT,
@@ -113,6 +116,7 @@ impl<F: Clone> UpgradeLayer<F> {
         UpgradeLayer {
             settings: Arc::new(Settings {
                 framing,
+                host: settings.host,
                 subprotocols: settings.subprotocols,
                 mode: settings.mode,
                 timeout: settings.timeout,
@@ -128,6 +132,16 @@ impl<F: Clone> UpgradeLayer<F> {
         I: IntoIterator<Item: Into<String>>,
     {
         self.edit().subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the header `host`, for a server that is known by another name than the URL's: that one is
+    /// still what TLS checks, and what is dialled unless the connector has an
+    /// [address](tower_ws_connector::Connect::address) of its own. Default: the URL's host, and its
+    /// port if that is not the default one.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.edit().host = Some(host.into());
         self
     }
 
@@ -195,7 +209,12 @@ where
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let prepared = match request::prepare(request, &self.settings.subprotocols, self.settings.framing.offer()) {
+        let prepared = match request::prepare(
+            request,
+            self.settings.host.as_deref(),
+            &self.settings.subprotocols,
+            self.settings.framing.offer(),
+        ) {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let error = Err(UpgradeError::Request(failure));

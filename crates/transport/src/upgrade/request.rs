@@ -45,6 +45,7 @@ const OWN: [HeaderName; 9] = [
 /// Makes a handshake of the caller's request, or says what is wrong with it.
 pub(super) fn prepare(
     request: Request<()>,
+    host: Option<&str>,
     subprotocols: &[String],
     extensions: Option<HeaderValue>,
 ) -> Result<Prepared, Failure> {
@@ -72,7 +73,11 @@ pub(super) fn prepare(
     // The generator is a secure one that the system seeds.
     let key = generate_key();
     let headers = request.headers_mut();
-    headers.insert(HOST, value(&url.authority())?);
+    let host = match host {
+        Some(host) => HeaderValue::from_str(host).map_err(|_| invalid("the host set for the handshake is none"))?,
+        None => value(&url.authority())?,
+    };
+    headers.insert(HOST, host);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -142,7 +147,7 @@ mod tests {
     }
 
     fn refused(request: Request<()>) -> String {
-        let failure = prepare(request, &[], None).err().unwrap();
+        let failure = prepare(request, None, &[], None).err().unwrap();
         assert_eq!(failure.disposition(), Disposition::Final);
         failure.to_string()
     }
@@ -156,7 +161,7 @@ mod tests {
                 .headers_mut()
                 .append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(more));
         }
-        let prepared = prepare(request, &["mcp".into()], None).unwrap();
+        let prepared = prepare(request, None, &["mcp".into()], None).unwrap();
         assert_eq!(prepared.dial, "http://example.com:8080/chat?room=1");
         assert_eq!(prepared.target, "ws://example.com:8080");
         assert_eq!(prepared.offered, ["mcp", "token.abc", "b", "c"]);
@@ -178,7 +183,7 @@ mod tests {
             ("ws://[::1]:9/", "http://[::1]:9/", "[::1]:9"),
             ("ws://a/#fragment", "http://a/", "a"),
         ] {
-            let prepared = prepare(request(url), &[], None).unwrap();
+            let prepared = prepare(request(url), None, &[], None).unwrap();
             assert_eq!(prepared.dial, dial, "{url}");
             assert_eq!(prepared.request.headers()[HOST], host, "{url}");
             assert!(prepared.request.uri().to_string().starts_with('/'), "{url}");
@@ -218,7 +223,7 @@ mod tests {
     fn subprotocols_are_tokens_and_unique() {
         for bad in [&["a b"][..], &[""], &["a,b"], &["a\r\nb"], &["a", "a"], &["é"]] {
             let names: Vec<_> = bad.iter().map(ToString::to_string).collect();
-            assert!(prepare(request("ws://a/"), &names, None).is_err(), "{bad:?}");
+            assert!(prepare(request("ws://a/"), None, &names, None).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,0 +1,89 @@
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Uri;
+use hyper::rt;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::Connection;
+use rustls::ClientConfig;
+use tower_service::Service;
+use tower_ws_core::BoxError;
+
+use super::{TlsError, TlsFiles, files::Watched};
+
+/// TLS for `https` over another connector; `http` passes as it is. [`Connect`](crate::Connect) makes
+/// it.
+///
+/// Clones share the configuration, and so the sessions: a redial resumes.
+#[derive(Clone)]
+pub struct TlsConnector<C> {
+    inner: C,
+    config: Source,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Fixed(Arc<ClientConfig>),
+    Files(Arc<Watched>),
+}
+
+impl Source {
+    pub(crate) fn fixed(config: ClientConfig) -> Self {
+        Self::Fixed(Arc::new(with_alpn(config)))
+    }
+
+    pub(crate) fn files(files: TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self::Files(Arc::new(Watched::new(files)?)))
+    }
+}
+
+/// ALPN `http/1.1`, if no protocol is named.
+pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
+    if config.alpn_protocols.is_empty() {
+        config.alpn_protocols.push(b"http/1.1".to_vec());
+    }
+    config
+}
+
+impl<C> TlsConnector<C> {
+    pub(crate) fn new(inner: C, config: Source) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<C> Service<Uri> for TlsConnector<C>
+where
+    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static> + Clone,
+    C::Response: Connection + rt::Read + rt::Write + Unpin + Send + 'static,
+{
+    type Response = MaybeHttpsStream<C::Response>;
+    type Error = BoxError;
+    type Future = <HttpsConnector<C> as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let config = match &self.config {
+            Source::Fixed(config) => config.clone(),
+            Source::Files(files) => files.current(),
+        };
+        // The one that is ready goes with the call.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        HttpsConnector::from((inner, config)).call(uri)
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for TlsConnector<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnector")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
