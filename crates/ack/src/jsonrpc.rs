@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use tower_ws_core::{
     Outgoing, Up,
-    jsonrpc::{Call, Codec, Ids, Kind, scan, with_id},
+    jsonrpc::{Call, Codec, Ids, Kind, parse_batch, scan, with_id},
 };
 
 use crate::strategy::{Acknowledgement, Keys, Strategy};
@@ -98,9 +98,14 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     }
 
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
-        match scan(self.codec.text(message)?) {
-            Ok(Kind::Result(id) | Kind::Error(id)) => Some(Acknowledgement::passing(Keys::One(id))),
-            _ => None,
+        let text = self.codec.text(message)?;
+        match scan(text) {
+            Ok(Kind::Batch) => {
+                let answered = parse_batch(text).ok()?.into_iter();
+                let answered = answered.filter_map(|message| answered_by(scan(message.get().as_bytes()).ok()?));
+                Some(Acknowledgement::passing(Keys::Each(answered.collect())))
+            }
+            kind => Some(Acknowledgement::passing(Keys::One(answered_by(kind.ok()?)?))),
         }
     }
 
@@ -139,6 +144,14 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
             let ids = self.ids.get_or_insert_with(|| found.unwrap_or_default());
             up.extensions.insert(ids.clone());
         }
+    }
+}
+
+/// Which request is answered.
+fn answered_by(kind: Kind) -> Option<u64> {
+    match kind {
+        Kind::Result(id) | Kind::Error(id) | Kind::Broken(id) => Some(id),
+        _ => None,
     }
 }
 

@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::PollSemaphore;
 use tower_service::Service;
-use tower_ws_core::{jsonrpc::parse_error, later};
+use tower_ws_core::{
+    jsonrpc::{parse_broken, parse_error},
+    later,
+};
 use tracing::{Span, field};
 
 use crate::{
@@ -254,6 +257,7 @@ impl Future for CallFuture {
                 Ok(error) => CallError::Rpc(error),
                 Err(malformed) => CallError::Malformed(malformed),
             }),
+            Ok(Answer::Broken(text)) => Err(CallError::Malformed(parse_broken(&text))),
             Err(error) => Err(error),
         };
         self.span

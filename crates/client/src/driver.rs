@@ -14,7 +14,10 @@ use tokio::time::Instant;
 use tower_ws_core::{
     Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, OutageCause, Outgoing, Phase,
     Replay, Suspicion, Ticket,
-    jsonrpc::{Call, Codec, Decoded, Kind, RpcError, scan, write_answer, write_call},
+    jsonrpc::{
+        Call, Codec, Decoded, Kind, Malformed, RpcError, parse_batch, parse_error, scan, shape, write_answer,
+        write_call,
+    },
 };
 
 use crate::{
@@ -132,7 +135,7 @@ where
         match event {
             Event::Message(message) => match self.codec.decode(message) {
                 Decoded::Json(text) => self.read(text),
-                Decoded::Refused(why) => self.ignored(&why),
+                Decoded::Refused(why) => self.ignored(&why, b""),
                 _ => {}
             },
             Event::Up(up) => {
@@ -182,14 +185,46 @@ where
         }
     }
 
-    fn read(self: Pin<&mut Self>, text: Bytes) {
+    /// A message, or several in one.
+    fn read(mut self: Pin<&mut Self>, text: Bytes) {
         match scan(&text) {
+            Ok(Kind::Batch) => match parse_batch(&text) {
+                Ok(messages) => {
+                    for message in messages {
+                        let message = text.slice_ref(message.get().as_bytes());
+                        let kind = scan(&message);
+                        self.as_mut().read_one(message, kind);
+                    }
+                }
+                Err(error) => self.ignored(&error, &text),
+            },
+            kind => self.read_one(text, kind),
+        }
+    }
+
+    fn read_one(self: Pin<&mut Self>, text: Bytes, kind: Result<Kind, Malformed>) {
+        match kind {
             Ok(Kind::Result(id)) => self.answered(id, Answer::Result(text)),
             Ok(Kind::Error(id)) => self.answered(id, Answer::Error(text)),
+            Ok(Kind::Broken(id)) => self.answered(id, Answer::Broken(text)),
             Ok(Kind::Call) => self.called(text),
-            Ok(Kind::Stray) => self.ignored(&"an answer to no request of ours"),
-            Err(error) => self.ignored(&error),
+            Ok(Kind::Batch) => self.ignored(&Malformed::Nested, &text),
+            Ok(Kind::Stray) => match parse_error(&text) {
+                Ok(error) => self.complained(error),
+                Err(_) => self.ignored(&"an answer to no request of ours", &text),
+            },
+            Err(error) => self.ignored(&error, &text),
         }
+    }
+
+    /// The peer reports an error, and names no call of ours.
+    fn complained(mut self: Pin<&mut Self>, error: RpcError) {
+        let so_far = self.as_mut().project().malformed_messages;
+        *so_far += 1;
+        if so_far.is_power_of_two() {
+            tracing::warn!(%error, so_far, "the peer reports an error that belongs to no call");
+        }
+        self.push_inbound(Incoming::Error(error));
     }
 
     fn answered(&self, id: u64, answer: Answer) {
@@ -202,7 +237,7 @@ where
     fn called(self: Pin<&mut Self>, text: Bytes) {
         let call = match Call::parse(&text) {
             Ok(call) => call,
-            Err(error) => return self.ignored(&error),
+            Err(error) => return self.ignored(&error, &text),
         };
         let said = Notification::new(text.clone(), &call);
         match call.id {
@@ -226,11 +261,12 @@ where
 
     /// A message that makes no sense. The 1st, 2nd, 4th, 8th … is logged: a peer cannot fill the
     /// log with them.
-    fn ignored(self: Pin<&mut Self>, why: &dyn fmt::Display) {
+    fn ignored(self: Pin<&mut Self>, why: &dyn fmt::Display, text: &[u8]) {
         let this = self.project();
         *this.malformed_messages += 1;
         if this.malformed_messages.is_power_of_two() {
-            tracing::warn!(%why, so_far = *this.malformed_messages, "a message of the peer's was ignored");
+            let (what, so_far) = (shape(text), *this.malformed_messages);
+            tracing::warn!(%why, what, so_far, "a message of the peer's was ignored");
         }
     }
 

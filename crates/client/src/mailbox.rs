@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use tower_ws_core::{Down, DropReason, Up};
+use tower_ws_core::{Down, DropReason, Up, jsonrpc::RpcError};
 
 use crate::{
     peer::{Notification, ServerRequest},
@@ -53,6 +53,9 @@ pub enum Incoming {
     Notification(Notification),
     /// The peer asks something, and wants an answer.
     Request(ServerRequest),
+    /// The peer reports an error under no id, or under one that no call of ours has: it could not
+    /// read something of ours, say. Which call it is about, nobody knows.
+    Error(RpcError),
     /// A notification or an answer of ours was given up on.
     Undelivered {
         /// What it was; `None` for an answer to a request of the peer's.

@@ -43,6 +43,8 @@ pub(crate) type Outcome = Result<Answer, CallError>;
 pub(crate) enum Answer {
     Result(Bytes),
     Error(Bytes),
+    /// Out of form.
+    Broken(Bytes),
 }
 
 /// Those to wake, once no lock is held.

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use rustls::HandshakeKind;
@@ -15,7 +15,7 @@ use tower::{Layer, ServiceExt};
 use tower_ws_connector::{Connect, connector};
 use tower_ws_core::{Disposition, Event, Failure, FailureKind};
 use tower_ws_test_kit::{Authority, Cut, Script, Server};
-use tower_ws_transport::{Message, TransportLayer};
+use tower_ws_transport::{Message, TransportLayer, UpgradeLayer};
 
 #[tokio::test]
 async fn a_good_certificate_by_address_and_by_name() {
@@ -145,4 +145,60 @@ async fn the_default_connector_speaks_plain_ws_too() {
     let transport = TransportLayer::new().layer(connector());
     let mut connection = bounded(transport.oneshot(get(&server.url()))).await.unwrap();
     assert!(matches!(connection.next().await, Some(Event::Up(_))));
+}
+
+fn quick() -> UpgradeLayer {
+    UpgradeLayer::new().timeout(Duration::from_millis(400))
+}
+
+/// The step that a dial hangs in is in the text.
+#[tokio::test]
+async fn a_step_that_hangs_is_named() {
+    // Takes connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for (scheme, says) in [
+        ("wss", "tcp was up, tls was waited for"),
+        ("ws", "connected, the answer to the upgrade was waited for"),
+    ] {
+        let service = quick().layer(connector());
+        let dial = service.oneshot(get(&format!("{scheme}://{address}/")));
+        let error = bounded(dial).await.unwrap_err();
+        assert_eq!(error.failure().kind(), FailureKind::Timeout);
+        let text = error.failure().to_string();
+        assert!(text.contains(says) && text.contains(&address.to_string()), "{text}");
+    }
+}
+
+/// What is dialled, what TLS checks and what the server is told can be three names.
+#[tokio::test]
+async fn address_name_and_host_apart() {
+    let authority = Authority::new().unwrap();
+    let server = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    let connect = Connect::new().tls(authority.client().unwrap());
+    let connector = connect.address(&server.addr().to_string()).unwrap().connector();
+    let service = quick().host("tenant.example").layer(connector);
+    // Nobody listens on its port; the certificate is for its name.
+    bounded(service.clone().oneshot(get("wss://localhost:1/")))
+        .await
+        .unwrap();
+    assert_eq!(server.requests()[0].headers["host"], "tenant.example");
+    let other = bounded(service.oneshot(get("wss://elsewhere.example/")))
+        .await
+        .unwrap_err();
+    assert_eq!(other.failure().kind(), FailureKind::Tls, "{other:?}");
+
+    for none in ["10.0.0.7", "a b:1", "user@a:1", ""] {
+        assert!(Connect::new().address(none).is_err(), "{none}");
+    }
+    let plain = Server::start(Script::Echo).await.unwrap();
+    let odd = quick()
+        .host("a\nb")
+        .layer(Connect::new().connector())
+        .oneshot(get(&plain.url()));
+    let odd = bounded(odd).await.unwrap_err();
+    assert_eq!(odd.failure().kind(), FailureKind::Usage);
+    assert_eq!(plain.dials(), 0);
 }

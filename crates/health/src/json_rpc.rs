@@ -61,7 +61,7 @@ impl<M, K: Codec<M>> Probe<M> for JsonRpcPing<K> {
     fn answer(&self, message: &M) -> Option<u64> {
         let text = self.codec.text(message).filter(|text| text.len() <= LONGEST)?;
         match scan(text) {
-            Ok(Kind::Result(id) | Kind::Error(id)) => Some(id).filter(|id| *id >= NONCES),
+            Ok(Kind::Result(id) | Kind::Error(id) | Kind::Broken(id)) => Some(id).filter(|id| *id >= NONCES),
             _ => None,
         }
     }

@@ -1,7 +1,8 @@
 use std::{
+    collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_ws_core::{
     BoxError, Connection, Event, Outgoing, Up, forward_sink,
-    jsonrpc::{Call, Codec, Kind, scan, splice, with_id},
+    jsonrpc::{Call, Codec, Kind, parse_batch, scan, splice, with_id},
 };
 
 use crate::{era::Era, meta, replay::Noted, server::ServerInfo, session::Session};
@@ -30,6 +31,8 @@ pub struct McpConnection<C, K> {
     session: Session,
     /// Requests say of themselves what they are.
     modern: bool,
+    /// What is left of the last batch.
+    unpacked: VecDeque<Bytes>,
 }
 
 impl<C, K> McpConnection<C, K>
@@ -56,9 +59,29 @@ where
         }
     }
 
-    fn is_batch(&self, message: &C::Message) -> bool {
-        let text = self.codec.text(message);
-        text.is_some_and(|text| text.trim_ascii_start().first() == Some(&b'['))
+    /// Takes a batch apart: those above see its messages one by one. What is no sound batch goes up
+    /// as it is, for the client to judge.
+    fn unpack(self: Pin<&mut Self>, message: &C::Message) -> bool {
+        let this = self.project();
+        let Some(text) = this
+            .codec
+            .text(message)
+            .filter(|text| matches!(scan(text), Ok(Kind::Batch)))
+        else {
+            return false;
+        };
+        let Ok(messages) = parse_batch(text) else {
+            return false;
+        };
+        let is_nested = |message: &&RawValue| message.get().starts_with('[');
+        if messages.iter().any(is_nested) {
+            return false;
+        }
+        let texts = messages
+            .into_iter()
+            .map(|message| Bytes::copy_from_slice(message.get().as_bytes()));
+        this.unpacked.extend(texts);
+        true
     }
 
     /// A message that came in; `None` if it is not for those above.
@@ -67,7 +90,7 @@ where
             return Some(message);
         };
         let other = match scan(text) {
-            Ok(Kind::Result(id) | Kind::Error(id)) => {
+            Ok(Kind::Result(id) | Kind::Error(id) | Kind::Broken(id)) => {
                 let mut state = self.session.lock();
                 // Asked first: there are none, as a rule.
                 match state.replays.listens().then(|| state.replays.ended(id)).flatten() {
@@ -130,11 +153,6 @@ where
     }
 }
 
-/// What a peer that sends a batch is told: MCP has had none since 2025-06-18, and a batch hides
-/// many messages from layers that count them.
-const BATCH: &[u8] =
-    br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batches are not supported: send one message at a time"}}"#;
-
 enum Notification {
     /// It has gone to the call that waits for it.
     Progress,
@@ -164,6 +182,7 @@ impl<C, K> McpConnection<C, K> {
             codec,
             session,
             modern: false,
+            unpacked: VecDeque::new(),
         }
     }
 }
@@ -177,14 +196,18 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
         loop {
-            let Poll::Ready(event) = self.as_mut().project().inner.poll_next(cx) else {
-                return Poll::Pending;
+            let this = self.as_mut().project();
+            let event = match this.unpacked.pop_front() {
+                Some(text) => match this.codec.encode(text) {
+                    Ok(message) => Some(Event::Message(message)),
+                    Err(_) => continue, // It is UTF-8, as all JSON that was read is.
+                },
+                None => match ready!(this.inner.poll_next(cx)) {
+                    Some(Event::Message(message)) if self.as_mut().unpack(&message) => continue,
+                    event => event,
+                },
             };
             return Poll::Ready(match event {
-                Some(Event::Message(message)) if self.is_batch(&message) => {
-                    self.as_mut().send_now(Bytes::from_static(BATCH));
-                    continue;
-                }
                 Some(Event::Message(message)) => match self.incoming(message) {
                     Some(message) => Some(Event::Message(message)),
                     None => continue,

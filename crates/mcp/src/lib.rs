@@ -107,7 +107,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | framing | one JSON-RPC object in one text message, UTF-8, no byte order mark. No batches: one that comes in is answered with -32600 under the id null. No binary messages: those that come in are ignored, and logged |
+//! | framing | one JSON-RPC object in one text message, UTF-8. What comes in may be binary, begin with a byte order mark, or be a batch of up to 1,024 (taken apart and answered one by one): none of these is sent |
 //! | subprotocol | `mcp` is offered; what the server answers, if anything, is not insisted on |
 //! | establishment | the WebSocket handshake, then the opening above. Nothing else is sent before it is done |
 //! | ids | integers below 2^53 from one counter for the session, which begins at a random place; never used twice, also not after a reconnect |

@@ -414,19 +414,24 @@ async fn a_changed_server_is_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_refused_and_harms_nobody() {
+async fn a_batch_is_taken_apart() {
     let (mut server, connecting) = connect();
     let mut peer = server.accept().await;
     peer.modern().await;
     let (mcp, _inbound) = connected(connecting).await;
-    peer.say(json!([{ "jsonrpc": "2.0", "id": 1, "method": "ping" }])).await;
-    let refusal = peer.heard().await;
-    assert_eq!(
-        (&refusal["id"], &refusal["error"]["code"]),
-        (&Value::Null, &json!(-32600))
-    );
-    let list = tokio::spawn(async move { mcp.tools().all().await });
-    let (id, _) = peer.asked("tools/list").await;
-    peer.answer(&id, json!({ "tools": [] })).await;
-    within(list).await.unwrap().unwrap();
+    let lists = [mcp.clone(), mcp.clone()].map(|mcp| tokio::spawn(async move { mcp.tools().all().await }));
+    let (first, _) = peer.asked("tools/list").await;
+    let (second, _) = peer.asked("tools/list").await;
+    let answer = |id: &Value| json!({ "jsonrpc": "2.0", "id": id, "result": { "tools": [] } });
+    let ping = |id: u8| json!({ "jsonrpc": "2.0", "id": id, "method": "ping" });
+    peer.say(json!([ping(1), answer(&second), ping(2), answer(&first)]))
+        .await;
+    for list in lists {
+        within(list).await.unwrap().unwrap();
+    }
+    // Each by itself.
+    for id in [1, 2] {
+        let pong = peer.heard().await;
+        assert_eq!((&pong["id"], &pong["result"]), (&json!(id), &json!({})));
+    }
 }

@@ -350,25 +350,6 @@ async fn raw_server(answer: &'static [u8], hold: bool) -> String {
     url
 }
 
-/// The step that a dial hangs in is in the text.
-#[tokio::test]
-async fn a_step_that_hangs_is_named() {
-    // Takes connections, and says nothing.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    for (scheme, says) in [
-        ("wss", "tcp was up, tls was waited for"),
-        ("ws", "connected, the answer to the upgrade was waited for"),
-    ] {
-        let service = quick().layer(tower_ws_connector::connector());
-        let dial = service.oneshot(get(&format!("{scheme}://{address}/")));
-        let error = bounded(dial).await.unwrap_err();
-        assert_eq!(error.failure().kind(), FailureKind::Timeout);
-        let text = error.failure().to_string();
-        assert!(text.contains(says) && text.contains(&address.to_string()), "{text}");
-    }
-}
-
 /// Of a name with two addresses, one takes connections and says nothing.
 #[tokio::test]
 async fn the_next_dial_begins_with_another_address() {
@@ -394,33 +375,4 @@ async fn the_next_dial_begins_with_another_address() {
     let first = bounded(service.clone().oneshot(get(&url))).await.unwrap_err();
     assert_eq!(first.failure().kind(), FailureKind::Timeout);
     bounded(service.oneshot(get(&url))).await.unwrap();
-}
-
-/// What is dialled, what TLS checks and what the server is told can be three names.
-#[tokio::test]
-async fn address_name_and_host_apart() {
-    let authority = tower_ws_test_kit::Authority::new().unwrap();
-    let server = Server::start_tls(Script::Echo, authority.good().unwrap())
-        .await
-        .unwrap();
-    let connect = tower_ws_connector::Connect::new().tls(authority.client().unwrap());
-    let connector = connect.address(&server.addr().to_string()).unwrap().connector();
-    let service = quick().host("tenant.example").layer(connector);
-    // Nobody listens on its port; the certificate is for its name.
-    bounded(service.clone().oneshot(get("wss://localhost:1/")))
-        .await
-        .unwrap();
-    assert_eq!(server.requests()[0].headers["host"], "tenant.example");
-    let other = bounded(service.oneshot(get("wss://elsewhere.example/")))
-        .await
-        .unwrap_err();
-    assert_eq!(other.failure().kind(), FailureKind::Tls, "{other:?}");
-
-    for none in ["10.0.0.7", "a b:1", "user@a:1", ""] {
-        assert!(tower_ws_connector::Connect::new().address(none).is_err(), "{none}");
-    }
-    let plain = Server::start(Script::Echo).await.unwrap();
-    let odd = refused(quick().host("a\nb"), &plain.url()).await;
-    assert_eq!(odd.failure().kind(), FailureKind::Usage);
-    assert_eq!(plain.dials(), 0);
 }

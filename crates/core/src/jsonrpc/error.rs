@@ -1,7 +1,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::failure::Excerpt;
 
@@ -28,12 +28,46 @@ impl RpcError {
     /// implementations.
     pub const BUSY: i64 = -32000;
 
+    /// Stands for a code that a peer left out or that is none: 0, which the protocol gives no
+    /// meaning.
+    pub const NO_CODE: i64 = 0;
+
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
             data: None,
+        }
+    }
+
+    /// What a peer put in the place of an error, whatever its form: the words are kept. A code that
+    /// is a fraction without a rest, or a string of digits, is that number; any other, and none, is
+    /// [`NO_CODE`](Self::NO_CODE). Without a message the whole is the message.
+    pub(super) fn read(said: &RawValue) -> Self {
+        if let Ok(error) = serde_json::from_str(said.get()) {
+            return error;
+        }
+        #[derive(Deserialize)]
+        struct Odd {
+            code: Option<Value>,
+            message: Option<String>,
+            data: Option<Box<RawValue>>,
+        }
+        let odd = serde_json::from_str(said.get()).unwrap_or(Odd {
+            code: None,
+            message: serde_json::from_str(said.get()).ok(),
+            data: None,
+        });
+        let code = match odd.code {
+            Some(Value::Number(code)) => code.as_f64().filter(|code| code.fract() == 0.0).map(|code| code as i64),
+            Some(Value::String(code)) => code.parse().ok(),
+            _ => None,
+        };
+        Self {
+            code: code.unwrap_or(Self::NO_CODE),
+            message: odd.message.unwrap_or_else(|| said.get().to_owned()),
+            data: odd.data,
         }
     }
 }
@@ -70,9 +104,27 @@ pub enum Malformed {
     /// It is neither a call nor an answer, or both.
     #[error("neither a call nor an answer")]
     Shape,
-    /// It is a batch.
-    #[error("a batch: send its messages one by one")]
-    Batch,
+    /// It has two ids: which one is meant, nobody knows.
+    #[error("two ids")]
+    TwoIds,
+    /// A member of its envelope is there twice.
+    #[error("a member is there twice")]
+    Doubled,
+    /// It answers a request and breaks a rule, which is the source. With the peer's words.
+    #[error("the answer is out of form: {said}")]
+    Answer {
+        /// The beginning of the answer, escaped.
+        said: String,
+        /// The rule.
+        #[source]
+        fault: Box<Malformed>,
+    },
+    /// It is a batch within a batch.
+    #[error("a batch within a batch")]
+    Nested,
+    /// It is a batch of more than [`BATCH_LIMIT`](super::BATCH_LIMIT) messages.
+    #[error("a batch of more than {} messages", super::BATCH_LIMIT)]
+    LargeBatch,
     /// It is not UTF-8.
     #[error("not UTF-8")]
     Utf8,

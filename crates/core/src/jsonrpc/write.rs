@@ -2,7 +2,7 @@ use bytes::{BufMut, Bytes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::RpcError;
+use super::{RpcError, scan::without_mark};
 
 /// Writes a request, or with no id a notification. `params` is JSON text as it stands.
 pub fn write_call(out: &mut impl BufMut, id: Option<u64>, method: &str, params: Option<&[u8]>) {
@@ -54,7 +54,7 @@ pub fn with_id(text: &[u8], id: u64) -> Option<Bytes> {
         #[serde(borrow)]
         id: &'a RawValue,
     }
-    let old = serde_json::from_slice::<Envelope<'_>>(text).ok()?.id;
+    let old = serde_json::from_slice::<Envelope<'_>>(without_mark(text)).ok()?.id;
     splice(text, old, id.to_string().as_bytes())
 }
 

@@ -3,7 +3,8 @@ use serde::de::DeserializeOwned;
 use tower_ws_core::{
     Failure, FailureKind, OpeningContext,
     jsonrpc::{
-        Call, Codec, Decoded, Ids, Kind, Malformed, RpcError, parse_error, parse_result, scan, write_answer, write_call,
+        Call, Codec, Decoded, Ids, Kind, Malformed, RpcError, parse_broken, parse_error, parse_result, scan,
+        write_answer, write_call,
     },
 };
 
@@ -76,6 +77,11 @@ impl<M, K: Codec<M>> Line<M, K> {
                         .map(Answer::Error)
                         .map_err(|error| senseless("an error of another form").with_source(error));
                 }
+                Some(Ok(Kind::Broken(answered))) if answered == id => {
+                    let text = self.codec.text(&message).unwrap_or_default();
+                    return Err(senseless("an answer out of form").with_source(parse_broken(text)));
+                }
+                Some(Ok(Kind::Batch)) => self.talk.keep(message)?,
                 Some(Ok(Kind::Call)) => match self.ping(&message) {
                     Some(pong) => self.send(pong).await?,
                     None => self.talk.keep(message)?,

@@ -299,6 +299,11 @@ impl Worker {
             }
             Incoming::Notification(notification) => self.send(notification.text()).await,
             Incoming::Request(request) => self.forward(request).await,
+            Incoming::Error(error) => {
+                let mut text = Vec::new();
+                write_answer(&mut text, RawValue::NULL, Err(&error));
+                self.send(&text).await;
+            }
             Incoming::Up(up) => {
                 let changed = up.extensions.get::<ServerInfo>().is_some_and(ServerInfo::has_changed);
                 for list in ["tools", "prompts", "resources"].into_iter().filter(|_| changed) {
