@@ -76,9 +76,12 @@
 //! # How a connection is opened
 //!
 //! 1. The era. A server is asked `server/discover`. One that knows it is [modern](Era::Modern). One
-//!    that answers with -32022 says which versions it speaks. Any other error, or 4 s of silence,
-//!    means `initialize`: the codes that old servers refuse with are not the same. What was found
-//!    out is remembered for the session, and found out anew when it no longer holds.
+//!    that answers with -32022 says which versions it speaks. Any other error, or 2.5 s of silence,
+//!    means `initialize`: the codes that old servers refuse with are not the same. A server that
+//!    hangs up instead, or answers neither, is dialled again at once, beginning with `initialize`
+//!    (with [`fail_fast`] there is no second dial: say [`only`](McpLayer::only)). What was found
+//!    out is remembered for the session and found out anew when it no longer holds; a legacy server
+//!    is asked again at the first dial after 10 min, since it may have been replaced.
 //! 2. A legacy server gets `initialize` and `notifications/initialized`.
 //! 3. What it has forgotten with the last connection is said again: to a legacy server the log
 //!    level and the resource subscriptions, to a modern one each `subscriptions/listen` that nobody
@@ -89,6 +92,8 @@
 //!
 //! What the server says meanwhile follows, and its pings are answered. An opening that fails, or
 //! takes more than [10 s](McpLayer::TIMEOUT), fails the dial; no version in common is final.
+//!
+//! [`fail_fast`]: https://docs.rs/tower-ws-reconnect/latest/tower_ws_reconnect/struct.ReconnectLayer.html#method.fail_fast
 //!
 //! # What becomes of a request when the connection is lost
 //!
@@ -132,7 +137,7 @@
 //! # Logs
 //!
 //! `DEBUG` when a server has introduced itself, with `era`, `version` and `changed`; `INFO` when it
-//! is not what it was; `WARN` for a subscription that it refuses on a later connection, with
+//! is not what it was, and when it did not take `server/discover`; `WARN` for a subscription that it refuses on a later connection, with
 //! `method` and `error`, and for one that cannot be remembered.
 
 mod call;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
+use tokio::time::{Instant, timeout};
 use tower_ws_core::{
     Dialogue, Disposition, Excerpt, Failure, FailureKind, OpeningContext,
     jsonrpc::{Codec, RpcError},
@@ -17,12 +18,16 @@ use self::line::{Answer, Line};
 use crate::{
     era::{Era, LEGACY_VERSIONS, MODERN_VERSION, code},
     server::{Capabilities, Implementation, Introduction, ServerInfo},
-    session::Session,
+    session::{Expected, Session},
 };
 
 /// How long a server may take to say whether it knows `server/discover`. One that ignores what it
 /// does not know would use up the time of the whole dialogue.
-const DISCOVER: Duration = Duration::from_secs(4);
+const DISCOVER: Duration = Duration::from_millis(2500);
+
+/// How long it may then take to answer `initialize` on the same connection, before another one is
+/// begun with it: together less than a person waits.
+const INITIALIZE: Duration = Duration::from_secs(2);
 
 /// How many requests are repeated before their answers are waited for: enough to hide the round
 /// trip, few enough for any pipe.
@@ -71,49 +76,98 @@ where
     }
 }
 
-/// Finds out what the server speaks, beginning with what it spoke before.
+/// Finds out what the server speaks, beginning with what it is expected to.
 async fn introduce<M, K: Codec<M>>(
     line: &mut Line<M, K>,
     session: &Session,
     only: Option<Era>,
 ) -> Result<Introduction, Failure> {
-    let known = session.lock().era;
-    match only.or(known) {
-        Some(Era::Legacy) => match initialize(line, session, &LEGACY_VERSIONS).await? {
-            Initialized::Yes(introduction) => Ok(introduction),
-            // It was replaced by a newer one.
-            Initialized::Modern(_) if only.is_none() => match discover(line, session).await? {
-                Discovered::Modern(introduction) => Ok(introduction),
-                Discovered::Legacy(versions) => Err(no_common_version(&versions)),
-                Discovered::Unknown => Err(refused("neither `initialize` nor `server/discover`")),
-            },
-            Initialized::Modern(versions) => Err(no_common_version(&versions)),
-        },
-        _ => match discover(line, session).await? {
+    let now = Instant::now();
+    let expected = session.lock().expected.and_then(|expected| expected.at(now));
+    match (only, expected) {
+        (Some(Era::Modern), _) => match discover(line, session).await? {
             Discovered::Modern(introduction) => Ok(introduction),
-            Discovered::Legacy(versions) if only.is_none() => {
-                let mut common = LEGACY_VERSIONS.to_vec();
-                common.retain(|version| versions.iter().any(|one| one == version));
-                if common.is_empty() {
-                    return Err(no_common_version(&versions));
-                }
-                match initialize(line, session, &common).await? {
-                    Initialized::Yes(introduction) => Ok(introduction),
-                    Initialized::Modern(versions) => Err(no_common_version(&versions)),
-                }
-            }
             Discovered::Legacy(versions) => Err(no_common_version(&versions)),
-            Discovered::Unknown if only.is_none() => match initialize(line, session, &LEGACY_VERSIONS).await? {
-                Initialized::Yes(introduction) => Ok(introduction),
-                // It knew `server/discover`, and was too slow to say so.
-                Initialized::Modern(_) => match discover(line, session).await? {
-                    Discovered::Modern(introduction) => Ok(introduction),
-                    _ => Err(refused("both `server/discover` and `initialize`")),
-                },
-            },
-            Discovered::Unknown => Err(refused("`server/discover`")),
+            Discovered::Refused(why) => Err(refused("`server/discover`", why)),
+            Discovered::Silent => Err(silent("`server/discover`")),
         },
+        (Some(Era::Legacy), _) => initialize(line, session, &LEGACY_VERSIONS).await?.only(),
+        (None, Some(expected)) if expected.era == Era::Legacy => {
+            match initialize(line, session, &LEGACY_VERSIONS).await? {
+                Initialized::Yes(introduction) => Ok(introduction),
+                // It was replaced by a newer one, or was taken for what it is not.
+                other if other.is_modern() || !expected.is_known => discovered(line, session).await,
+                other => other.only(),
+            }
+        }
+        (None, _) => first_contact(line, session).await,
     }
+}
+
+/// A server of which nothing is known, or that was modern.
+async fn first_contact<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Introduction, Failure> {
+    let versions = match discover(line, session).await {
+        Ok(Discovered::Modern(introduction)) => return Ok(introduction),
+        Ok(Discovered::Legacy(versions)) => {
+            let mut common = LEGACY_VERSIONS.to_vec();
+            common.retain(|version| versions.iter().any(|one| one == version));
+            if common.is_empty() {
+                return Err(no_common_version(&versions));
+            }
+            common
+        }
+        Ok(Discovered::Refused(_)) => LEGACY_VERSIONS.to_vec(),
+        Ok(Discovered::Silent) => {
+            // There are servers that answer nothing any more, and some that go on.
+            let initialized = timeout(INITIALIZE, initialize(line, session, &LEGACY_VERSIONS)).await;
+            return match initialized {
+                Ok(Ok(Initialized::Yes(introduction))) => Ok(introduction),
+                // It knew `server/discover`, and was too slow to say so.
+                Ok(Ok(other)) if other.is_modern() => discovered(line, session).await,
+                Ok(Ok(other)) => other.only(),
+                Ok(Err(failure)) => Err(legacy_next(session, failure)),
+                Err(_) => Err(legacy_next(session, silent("`server/discover` and `initialize`"))),
+            };
+        }
+        // There are servers that hang up on all but `initialize`.
+        Err(failure) => return Err(legacy_next(session, failure)),
+    };
+    match initialize(line, session, &versions).await? {
+        Initialized::Yes(introduction) => Ok(introduction),
+        other if other.is_modern() => discovered(line, session).await,
+        other => other.only(),
+    }
+}
+
+/// A server that says that it is modern.
+async fn discovered<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Introduction, Failure> {
+    match discover(line, session).await? {
+        Discovered::Modern(introduction) => Ok(introduction),
+        Discovered::Legacy(versions) => Err(no_common_version(&versions)),
+        Discovered::Refused(why) => Err(refused("both `initialize` and `server/discover`", why)),
+        Discovered::Silent => Err(silent("`server/discover`")),
+    }
+}
+
+/// The connection is lost for the opening; the next one begins with `initialize`, and at once.
+fn legacy_next(session: &Session, failure: Failure) -> Failure {
+    let passing = failure.disposition() == Disposition::Backoff;
+    let mut state = session.lock();
+    if !passing
+        || state
+            .expected
+            .is_some_and(|expected| expected.is_known && expected.era == Era::Modern)
+    {
+        return failure;
+    }
+    state.expected = Some(Expected {
+        era: Era::Legacy,
+        since: Instant::now(),
+        is_known: false,
+    });
+    drop(state);
+    tracing::info!("the server did not take `server/discover`: the next connection begins with `initialize`");
+    failure.with_disposition(Disposition::Immediately)
 }
 
 enum Discovered {
@@ -121,10 +175,22 @@ enum Discovered {
     /// It knows the question, and speaks only these.
     Legacy(Vec<String>),
     /// It does not know the question.
-    Unknown,
+    Refused(Option<RpcError>),
+    /// It says nothing.
+    Silent,
 }
 
 async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Discovered, Failure> {
+    match discover_once(line, session).await? {
+        // It does not take what it names itself: some servers do so while they start.
+        Discovered::Legacy(versions) if versions.iter().any(|version| version == MODERN_VERSION) => {
+            discover_once(line, session).await
+        }
+        discovered => Ok(discovered),
+    }
+}
+
+async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Discovered, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Discover {
@@ -146,13 +212,13 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
     }
     let params = format!(r#"{{"_meta":{{{}}}}}"#, session.metadata());
     let id = line.ask("server/discover", Some(&params)).await?;
-    let Ok(answer) = tokio::time::timeout(DISCOVER, line.answer(id)).await else {
-        return Ok(Discovered::Unknown);
+    let Ok(answer) = timeout(DISCOVER, line.answer(id)).await else {
+        return Ok(Discovered::Silent);
     };
     match answer? {
         Answer::Result(text) => {
             let Ok(found) = line::result::<Discover>(&text) else {
-                return Ok(Discovered::Unknown);
+                return Ok(Discovered::Refused(None));
             };
             if !found.supported_versions.iter().any(|version| version == MODERN_VERSION) {
                 return Ok(Discovered::Legacy(found.supported_versions));
@@ -177,18 +243,55 @@ async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> R
             .with_source(error))
         }
         // Not by one code: -32601, -32602 and others have been seen.
-        Answer::Error(_) => Ok(Discovered::Unknown),
+        Answer::Error(error) => Ok(Discovered::Refused(Some(error))),
     }
 }
 
 enum Initialized {
     Yes(Introduction),
-    /// It is a modern server, and speaks these.
-    Modern(Vec<String>),
+    /// It does not take the version; it speaks these.
+    Unsupported(Vec<String>),
+    Refused(RpcError),
 }
 
-/// Opens a legacy connection. `versions` are those to accept; the first, the newest, is offered.
+impl Initialized {
+    /// It speaks nothing that begins with `initialize`.
+    fn is_modern(&self) -> bool {
+        let is_legacy = |version: &String| LEGACY_VERSIONS.contains(&&**version);
+        matches!(self, Self::Unsupported(versions) if !versions.iter().any(is_legacy))
+    }
+
+    /// If there is no other way.
+    fn only(self) -> Result<Introduction, Failure> {
+        match self {
+            Self::Yes(introduction) => Ok(introduction),
+            Self::Unsupported(versions) => Err(no_common_version(&versions)),
+            Self::Refused(error) => Err(refused("`initialize`", Some(error))),
+        }
+    }
+}
+
+/// Opens a legacy connection. `versions` are those to accept; the first, the newest, is offered, and
+/// if the server wants another, that one.
 async fn initialize<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    versions: &[&str],
+) -> Result<Initialized, Failure> {
+    match initialize_once(line, session, versions).await? {
+        Initialized::Unsupported(theirs) => {
+            let mut common = versions.to_vec();
+            common.retain(|version| theirs.iter().any(|one| one == version));
+            match common.is_empty() {
+                true => Ok(Initialized::Unsupported(theirs)),
+                false => initialize_once(line, session, &common).await,
+            }
+        }
+        initialized => Ok(initialized),
+    }
+}
+
+async fn initialize_once<M, K: Codec<M>>(
     line: &mut Line<M, K>,
     session: &Session,
     versions: &[&str],
@@ -213,11 +316,9 @@ async fn initialize<M, K: Codec<M>>(
     let text = match line.answer(id).await? {
         Answer::Result(text) => text,
         Answer::Error(error) if error.code == code::UNSUPPORTED_VERSION => {
-            return Ok(Initialized::Modern(supported(&error)));
+            return Ok(Initialized::Unsupported(supported(&error)));
         }
-        Answer::Error(error) => {
-            return Err(Failure::new(FailureKind::Handshake, "the server refused `initialize`").with_source(error));
-        }
+        Answer::Error(error) => return Ok(Initialized::Refused(error)),
     };
     let found: Initialize = line::result(&text).map_err(|error| {
         Failure::new(FailureKind::Protocol, "the answer to `initialize` is none").with_source(error)
@@ -259,7 +360,11 @@ fn remember(session: &Session, mut introduction: Introduction) -> ServerInfo {
         );
     }
     let server = ServerInfo::new(introduction);
-    state.era = Some(server.era());
+    state.expected = Some(Expected {
+        era: server.era(),
+        since: Instant::now(),
+        is_known: true,
+    });
     state.server = Some(server.clone());
     server
 }
@@ -313,9 +418,20 @@ fn no_common_version(theirs: &[String]) -> Failure {
     Failure::new(FailureKind::Handshake, text).with_disposition(Disposition::Final)
 }
 
-fn refused(what: &str) -> Failure {
-    Failure::new(
+fn refused(what: &str, why: Option<RpcError>) -> Failure {
+    let failure = Failure::new(
         FailureKind::Handshake,
         format!("the server refused {what}: is it an mcp server?"),
+    );
+    match why {
+        Some(error) => failure.with_source(error),
+        None => failure,
+    }
+}
+
+fn silent(what: &str) -> Failure {
+    Failure::new(
+        FailureKind::Timeout,
+        format!("the server did not answer {what}: is it an mcp server?"),
     )
 }

@@ -1,10 +1,12 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde_json::json;
-use tower_ws_core::jsonrpc::Ids;
+use tokio::time::Instant;
+use tower_ws_core::{jsonrpc::Ids, later};
 
 use crate::{
     era::{Era, MODERN_VERSION},
@@ -28,18 +30,37 @@ struct Shared {
 
 #[derive(Debug)]
 pub(crate) struct State {
-    /// What the server spoke last, and is expected to speak again.
-    pub(crate) era: Option<Era>,
+    /// What the server is expected to speak.
+    pub(crate) expected: Option<Expected>,
     pub(crate) server: Option<ServerInfo>,
     pub(crate) replays: Replays,
     /// What each request to a modern server says of itself: members of `_meta`, without braces.
     metadata: Arc<str>,
 }
 
+/// What a server is expected to speak, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) era: Era,
+    pub(crate) since: Instant,
+    /// It has opened a connection so; otherwise it has only failed to answer what came before.
+    pub(crate) is_known: bool,
+}
+
+/// For so long a server is taken for a legacy one before it is asked again whether it still is.
+const LEGACY: Duration = Duration::from_secs(600);
+
+impl Expected {
+    /// What to begin with now.
+    pub(crate) fn at(self, now: Instant) -> Option<Self> {
+        (self.era == Era::Modern || now < later(self.since, LEGACY)).then_some(self)
+    }
+}
+
 impl Session {
     pub(crate) fn new(client: Implementation, capabilities: Capabilities) -> Self {
         let state = State {
-            era: None,
+            expected: None,
             server: None,
             replays: Replays::default(),
             metadata: metadata(&client, &capabilities, None),

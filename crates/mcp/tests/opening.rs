@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::{connect, connect_with, connected, discovered, up, within};
+use tokio::time::{Instant, sleep};
 use tower_ws_core::{Disposition, Failure, find};
 use tower_ws_mcp::{Era, ServerInfo};
 
@@ -166,6 +169,87 @@ async fn what_the_server_says_early_follows_and_its_pings_are_answered() {
     peer.answer(&discover, discovered(&["2026-07-28"], json!({}))).await;
     let (_mcp, mut inbound) = connected(connecting).await;
     assert_eq!(support::told(&mut inbound).await.0, "notifications/message");
+}
+
+/// As `rmcp` before 2.0 does: anything but `initialize` first ends the connection.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_up_is_initialized_on_the_next_connection() {
+    let (mut server, connecting) = connect();
+    let start = Instant::now();
+    let mut peer = server.accept().await;
+    peer.asked("server/discover").await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.initialize(json!({})).await;
+    let (mcp, mut inbound) = connected(connecting).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(mcp.server().unwrap().era(), Era::Legacy);
+    up(&mut inbound).await;
+
+    // Remembered, for 10 min.
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.initialize(json!({})).await;
+    up(&mut inbound).await;
+    sleep(Duration::from_secs(601)).await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    up(&mut inbound).await;
+    assert_eq!(mcp.server().unwrap().era(), Era::Modern);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_is_initialized_within_6_s() {
+    let (mut server, connecting) = connect();
+    let start = Instant::now();
+    let mut peer = server.accept().await;
+    peer.asked("server/discover").await;
+    peer.asked("initialize").await;
+    // Its connection stays open: it is given up.
+    let mut again = server.accept().await;
+    again.initialize(json!({})).await;
+    connected(connecting).await;
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}
+
+/// A modern server that was going down while it was asked is not taken for a legacy one for long.
+#[tokio::test(start_paused = true)]
+async fn who_was_taken_for_a_legacy_server_may_say_otherwise() {
+    for code in [-32022, -32601] {
+        let (mut server, connecting) = connect();
+        let mut peer = server.accept().await;
+        peer.asked("server/discover").await;
+        drop(peer);
+        let mut peer = server.accept().await;
+        let (id, _) = peer.asked("initialize").await;
+        peer.refuse(&id, code, json!({ "supported": ["2026-07-28"] })).await;
+        peer.modern().await;
+        let (mcp, _inbound) = connected(connecting).await;
+        assert_eq!(mcp.server().unwrap().era(), Era::Modern);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_server_names_is_tried_again() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    let (id, _) = peer.asked("server/discover").await;
+    peer.refuse(&id, -32022, json!({ "supported": ["2026-07-28"] })).await;
+    peer.modern().await;
+    connected(connecting).await;
+
+    let (mut server, connecting) = connect_with(|layer| layer.only(Era::Legacy));
+    let mut peer = server.accept().await;
+    let (id, _) = peer.asked("initialize").await;
+    peer.refuse(&id, -32022, json!({ "supported": ["2024-11-05", "2025-03-26"] }))
+        .await;
+    let (id, params) = peer.asked("initialize").await;
+    assert_eq!(params["protocolVersion"], "2025-03-26");
+    let result = json!({ "protocolVersion": "2025-03-26", "capabilities": {} });
+    peer.answer(&id, result).await;
+    peer.asked("notifications/initialized").await;
+    connected(connecting).await;
 }
 
 #[tokio::test(start_paused = true)]
