@@ -31,7 +31,7 @@ pub struct McpConnection<C, K> {
     session: Session,
     /// Requests say of themselves what they are.
     modern: bool,
-    /// What is left of the last batch.
+    /// What goes up before anything else comes in: what is left of a batch, what this layer tells.
     unpacked: VecDeque<Bytes>,
 }
 
@@ -44,6 +44,10 @@ where
         let this = self.as_mut().project();
         let server = up.extensions.get::<ServerInfo>();
         *this.modern = server.is_some_and(|server| server.era() == Era::Modern);
+        // What it told meanwhile went to nobody: those above are to look again.
+        let stale = server.map_or(&[][..], ServerInfo::stale).iter();
+        let changed = stale.map(|list| format!(r#"{{"jsonrpc":"2.0","method":"notifications/{list}/list_changed"}}"#));
+        this.unpacked.extend(changed.map(Bytes::from));
         let given_up = this.session.lock().replays.given_up();
         for text in given_up {
             self.as_mut().send_now(text);

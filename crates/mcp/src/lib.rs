@@ -89,6 +89,9 @@
 //!    subscriptions and 64 listens.
 //! 4. [`ServerInfo`] goes up with [`Up`](tower_ws_core::Up), and says whether the server
 //!    [is what it was](ServerInfo::has_changed).
+//! 5. On each connection but the first, `notifications/tools/list_changed` (`prompts`, `resources`)
+//!    comes in for each list that the server has or had, as if it had said so: what it told in the
+//!    outage nobody heard, and it may have been replaced.
 //!
 //! What the server says meanwhile follows, and its pings are answered. An opening that fails, or
 //! takes more than [10 s](McpLayer::TIMEOUT), fails the dial; no version in common is final.
@@ -138,7 +141,8 @@
 //!
 //! `DEBUG` when a server has introduced itself, with `era`, `version` and `changed`; `INFO` when it
 //! is not what it was, and when it did not take `server/discover`; `WARN` for a subscription that it refuses on a later connection, with
-//! `method` and `error`, and for one that cannot be remembered.
+//! `method` and `error`, for one that cannot be remembered, and for items of a list that cannot be
+//! read, which are left out ([`Skipped`]).
 
 mod call;
 mod connection;
@@ -179,6 +183,7 @@ pub use self::{
     stack::{ack_layer, ack_strategy, client_layer},
     types::{
         CallToolResult, Completion, Content, GetPromptResult, Listed, Page, Prompt, PromptArgument, PromptMessage,
-        ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate, Role, Tool, ToolAnnotations,
+        ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate, Role, Skipped, Tool,
+        ToolAnnotations,
     },
 };

@@ -21,7 +21,7 @@ use crate::{
     session::Session,
     types::{
         CallToolResult, Completion, GetPromptResult, Listed, Page, Prompt, ReadResourceResult, Reference, Resource,
-        ResourceTemplate, Tool,
+        ResourceTemplate, Skipped, Tool,
     },
 };
 
@@ -328,10 +328,29 @@ impl Mcp {
         let page: HashMap<String, Box<RawValue>> = self.request(T::METHOD, &params).await?;
         let member = |name| page.get(name).map_or("null", |raw| raw.get());
         let malformed = |error: serde_json::Error| CallError::Malformed(error.into());
-        Ok(Page {
-            items: serde_json::from_str(member(T::MEMBER)).map_err(malformed)?,
+        let listed: Vec<Box<RawValue>> = serde_json::from_str(member(T::MEMBER)).map_err(malformed)?;
+        let mut page = Page {
+            items: Vec::with_capacity(listed.len()),
+            skipped: Vec::new(),
             next_cursor: serde_json::from_str(member("nextCursor")).map_err(malformed)?,
-        })
+        };
+        for (index, item) in listed.iter().enumerate() {
+            match serde_json::from_str(item.get()) {
+                Ok(item) => page.items.push(item),
+                Err(error) => page.skipped.push(Skipped::new(index, item, &error)),
+            }
+        }
+        if let Some(first) = page.skipped.first() {
+            let (items, index, field) = (page.skipped.len(), first.index, first.field.as_deref());
+            tracing::warn!(
+                method = T::METHOD,
+                items,
+                index,
+                field,
+                "items of a list could not be read and were left out"
+            );
+        }
+        Ok(page)
     }
 
     fn era(&self) -> Option<Era> {

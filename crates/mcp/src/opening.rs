@@ -231,6 +231,7 @@ async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
                 instructions: found.instructions,
                 raw: raw(&text)?,
                 changed: false,
+                stale: Vec::new(),
             }))
         }
         Answer::Error(error) if error.code == code::UNSUPPORTED_VERSION => Ok(Discovered::Legacy(supported(&error))),
@@ -335,6 +336,7 @@ async fn initialize_once<M, K: Codec<M>>(
         instructions: found.instructions,
         raw: raw(&text)?,
         changed: false,
+        stale: Vec::new(),
     }))
 }
 
@@ -353,6 +355,10 @@ fn remember(session: &Session, mut introduction: Introduction) -> ServerInfo {
             || before.implementation() != introduction.implementation.as_ref()
             || *before.capabilities() != introduction.capabilities
     });
+    if let Some(before) = &state.server {
+        let listed = |kind: &&str| before.capabilities().has(kind) || introduction.capabilities.has(kind);
+        introduction.stale = ["tools", "prompts", "resources"].into_iter().filter(listed).collect();
+    }
     if introduction.changed {
         tracing::info!(
             era = introduction.era.as_str(),

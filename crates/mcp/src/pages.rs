@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     error::McpError,
     mcp::Mcp,
-    types::{Listed, Page},
+    types::{Listed, Page, Skipped},
 };
 
 /// A whole list, page by page: a stream of its items, which asks for the next page when it is
@@ -25,6 +25,7 @@ pub struct Pages<T> {
     next: Next<T>,
     cursor: Option<String>,
     pages: usize,
+    skipped: Vec<Skipped>,
 }
 
 enum Next<T> {
@@ -45,6 +46,7 @@ impl<T> Pages<T> {
             next: Next::Ask,
             cursor: None,
             pages: 0,
+            skipped: Vec::new(),
         }
     }
 }
@@ -59,7 +61,12 @@ impl<T: Listed + DeserializeOwned + Send + Unpin + 'static> Pages<T> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// All that are left.
+    /// What could not be read of the pages that have come; the rest could.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// All that are left, but for what [could not be read](Self::skipped), which is logged.
     ///
     /// # Errors
     ///
@@ -76,6 +83,7 @@ impl<T: Listed + DeserializeOwned + Send + Unpin + 'static> Pages<T> {
         let page = page?;
         self.pages += 1;
         self.items = page.items.into_iter();
+        self.skipped.extend(page.skipped);
         let again = page.next_cursor.is_some() && page.next_cursor == self.cursor;
         self.next = match page.next_cursor {
             None => Next::Done,

@@ -23,6 +23,8 @@ pub(crate) struct Introduction {
     /// The result of `server/discover` or `initialize`.
     pub(crate) raw: Box<RawValue>,
     pub(crate) changed: bool,
+    /// The lists that may not be what they were.
+    pub(crate) stale: Vec<&'static str>,
 }
 
 impl ServerInfo {
@@ -64,6 +66,12 @@ impl ServerInfo {
     /// other capabilities. What was learnt from it (lists of tools, say) is to be asked for anew.
     pub fn has_changed(&self) -> bool {
         self.0.changed
+    }
+
+    /// The lists that it may have changed while there was no connection: none on the first, on each
+    /// other `tools`, `prompts` and `resources`, those that it has or had.
+    pub(crate) fn stale(&self) -> &[&'static str] {
+        &self.0.stale
     }
 }
 

@@ -131,6 +131,11 @@ async fn a_listen_lives_on_and_ends_once() {
     let said = json!({ "_meta": { "io.modelcontextprotocol/subscriptionId": second } });
     peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": said }))
         .await;
+    // This layer has said so already, since it may have changed in the outage.
+    assert_eq!(
+        told(&mut inbound).await,
+        ("notifications/tools/list_changed".to_owned(), Value::Null)
+    );
     let (method, params) = told(&mut inbound).await;
     assert_eq!(method, "notifications/tools/list_changed");
     assert_eq!(params["_meta"]["io.modelcontextprotocol/subscriptionId"], first);
@@ -233,7 +238,7 @@ async fn a_tool_goes_again_if_its_annotations_are_trusted() {
     peer.answer(&id, json!({ "content": [{ "type": "text", "text": "seen" }] }))
         .await;
     let seen = within(look).await.unwrap().unwrap();
-    assert!(matches!(&seen.content[..], [Content::Text { text }] if text == "seen"));
+    assert!(matches!(&seen.content[..], [Content::Text { text, .. }] if text == "seen"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,4 +439,50 @@ async fn a_batch_is_taken_apart() {
         let pong = peer.heard().await;
         assert_eq!((&pong["id"], &pong["result"]), (&json!(id), &json!({})));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_the_application_is_told_to_look_again() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (_mcp, mut inbound) = connected(connecting).await;
+    up(&mut inbound).await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    let (id, _) = peer.asked("server/discover").await;
+    // It had tools and has prompts.
+    peer.answer(&id, discovered(&["2026-07-28"], json!({ "prompts": {} })))
+        .await;
+    up(&mut inbound).await;
+    for list in ["tools", "prompts"] {
+        let (method, _) = told(&mut inbound).await;
+        assert_eq!(method, format!("notifications/{list}/list_changed"));
+    }
+    peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/after", "params": {} }))
+        .await;
+    assert_eq!(told(&mut inbound).await.0, "notifications/after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_odd_item_does_not_lose_the_list() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (mcp, _inbound) = connected(connecting).await;
+    let listing = tokio::spawn(async move {
+        let mut pages = mcp.tools();
+        let mut names = Vec::new();
+        while let Some(tool) = pages.next().await {
+            names.push(tool.unwrap().name);
+        }
+        (names, pages.skipped().to_vec())
+    });
+    let (id, _) = peer.asked("tools/list").await;
+    let tools = json!([{ "name": "a" }, { "title": "nameless" }, 7, { "name": "b", "description": null }]);
+    peer.answer(&id, json!({ "tools": tools, "nextCursor": null })).await;
+    let (names, skipped) = within(listing).await.unwrap();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(skipped.iter().map(|skipped| skipped.index).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(skipped[0].field.as_deref(), Some("name"));
 }

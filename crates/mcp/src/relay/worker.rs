@@ -22,7 +22,7 @@ use tower_ws_core::{
 use super::{Interrupted, Mark};
 use crate::{
     era::Era,
-    server::{Capabilities, Implementation, ServerInfo},
+    server::{Capabilities, Implementation},
     session::Session,
 };
 
@@ -303,13 +303,6 @@ impl Worker {
                 let mut text = Vec::new();
                 write_answer(&mut text, RawValue::NULL, Err(&error));
                 self.send(&text).await;
-            }
-            Incoming::Up(up) => {
-                let changed = up.extensions.get::<ServerInfo>().is_some_and(ServerInfo::has_changed);
-                for list in ["tools", "prompts", "resources"].into_iter().filter(|_| changed) {
-                    let changed = json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") });
-                    self.send(changed.to_string().as_bytes()).await;
-                }
             }
             // Its server waits for no answer any more.
             Incoming::Down(_) => {

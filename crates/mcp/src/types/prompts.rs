@@ -1,6 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Content, Listed, Role};
+use serde_json::{Map, Value};
+
+use super::{
+    Content, Listed, Role,
+    lenient::{or_default, readable},
+};
 
 /// A prompt, or a template of prompts.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -9,14 +14,17 @@ pub struct Prompt {
     /// Its name, by which it is asked for.
     pub name: String,
     /// Its name, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// What it is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// What it takes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub arguments: Vec<PromptArgument>,
+    /// What else the server says of it: `_meta`, `icons`, `annotations`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Listed for Prompt {
@@ -31,11 +39,14 @@ pub struct PromptArgument {
     /// Its name.
     pub name: String,
     /// What it is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// It must be given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub required: bool,
+    /// What else the server says of it: `_meta`, `icons`, `annotations`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// A prompt with its arguments filled in.
@@ -43,9 +54,10 @@ pub struct PromptArgument {
 #[non_exhaustive]
 pub struct GetPromptResult {
     /// What it is for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub description: Option<String>,
     /// What is said.
+    #[serde(deserialize_with = "readable")]
     pub messages: Vec<PromptMessage>,
 }
 
@@ -84,11 +96,12 @@ pub enum Reference {
 #[non_exhaustive]
 pub struct Completion {
     /// The best guesses, at most 100.
+    #[serde(default, deserialize_with = "readable")]
     pub values: Vec<String>,
     /// How many there are in all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub total: Option<u64>,
     /// There are more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub has_more: bool,
 }

@@ -1,6 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::Listed;
+use serde_json::{Map, Value};
+
+use super::{
+    Listed,
+    lenient::{or_default, readable},
+};
 
 /// Something that a server lets be read.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -9,20 +14,24 @@ use super::Listed;
 pub struct Resource {
     /// Its address.
     pub uri: String,
-    /// Its name, for programs.
+    /// Its name, for programs; empty if the server gives none.
+    #[serde(default, deserialize_with = "or_default")]
     pub name: String,
     /// Its name, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// What it is, for a model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Which format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
     /// How large it is, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// What else the server says of it: `_meta`, `icons`, `annotations`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Listed for Resource {
@@ -37,14 +46,18 @@ impl Listed for Resource {
 pub struct ResourceTemplate {
     /// The pattern ([RFC 6570](https://www.rfc-editor.org/rfc/rfc6570)).
     pub uri_template: String,
-    /// Its name, for programs.
+    /// Its name, for programs; empty if the server gives none.
+    #[serde(default, deserialize_with = "or_default")]
     pub name: String,
     /// What it is, for a model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Which format all of them have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
+    /// What else the server says of it: `_meta`, `icons`, `annotations`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Listed for ResourceTemplate {
@@ -60,14 +73,17 @@ pub struct ResourceContents {
     /// Its address.
     pub uri: String,
     /// Which format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
     /// What is in it, if that is text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// What is in it otherwise: base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
     pub blob: Option<String>,
+    /// What else the server says of it: `_meta`, `icons`, `annotations`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// The answer to a read.
@@ -75,5 +91,6 @@ pub struct ResourceContents {
 #[non_exhaustive]
 pub struct ReadResourceResult {
     /// What was read: of a folder, say, all that is in it.
+    #[serde(deserialize_with = "readable")]
     pub contents: Vec<ResourceContents>,
 }
