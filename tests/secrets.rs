@@ -218,7 +218,8 @@ async fn a_session_with_all_that_happens_in_one() {
         json!({ "jsonrpc": "2.0", "method": "told", "params": [secret("pushed")] }).to_string(),
         json!({ "jsonrpc": "2.0", "id": secret("id"), "method": "asked", "params": [secret("asked")] }).to_string(),
         json!({ "jsonrpc": "2.0", "id": 77, "result": secret("stray") }).to_string(),
-        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": 1, "message": secret("stray") } }).to_string(),
+        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": 1, "message": "told", "data": secret("stray") } })
+            .to_string(),
         json!({ "jsonrpc": "1.0", "secret": secret("version") }).to_string(),
         json!({ "jsonrpc": "2.0", "id": 1, "method": [secret("method")] }).to_string(),
         json!([secret("batch")]).to_string(),

@@ -371,6 +371,7 @@ impl Tally {
             Ended::Failed(CallError::NotSent(_)) => "not sent",
             Ended::Failed(CallError::TimedOut { sent: true, .. }) => "timed out, sent",
             Ended::Failed(CallError::TimedOut { sent: false, .. }) => "timed out, not sent",
+            Ended::Failed(CallError::Malformed(_)) => "out of form",
             Ended::Failed(_) => "otherwise",
         });
         let back = left.unsent.iter().map(|_| "handed back");

@@ -228,6 +228,16 @@ enum Call {
 }
 
 impl CallFuture {
+    /// The id that the request was given; `None` once the call has ended, or if it was not taken. A
+    /// layer below may send it [again](tower_ws_core::jsonrpc::Ids) under another, and gives the
+    /// answer this one.
+    pub fn id(&self) -> Option<u64> {
+        match &self.state {
+            Call::Waiting { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Gives up because its time is up, by a clock of the caller's own. The same as dropping it,
     /// but that it counts among the calls that the peer has left
     /// [unanswered](tower_ws_core::Suspicion).

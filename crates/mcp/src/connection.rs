@@ -164,8 +164,8 @@ enum Notification {
     Unchanged,
 }
 
-/// The id of the listen that a notification belongs to.
-fn subscription(params: &RawValue) -> Option<&RawValue> {
+/// The id of the listen that the parameters of a notification, or a result, belong to.
+pub(crate) fn subscription(params: &RawValue) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Params<'a> {
         #[serde(borrow, rename = "_meta")]

@@ -20,6 +20,7 @@ pub struct McpLayer<K> {
     pub(crate) codec: K,
     pub(crate) session: Session,
     only: Option<Era>,
+    preferred: Option<String>,
     timeout: Duration,
 }
 
@@ -36,6 +37,7 @@ impl<K> McpLayer<K> {
             codec,
             session: session.clone(),
             only: None,
+            preferred: None,
             timeout: Self::TIMEOUT,
         };
         (layer, session)
@@ -46,6 +48,15 @@ impl<K> McpLayer<K> {
     #[must_use]
     pub fn only(mut self, era: Era) -> Self {
         self.only = Some(era);
+        self
+    }
+
+    /// Offers this revision to a legacy server, instead of the newest; any other of
+    /// [`LEGACY_VERSIONS`](crate::LEGACY_VERSIONS) that it answers with is taken too. One that is
+    /// none of them is not offered.
+    #[must_use]
+    pub fn prefer(mut self, version: impl Into<String>) -> Self {
+        self.preferred = Some(version.into());
         self
     }
 
@@ -72,7 +83,12 @@ impl<S, K: Clone> Layer<S> for McpLayer<K> {
     type Service = McpService<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let dialogue = McpDialogue::new(self.codec.clone(), self.session.clone(), self.only);
+        let dialogue = McpDialogue::new(
+            self.codec.clone(),
+            self.session.clone(),
+            self.only,
+            self.preferred.as_deref(),
+        );
         let opening = OpeningLayer::new("mcp", dialogue).timeout(self.timeout);
         McpService::new(opening.layer(inner), self.clone())
     }

@@ -39,11 +39,24 @@ pub(crate) struct McpDialogue<K> {
     codec: K,
     session: Session,
     only: Option<Era>,
+    /// Of the legacy ones: what is offered first.
+    versions: Versions,
 }
 
+/// All that are accepted, the one to be offered first.
+type Versions = [&'static str; LEGACY_VERSIONS.len()];
+
 impl<K> McpDialogue<K> {
-    pub(crate) fn new(codec: K, session: Session, only: Option<Era>) -> Self {
-        Self { codec, session, only }
+    pub(crate) fn new(codec: K, session: Session, only: Option<Era>, preferred: Option<&str>) -> Self {
+        let mut versions = LEGACY_VERSIONS;
+        // Stable: the others stay in their order.
+        versions.sort_by_key(|version| Some(*version) != preferred);
+        Self {
+            codec,
+            session,
+            only,
+            versions,
+        }
     }
 }
 
@@ -55,10 +68,15 @@ where
     type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
     fn open(&self, talk: OpeningContext<M>) -> Self::Future {
-        let Self { codec, session, only } = self.clone();
+        let Self {
+            codec,
+            session,
+            only,
+            versions,
+        } = self.clone();
         Box::pin(async move {
             let mut line = Line::new(talk, codec, session.ids().clone());
-            let introduction = introduce(&mut line, &session, only).await?;
+            let introduction = introduce(&mut line, &session, only, &versions).await?;
             let server = remember(&session, introduction);
             tracing::debug!(
                 era = server.era().as_str(),
@@ -81,7 +99,8 @@ async fn introduce<M, K: Codec<M>>(
     line: &mut Line<M, K>,
     session: &Session,
     only: Option<Era>,
-) -> Result<Introduction, Failure> {
+    versions: &Versions,
+) -> Result<Box<Introduction>, Failure> {
     let now = Instant::now();
     let expected = session.lock().expected.and_then(|expected| expected.at(now));
     match (only, expected) {
@@ -91,35 +110,39 @@ async fn introduce<M, K: Codec<M>>(
             Discovered::Refused(why) => Err(refused("`server/discover`", why)),
             Discovered::Silent => Err(silent("`server/discover`")),
         },
-        (Some(Era::Legacy), _) => initialize(line, session, &LEGACY_VERSIONS).await?.only(),
+        (Some(Era::Legacy), _) => initialize(line, session, versions).await?.only(),
         (None, Some(expected)) if expected.era == Era::Legacy => {
-            match initialize(line, session, &LEGACY_VERSIONS).await? {
+            match initialize(line, session, versions).await? {
                 Initialized::Yes(introduction) => Ok(introduction),
                 // It was replaced by a newer one, or was taken for what it is not.
                 other if other.is_modern() || !expected.is_known => discovered(line, session).await,
                 other => other.only(),
             }
         }
-        (None, _) => first_contact(line, session).await,
+        (None, _) => first_contact(line, session, versions).await,
     }
 }
 
 /// A server of which nothing is known, or that was modern.
-async fn first_contact<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Introduction, Failure> {
+async fn first_contact<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    versions: &Versions,
+) -> Result<Box<Introduction>, Failure> {
     let versions = match discover(line, session).await {
         Ok(Discovered::Modern(introduction)) => return Ok(introduction),
-        Ok(Discovered::Legacy(versions)) => {
-            let mut common = LEGACY_VERSIONS.to_vec();
-            common.retain(|version| versions.iter().any(|one| one == version));
+        Ok(Discovered::Legacy(theirs)) => {
+            let mut common = versions.to_vec();
+            common.retain(|version| theirs.iter().any(|one| one == version));
             if common.is_empty() {
-                return Err(no_common_version(&versions));
+                return Err(no_common_version(&theirs));
             }
             common
         }
-        Ok(Discovered::Refused(_)) => LEGACY_VERSIONS.to_vec(),
+        Ok(Discovered::Refused(_)) => versions.to_vec(),
         Ok(Discovered::Silent) => {
             // There are servers that answer nothing any more, and some that go on.
-            let initialized = timeout(INITIALIZE, initialize(line, session, &LEGACY_VERSIONS)).await;
+            let initialized = timeout(INITIALIZE, initialize(line, session, versions)).await;
             return match initialized {
                 Ok(Ok(Initialized::Yes(introduction))) => Ok(introduction),
                 // It knew `server/discover`, and was too slow to say so.
@@ -140,7 +163,7 @@ async fn first_contact<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
 }
 
 /// A server that says that it is modern.
-async fn discovered<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Introduction, Failure> {
+async fn discovered<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Box<Introduction>, Failure> {
     match discover(line, session).await? {
         Discovered::Modern(introduction) => Ok(introduction),
         Discovered::Legacy(versions) => Err(no_common_version(&versions)),
@@ -171,7 +194,7 @@ fn legacy_next(session: &Session, failure: Failure) -> Failure {
 }
 
 enum Discovered {
-    Modern(Introduction),
+    Modern(Box<Introduction>),
     /// It knows the question, and speaks only these.
     Legacy(Vec<String>),
     /// It does not know the question.
@@ -223,7 +246,7 @@ async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
             if !found.supported_versions.iter().any(|version| version == MODERN_VERSION) {
                 return Ok(Discovered::Legacy(found.supported_versions));
             }
-            Ok(Discovered::Modern(Introduction {
+            Ok(Discovered::Modern(Box::new(Introduction {
                 era: Era::Modern,
                 version: MODERN_VERSION.to_owned(),
                 implementation: found.meta.server.or(found.server_info),
@@ -232,7 +255,7 @@ async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
                 raw: raw(&text)?,
                 changed: false,
                 stale: Vec::new(),
-            }))
+            })))
         }
         Answer::Error(error) if error.code == code::UNSUPPORTED_VERSION => Ok(Discovered::Legacy(supported(&error))),
         Answer::Error(error) if matches!(error.code, code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => {
@@ -249,7 +272,7 @@ async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
 }
 
 enum Initialized {
-    Yes(Introduction),
+    Yes(Box<Introduction>),
     /// It does not take the version; it speaks these.
     Unsupported(Vec<String>),
     Refused(RpcError),
@@ -263,7 +286,7 @@ impl Initialized {
     }
 
     /// If there is no other way.
-    fn only(self) -> Result<Introduction, Failure> {
+    fn only(self) -> Result<Box<Introduction>, Failure> {
         match self {
             Self::Yes(introduction) => Ok(introduction),
             Self::Unsupported(versions) => Err(no_common_version(&versions)),
@@ -328,7 +351,7 @@ async fn initialize_once<M, K: Codec<M>>(
         return Err(no_common_version(&[found.protocol_version]));
     }
     line.notify("notifications/initialized", None).await?;
-    Ok(Initialized::Yes(Introduction {
+    Ok(Initialized::Yes(Box::new(Introduction {
         era: Era::Legacy,
         version: found.protocol_version,
         implementation: found.server_info,
@@ -337,7 +360,7 @@ async fn initialize_once<M, K: Codec<M>>(
         raw: raw(&text)?,
         changed: false,
         stale: Vec::new(),
-    }))
+    })))
 }
 
 /// The result as it came.
@@ -347,7 +370,7 @@ fn raw(text: &Bytes) -> Result<Box<RawValue>, Failure> {
 }
 
 /// Keeps how the server introduced itself, and compares it with how it did before.
-fn remember(session: &Session, mut introduction: Introduction) -> ServerInfo {
+fn remember(session: &Session, mut introduction: Box<Introduction>) -> ServerInfo {
     let mut state = session.lock();
     introduction.changed = state.server.as_ref().is_some_and(|before| {
         before.era() != introduction.era
@@ -365,7 +388,7 @@ fn remember(session: &Session, mut introduction: Introduction) -> ServerInfo {
             "the server is not what it was: its lists are to be asked for anew"
         );
     }
-    let server = ServerInfo::new(introduction);
+    let server = ServerInfo::new(*introduction);
     state.expected = Some(Expected {
         era: server.era(),
         since: Instant::now(),

@@ -8,17 +8,21 @@
 //! - Its `initialize` or `server/discover` opens the first connection, and is answered with what
 //!   the server said. On each later connection the stack opens by itself, and repeats the
 //!   subscriptions, the log level and the listens.
-//! - If the server is another one then, or can do other things, notifications that its lists have
-//!   changed.
+//! - After each outage, notifications that the server's lists have changed: it may be another one.
 //! - A request that was sent and not answered when the connection was lost is sent again if it only
 //!   reads. Any other is answered with an error that says so: [`Interrupted`].
+//! - No time limit but its own: a request waits until it is answered, or the library cancels it.
+//!   At most 16,384 are under way, and 4,096 of the server's: one more is answered with an error.
 //! - Closing says 1000; so does dropping.
-//! - When the session ends for good (a refusal that is final, say) [`recv`](Relay::recv) gives
-//!   `None`.
+//! - When the session ends for good (a refusal that is final, say) each request under way is
+//!   answered with an error that says why, then [`recv`](Relay::recv) gives `None`.
 //!
 //! Ids on the wire are the stack's own, never used twice; answers get the library's back. Requests
 //! of the server reach the library, and its answers go to the connection that asked.
 
+mod asked;
+mod calls;
+mod envelope;
 mod worker;
 
 use std::{fmt, future::Future};
@@ -62,12 +66,14 @@ impl Relay {
         F: FnOnce(McpLayer<K>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(Client, Inbound), BoxError>> + Send + 'static,
     {
-        let connect: Connect = Box::new(move |client, capabilities, only| {
-            let (layer, session) = McpLayer::pair(codec, client, capabilities);
-            let layer = match only {
-                Some(era) => layer.only(era),
-                None => layer,
-            };
+        let connect: Connect = Box::new(move |library| {
+            let (mut layer, session) = McpLayer::pair(codec, library.client, library.capabilities);
+            if let Some(era) = library.only {
+                layer = layer.only(era);
+            }
+            if let Some(version) = library.version {
+                layer = layer.prefer(version);
+            }
             let connecting: BoxFuture<'static, _> = Box::pin(async move {
                 let (client, inbound) = connect(layer).await?;
                 Ok((client, inbound, session))

@@ -86,6 +86,9 @@ pub struct Implementation {
     /// Its name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// What else is said of it: `description`, `icons`, `websiteUrl`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Implementation {
@@ -95,6 +98,7 @@ impl Implementation {
             name: name.into(),
             version: version.into(),
             title: None,
+            more: Map::new(),
         }
     }
 }

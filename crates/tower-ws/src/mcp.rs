@@ -17,7 +17,7 @@
 pub use tower_ws_mcp::*;
 
 use tower::layer::util::{Identity, Stack};
-use tower_ws_client::Inbound;
+use tower_ws_client::{ClientLayer, Inbound, Lag};
 use tower_ws_core::DispositionTable;
 use tower_ws_transport::{JsonText, Subprotocols, TransportLayer};
 
@@ -29,7 +29,8 @@ use crate::builder::{Builder, ConnectError};
 ///
 /// Outside of a tokio runtime.
 pub fn relay(url: impl AsRef<str>) -> relay::Relay {
-    let builder = stack(url);
+    // A library is told all that the server says: what it does not read waits at the server.
+    let builder = stack(url).client(client_layer(JsonText).inbound(ClientLayer::INBOUND, Lag::Wait));
     relay::Relay::new(
         JsonText,
         |layer| async move { Ok(builder.layer(layer).connect().await?) },

@@ -227,7 +227,7 @@ mod tests {
         for (text, expected) in [
             (
                 r#"{"jsonrpc":"2.0","secret\n":"hunter2"}"#,
-                r#"42 bytes with "jsonrpc", "secret\n""#,
+                r#"38 bytes with "jsonrpc", "secret\n""#,
             ),
             ("{}", "2 bytes, an empty object"),
             ("[1]", "3 bytes, JSON and no object"),
