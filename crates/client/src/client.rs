@@ -238,14 +238,16 @@ impl CallFuture {
         }
     }
 
-    /// Gives up because its time is up, by a clock of the caller's own. The same as dropping it,
-    /// but that it counts among the calls that the peer has left
-    /// [unanswered](tower_ws_core::Suspicion).
-    pub fn time_is_up(&mut self) {
+    /// Gives up because its time, `limit`, is up by a clock of the caller's own. The same as dropping
+    /// it, but that it counts among the calls that the peer has left
+    /// [unanswered](tower_ws_core::Suspicion). Gives [`CallError::TimedOut`].
+    pub fn time_is_up(&mut self, limit: Duration) -> CallError {
+        let (mut sent, mut cause) = (false, None);
         if let Call::Waiting { shared, id } = std::mem::replace(&mut self.state, Call::Done) {
-            shared.abandon(id, true);
+            (sent, cause) = shared.time_is_up(id);
             self.span.record("outcome", "timed_out");
         }
+        CallError::TimedOut { limit, sent, cause }
     }
 }
 
@@ -279,7 +281,7 @@ impl Future for CallFuture {
 impl Drop for CallFuture {
     fn drop(&mut self) {
         if let Call::Waiting { shared, id } = &self.state {
-            shared.abandon(*id, false);
+            shared.abandon(*id);
             self.span.record("outcome", "cancelled");
         }
     }

@@ -1,8 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde_json::value::RawValue;
 use tower_ws_core::BoxError;
 
-use crate::{layer::ClientLayer, mailbox::Lag, request::Request};
+use crate::{layer::ClientLayer, mailbox::Lag, peer::Notification, request::Request};
 
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]
@@ -69,10 +70,18 @@ where
     }
 }
 
-/// How the peer is told that nobody waits for an answer any more. Closures implement it.
+/// How each side tells the other that nobody waits for an answer any more. A closure that makes the
+/// notice implements it.
 pub trait Cancel: Send + Sync {
-    /// The notification that cancels the request with this id.
+    /// The notification that cancels our request with this id.
     fn notice(&self, id: u64) -> Request;
+
+    /// The id of the peer's request that it takes back by this notification; `None` if that is not
+    /// what it says. Default: the peer takes none back.
+    fn cancelled(&self, told: &Notification) -> Option<Box<RawValue>> {
+        let _ = told;
+        None
+    }
 }
 
 impl<F: Fn(u64) -> Request + Send + Sync> Cancel for F {

@@ -1,9 +1,15 @@
 //! The peer's requests, answered by a service.
 
-use std::{fmt, future::poll_fn};
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, poll_fn},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::task::JoinSet;
+use serde_json::value::RawValue;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tower_ws_core::{
     BoxError, find,
@@ -20,12 +26,43 @@ use crate::{
 ///
 /// Its `Debug` shows the method and the size, never the parameters.
 #[derive(Clone)]
-pub struct Asked(Notification);
+pub struct Asked {
+    said: Notification,
+    id: Box<RawValue>,
+    cancelled: CancellationToken,
+}
 
 impl Asked {
+    fn new(request: &ServerRequest, cancelled: CancellationToken) -> Self {
+        Self {
+            said: request.said().clone(),
+            id: request.id().to_owned(),
+            cancelled,
+        }
+    }
+
     /// The method's name.
     pub fn method(&self) -> &str {
-        self.0.method()
+        self.said.method()
+    }
+
+    /// The id that the peer gave it, as JSON text.
+    pub fn id(&self) -> &RawValue {
+        &self.id
+    }
+
+    /// Resolves when nobody waits for the answer any more: the peer has
+    /// [taken the request back](crate::Cancel::cancelled), or the connection is gone that it came
+    /// on. Whatever the service then answers is not sent.
+    ///
+    /// The service goes on meanwhile: it stops by itself if it looks, or cleans up first.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.cancelled.clone().cancelled_owned()
+    }
+
+    /// True once [`cancelled`](Self::cancelled) has resolved.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
     }
 
     /// Parses the parameters.
@@ -34,13 +71,13 @@ impl Asked {
     ///
     /// [`Malformed`] if they are no `T`. Parameters that are left out count as null.
     pub fn params<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
-        self.0.params()
+        self.said.params()
     }
 }
 
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Asked").field(&self.0).finish()
+        f.debug_tuple("Asked").field(&self.said).finish()
     }
 }
 
@@ -56,8 +93,9 @@ impl Inbound {
     /// error goes to the peer as it is, any other as [`INTERNAL`](RpcError::INTERNAL) without a
     /// word of what it says. So tower's layers fit on it: a time limit, a limit of concurrency.
     ///
-    /// The stream keeps its bounds, and dropping it does not end the answers. A request whose
-    /// connection is lost is handled to its end, and its answer dropped.
+    /// The stream keeps its bounds, and dropping it does not end the answers. A request that the peer
+    /// takes back, or whose connection is lost, is handled to its end, and its answer dropped; the
+    /// service [can see that](Asked::cancelled).
     ///
     /// ```
     /// # use tower_ws_client::{Asked, Inbound};
@@ -90,35 +128,75 @@ where
     H: Service<Asked, Response: Serialize + Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
 {
     let mut handled = JoinSet::new();
+    let mut pending = Pending::default();
     loop {
         poll_fn(|cx| rest.poll_room(cx)).await;
         let Some(item) = inbound.next().await else {
             return rest.end();
         };
-        while handled.try_join_next().is_some() {}
-        match item {
+        while let Some(ended) = handled.try_join_next_with_id() {
+            pending.ended(ended.map_or_else(|error| error.id(), |(task, ())| task));
+        }
+        let item = match item {
             Incoming::Request(request) if handled.len() < Inbound::HANDLED => {
-                handled.spawn(handle(handler.clone(), request));
+                let asked = Asked::new(&request, CancellationToken::new());
+                let (id, cancelled) = (asked.id.clone(), asked.cancelled.clone());
+                let task = handled.spawn(handle(handler.clone(), asked, request));
+                pending.0.insert(task.id(), (id, cancelled));
+                continue;
             }
             Incoming::Request(request) => {
                 request.turn_away(&RpcError::new(RpcError::BUSY, "too many requests at once"));
+                continue;
             }
-            // Kept, or told of by a gap.
-            item => drop(rest.put(item)),
-        }
+            Incoming::Notification(told) => match inbound.cancelled(&told) {
+                Some(id) if pending.cancel(|one| one.get() == id.get()) => continue,
+                _ => Incoming::Notification(told),
+            },
+            Incoming::Down(down) => {
+                pending.cancel(|_| true);
+                Incoming::Down(down)
+            }
+            item => item,
+        };
+        // Kept, or told of by a gap.
+        drop(rest.put(item));
     }
 }
 
-async fn handle<H>(mut handler: H, request: ServerRequest)
+/// What is with a handler: the peer's id of it, and what says that nobody waits any more.
+#[derive(Default)]
+struct Pending(HashMap<Id, (Box<RawValue>, CancellationToken)>);
+
+impl Pending {
+    fn ended(&mut self, task: Id) {
+        self.0.remove(&task);
+    }
+
+    /// False if there is none.
+    fn cancel(&self, mut which: impl FnMut(&RawValue) -> bool) -> bool {
+        let mut any = false;
+        for (_, cancelled) in self.0.values().filter(|(id, _)| which(id)) {
+            cancelled.cancel();
+            any = true;
+        }
+        any
+    }
+}
+
+async fn handle<H>(mut handler: H, asked: Asked, request: ServerRequest)
 where
     H: Service<Asked, Response: Serialize, Error: Into<BoxError>>,
 {
-    let asked = Asked(request.said().clone());
+    let cancelled = asked.cancelled.clone();
     let ready: Result<(), BoxError> = poll_fn(|cx| handler.poll_ready(cx).map_err(Into::into)).await;
     let outcome = match ready {
         Ok(()) => handler.call(asked).await.map_err(Into::into),
         Err(error) => Err(error),
     };
+    if cancelled.is_cancelled() {
+        return request.discard();
+    }
     match outcome {
         Ok(result) => {
             // The peer is answered with an error then.

@@ -155,7 +155,7 @@ impl<K> ClientLayer<K> {
         let client = Client::new(shared.clone());
         (
             client,
-            inbound,
+            inbound.cancelled_by(self.config.cancel.clone()),
             Driver::new(connection, self.codec.clone(), shared, mailbox),
         )
     }

@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    fmt,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,9 +8,11 @@ use std::{
 };
 
 use futures_core::Stream;
+use serde_json::value::RawValue;
 use tower_ws_core::{Down, DropReason, Up, jsonrpc::RpcError};
 
 use crate::{
+    config::Cancel,
     peer::{Notification, ServerRequest},
     request::Request,
 };
@@ -19,9 +22,9 @@ use crate::{
 /// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`]
 /// asks for just that). Dropping it discards what comes from then on; the peer's requests are
 /// answered with an error.
-#[derive(Debug)]
 pub struct Inbound {
     mailbox: Mailbox,
+    cancel: Option<Arc<dyn Cancel>>,
 }
 
 impl Inbound {
@@ -32,6 +35,16 @@ impl Inbound {
 
     pub(crate) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
+    }
+
+    /// The request that the peer takes back, by its id.
+    pub(crate) fn cancelled(&self, told: &Notification) -> Option<Box<RawValue>> {
+        self.cancel.as_ref()?.cancelled(told)
+    }
+
+    pub(crate) fn cancelled_by(mut self, cancel: Option<Arc<dyn Cancel>>) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// The next item; `None` once the session has ended. Dropping the future loses nothing.
@@ -109,6 +122,14 @@ impl Stream for Inbound {
     }
 }
 
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("mailbox", &self.mailbox)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Inbound {
     fn drop(&mut self) {
         let mut state = self.mailbox.lock();
@@ -168,7 +189,11 @@ impl Mailbox {
             room: room.max(1),
             lag,
         };
-        (mailbox.clone(), Inbound { mailbox })
+        let inbound = Inbound {
+            mailbox: mailbox.clone(),
+            cancel: None,
+        };
+        (mailbox, inbound)
     }
 
     /// Another one with the same bounds, for what comes out of this one. Where this one is to end

@@ -35,6 +35,16 @@ pub struct ServerRequest {
 }
 
 impl Notification {
+    /// Reads a message that somebody else took in.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is no call of JSON-RPC.
+    pub fn parse(text: Bytes) -> Result<Self, Malformed> {
+        let method = Call::parse(&text)?.method.into_owned();
+        Ok(Self { text, method })
+    }
+
     pub(crate) fn new(text: Bytes, call: &Call<'_>) -> Self {
         Self {
             method: call.method.clone().into_owned(),
@@ -103,6 +113,11 @@ impl ServerRequest {
         self.said.text()
     }
 
+    /// The id that the peer gave it, as JSON text: what it names when it takes the request back.
+    pub fn id(&self) -> &RawValue {
+        &self.id
+    }
+
     /// Answers with a result.
     ///
     /// # Errors
@@ -117,6 +132,11 @@ impl ServerRequest {
     /// Answers with an error.
     pub fn reject(self, error: &RpcError) {
         self.answer(Err(error));
+    }
+
+    /// Gives no answer: for a request that the peer has taken back.
+    pub fn discard(mut self) {
+        self.answered = true;
     }
 
     pub(crate) fn said(&self) -> &Notification {

@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
-use tower_ws_core::{Failure, OutageCause, Phase, Ticket, jsonrpc::Ids};
+use tower_ws_core::{Failure, OutageCause, Phase, Ticket, jsonrpc::Ids, later};
 
 use crate::{
     client::Leftovers,
@@ -102,7 +102,8 @@ impl Shared {
         let entry = Entry {
             body: Body::Call(Some(id), request),
             ticket: Some(opened.ticket),
-            deadline: made.checked_add(limit),
+            // Also one without a limit says so: layers below have a limit for messages that say nothing.
+            deadline: Some(later(made, limit)),
             _permit: None,
         };
         let waker = state.push(entry, opened.earlier);
@@ -118,7 +119,7 @@ impl Shared {
         request: Request,
         permit: OwnedSemaphorePermit,
     ) -> Result<(), CallError> {
-        let deadline = made.checked_add(self.limit(&request));
+        let deadline = Some(later(made, self.limit(&request)));
         let mut state = self.lock();
         state.refuse_if_over()?;
         let entry = Entry {
@@ -137,21 +138,33 @@ impl Shared {
         self.lock().table.poll(id, cx)
     }
 
-    /// A caller gave up: it lost interest, or its time is up by a clock of its own.
-    pub(crate) fn abandon(&self, id: u64, timed_out: bool) {
-        let mut state = self.lock();
-        let Some(call) = state.table.abandon(id) else {
-            return;
-        };
-        state.given_up(call, self.config.cancel.is_some());
-        if timed_out {
+    /// A caller lost interest.
+    pub(crate) fn abandon(&self, id: u64) {
+        self.give_up(id, |_, _| ());
+    }
+
+    /// A caller's time is up, by a clock of its own. Whether the peer may have seen the call, and why
+    /// there is no connection.
+    pub(crate) fn time_is_up(&self, id: u64) -> (bool, Option<Failure>) {
+        let told = self.give_up(id, |state, call| {
             state.timed_out(call, Instant::now());
-        }
+            (call.phase != Phase::Waiting, state.outage_cause.get())
+        });
+        told.unwrap_or((true, None))
+    }
+
+    /// Nobody waits for a call any more. `None` if it was settled already.
+    fn give_up<T>(&self, id: u64, then: impl FnOnce(&mut State, GivenUp) -> T) -> Option<T> {
+        let mut state = self.lock();
+        let call = state.table.abandon(id)?;
+        state.given_up(call, self.config.cancel.is_some());
+        let told = then(&mut state, call);
         // A session that drains may have waited for just this call.
         let looks = !matches!(state.stage, Stage::Open) || state.outbox.has_control() || state.doubt.is_ripe();
         let waker = looks.then(|| state.driver.take()).flatten();
         drop(state);
         wake(waker);
+        Some(told)
     }
 
     /// Answers a request of the peer's.

@@ -140,3 +140,41 @@ async fn asking_to_end_when_the_stream_is_full_still_ends() {
     }
     assert!(matches!(last, Some(Incoming::Down(down)) if !down.will_retry));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_taken_back_is_not_answered_and_its_handler_sees_it() {
+    struct TakesBack;
+    impl Cancel for TakesBack {
+        fn notice(&self, id: u64) -> Request {
+            Request::new(id.to_string())
+        }
+        fn cancelled(&self, told: &Notification) -> Option<Box<serde_json::value::RawValue>> {
+            (told.method() == "back").then(|| told.params().unwrap())
+        }
+    }
+    let (puppet, _client, inbound) = Puppet::start(&ClientLayer::new(Text).on_cancel(TakesBack));
+    let handler = service_fn(|asked: Asked| async move {
+        asked.cancelled().await;
+        assert!(asked.is_cancelled());
+        Ok::<_, Infallible>(asked.id().get().to_owned())
+    });
+    let mut rest = inbound.answer_with(handler);
+    assert!(matches!(rest.next().await, Some(Incoming::Up(_))));
+    for id in 1..=3 {
+        puppet.say(&request(id, "slow"));
+    }
+    puppet.say(&json!({ "jsonrpc": "2.0", "method": "back", "params": 2 }));
+    // Nobody's.
+    puppet.say(&json!({ "jsonrpc": "2.0", "method": "back", "params": 9 }));
+    assert!(matches!(rest.next().await, Some(Incoming::Notification(told)) if told.params::<u64>().unwrap() == 9));
+    settle().await;
+    assert!(puppet.sent().await.is_empty());
+    // The others go with the connection.
+    puppet.down(true);
+    puppet.up();
+    settle().await;
+    puppet.say(&request(4, "slow"));
+    puppet.say(&json!({ "jsonrpc": "2.0", "method": "back", "params": 4 }));
+    settle().await;
+    assert!(puppet.sent().await.is_empty());
+}

@@ -8,12 +8,11 @@ use std::{
 
 use pin_project::pin_project;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep},
 };
-use tower_ws_client::{CallError, CallFuture, Reply, Request};
+use tower_ws_client::{CallFuture, Reply, Request};
 
 use crate::{
     error::McpError,
@@ -112,8 +111,7 @@ impl Future for Tracked {
                 _ => false,
             };
             if !seen {
-                this.call.get_mut().time_is_up();
-                return Poll::Ready(Err(McpError::NoProgress(*this.idle)));
+                return Poll::Ready(Err(this.call.get_mut().time_is_up(*this.idle).into()));
             }
             let next = Instant::now().checked_add(*this.idle);
             this.sleep
@@ -146,15 +144,4 @@ impl Reporting {
             }
         }
     }
-}
-
-/// The request with a token under which progress is reported.
-pub(crate) fn with_token(request: Request, token: &str) -> Result<Request, CallError> {
-    let params = request.params_text().unwrap_or(b"{}");
-    let mut params: Map<String, Value> = serde_json::from_slice(params).map_err(CallError::Params)?;
-    let meta = params.entry("_meta").or_insert_with(|| Map::new().into());
-    if let Some(meta) = meta.as_object_mut() {
-        meta.insert("progressToken".to_owned(), token.into());
-    }
-    request.params(&params).map_err(CallError::Params)
 }

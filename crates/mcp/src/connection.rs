@@ -10,13 +10,24 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::{pin_project, pinned_drop};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use tower_ws_core::{
     BoxError, Connection, Event, Outgoing, Up, forward_sink,
-    jsonrpc::{Call, Codec, Kind, parse_batch, scan, splice, with_id},
+    jsonrpc::{Call, Codec, Kind, RpcError, scan, splice, with_id, write_answer},
 };
 
-use crate::{era::Era, meta, replay::Noted, server::ServerInfo, session::Session};
+use crate::{
+    batch::taken_apart,
+    era::{Era, code},
+    listen::Filter,
+    meta,
+    replay::{Hearer, Noted},
+    server::ServerInfo,
+    session::Session,
+};
 
 /// A connection on which MCP is spoken.
 ///
@@ -63,77 +74,33 @@ where
         }
     }
 
-    /// Takes a batch apart: those above see its messages one by one. What is no sound batch goes up
-    /// as it is, for the client to judge.
-    fn unpack(self: Pin<&mut Self>, message: &C::Message) -> bool {
-        let this = self.project();
-        let Some(text) = this
-            .codec
-            .text(message)
-            .filter(|text| matches!(scan(text), Ok(Kind::Batch)))
-        else {
-            return false;
-        };
-        let Ok(messages) = parse_batch(text) else {
-            return false;
-        };
-        let is_nested = |message: &&RawValue| message.get().starts_with('[');
-        if messages.iter().any(is_nested) {
-            return false;
-        }
-        let texts = messages
-            .into_iter()
-            .map(|message| Bytes::copy_from_slice(message.get().as_bytes()));
-        this.unpacked.extend(texts);
-        true
-    }
-
     /// A message that came in; `None` if it is not for those above.
-    fn incoming(&self, message: C::Message) -> Option<C::Message> {
-        let Some(text) = self.codec.text(&message) else {
+    fn incoming(self: Pin<&mut Self>, message: C::Message) -> Option<C::Message> {
+        let this = self.project();
+        let Some(text) = this.codec.text(&message) else {
             return Some(message);
         };
         let other = match scan(text) {
             Ok(Kind::Result(id) | Kind::Error(id) | Kind::Broken(id)) => {
-                let mut state = self.session.lock();
+                let mut state = this.session.lock();
                 // Asked first: there are none, as a rule.
                 match state.replays.listens().then(|| state.replays.ended(id)).flatten() {
                     Some(original) => with_id(text, original),
                     None => None,
                 }
             }
-            Ok(Kind::Call) => match self.notification(text) {
-                Notification::Progress => return None,
-                Notification::Replaced(other) => Some(other),
-                Notification::Unchanged => None,
+            Ok(Kind::Call) => match notification(this.session, text) {
+                Heard::Unchanged => None,
+                Heard::Replaced(other) => Some(other),
+                Heard::Taken(instead) => {
+                    this.unpacked.extend(instead);
+                    return None;
+                }
             },
             _ => None,
         };
-        let other = other.and_then(|text| self.codec.encode(text).ok());
+        let other = other.and_then(|text| this.codec.encode(text).ok());
         Some(other.unwrap_or(message))
-    }
-
-    fn notification(&self, text: &[u8]) -> Notification {
-        let Ok(call) = Call::parse(text) else {
-            return Notification::Unchanged;
-        };
-        let Some(params) = call.params else {
-            return Notification::Unchanged;
-        };
-        if call.id.is_some() {
-            return Notification::Unchanged;
-        }
-        if call.method == "notifications/progress" {
-            return match self.session.reports().take(params.get()) {
-                true => Notification::Progress,
-                false => Notification::Unchanged,
-            };
-        }
-        let original = subscription(params).and_then(|id| {
-            let original = self.session.lock().replays.original(id.get().parse().ok()?)?;
-            splice(text, id, original.to_string().as_bytes())
-        });
-        original.map_or(Notification::Unchanged, Notification::Replaced)
     }
 
     /// Remembers what the next connection has to repeat, and stamps requests with the metadata.
@@ -157,12 +124,97 @@ where
     }
 }
 
-enum Notification {
-    /// It has gone to the call that waits for it.
-    Progress,
-    Replaced(Bytes),
+/// What becomes of a notification.
+enum Heard {
+    /// It goes up as it is.
     Unchanged,
+    /// It goes up with another text.
+    Replaced(Bytes),
+    /// It has gone to whoever waits for it; these come in its place.
+    Taken(Vec<Bytes>),
 }
+
+fn notification(session: &Session, text: &[u8]) -> Heard {
+    let Ok(Call {
+        id: None,
+        method,
+        params: Some(params),
+        ..
+    }) = Call::parse(text)
+    else {
+        return Heard::Unchanged;
+    };
+    match &*method {
+        "notifications/progress" => match session.reports().take(params.get()) {
+            true => Heard::Taken(Vec::new()),
+            false => Heard::Unchanged,
+        },
+        "notifications/cancelled" => listen_cancelled(session, params).map_or(Heard::Unchanged, Heard::Replaced),
+        method => told_under_listen(session, text, method, params).unwrap_or(Heard::Unchanged),
+    }
+}
+
+/// The server ends a listen without answering it: whoever waits for the answer gets an error.
+fn listen_cancelled(session: &Session, params: &RawValue) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Cancelled {
+        #[serde(rename = "requestId")]
+        id: u64,
+        #[serde(default)]
+        reason: Option<String>,
+    }
+    let Cancelled { id, reason } = serde_json::from_str(params.get()).ok()?;
+    let original = session.lock().replays.cancelled(id)?;
+    let error = RpcError::new(code::CANCELLED, reason.as_deref().unwrap_or("cancelled by the server"));
+    let original = to_raw_value(&original).ok()?;
+    let mut answer = Vec::new();
+    write_answer(&mut answer, &original, Err(&error));
+    Some(answer.into())
+}
+
+/// What is told under a listen goes to its reader, or up under the id that it is known by there.
+fn told_under_listen(session: &Session, text: &[u8], method: &str, params: &RawValue) -> Option<Heard> {
+    let mut state = session.lock();
+    // Asked first: there are none, as a rule.
+    let id = state.replays.listens().then(|| subscription(params)).flatten()?;
+    let current: u64 = id.get().parse().ok()?;
+    let Hearer { original, reader } = state.replays.hearer(current)?;
+    let acknowledges = method == "notifications/subscriptions/acknowledged";
+    let again = acknowledges && state.replays.acknowledged(current)?;
+    drop(state);
+    let renamed = original.and_then(|original| splice(text, id, original.to_string().as_bytes()));
+    match reader {
+        Some(reader) if acknowledges => reader.is_active(filter(params)),
+        Some(reader) => reader.tell(renamed.as_deref().unwrap_or(text)),
+        // Agreed to once already: a second time makes no sense to those above. That anything may
+        // have changed meanwhile does.
+        None if again => return Some(Heard::Taken(changes(&filter(params), id))),
+        None => return renamed.map(Heard::Replaced),
+    }
+    Some(Heard::Taken(Vec::new()))
+}
+
+/// What the server has agreed to tell of.
+fn filter(params: &RawValue) -> Filter {
+    #[derive(Deserialize)]
+    struct Acknowledged {
+        notifications: Filter,
+    }
+    serde_json::from_str(params.get()).map_or_else(|_| Filter::new(), |read: Acknowledged| read.notifications)
+}
+
+/// All that the server would have told under this listen if all of it had changed.
+fn changes(filter: &Filter, listen: &RawValue) -> Vec<Bytes> {
+    let told = filter.notices().map(|(method, mut params)| {
+        params.insert("_meta".to_owned(), json!({ SUBSCRIPTION: listen }));
+        let text = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        text.to_string().into()
+    });
+    told.collect()
+}
+
+/// The member of `_meta` that says under which listen something is told.
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The id of the listen that the parameters of a notification, or a result, belong to.
 pub(crate) fn subscription(params: &RawValue) -> Option<&RawValue> {
@@ -207,12 +259,18 @@ where
                     Err(_) => continue, // It is UTF-8, as all JSON that was read is.
                 },
                 None => match ready!(this.inner.poll_next(cx)) {
-                    Some(Event::Message(message)) if self.as_mut().unpack(&message) => continue,
+                    Some(Event::Message(message)) => match taken_apart(this.codec, &message) {
+                        Some(texts) => {
+                            this.unpacked.extend(texts);
+                            continue;
+                        }
+                        None => Some(Event::Message(message)),
+                    },
                     event => event,
                 },
             };
             return Poll::Ready(match event {
-                Some(Event::Message(message)) => match self.incoming(message) {
+                Some(Event::Message(message)) => match self.as_mut().incoming(message) {
                     Some(message) => Some(Event::Message(message)),
                     None => continue,
                 },

@@ -41,7 +41,8 @@ impl fmt::Display for Era {
     }
 }
 
-/// Codes by which a modern server refuses a request: whoever answers with one is modern.
+/// Codes of errors; by the first three a modern server refuses a request, and whoever answers with
+/// one of them is modern.
 pub(crate) mod code {
     /// What the transport says about a request is not what the request says.
     pub(crate) const HEADER_MISMATCH: i64 = -32020;
@@ -50,4 +51,6 @@ pub(crate) mod code {
     /// The server does not speak the version that the request names; `data.supported` has those
     /// that it speaks.
     pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
+    /// Not the server's: under it ends a listen that the server has cancelled.
+    pub(crate) const CANCELLED: i64 = -32800;
 }

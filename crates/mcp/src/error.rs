@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use tower_ws_client::CallError;
 
 use crate::{era::Era, input::InputRequired};
@@ -25,10 +23,9 @@ pub enum McpError {
         /// What there is instead.
         instead: &'static str,
     },
-    /// Neither an answer nor any progress for so long. The server was told that nobody waits any
-    /// more.
-    #[error("no progress within {0:?}: outcome unknown")]
-    NoProgress(Duration),
+    /// There are 64 listens already, as many as are repeated on each connection.
+    #[error("there are {0} listens already: drop one first")]
+    Listens(usize),
     /// A list does not end: the server gave the same cursor twice, or more pages than anybody
     /// reads.
     #[error("the list `{0}` does not end: the server repeats itself")]
@@ -41,8 +38,8 @@ impl McpError {
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Call(error) => error.may_have_been_seen(),
-            Self::InputRequired(_) | Self::NoProgress(_) | Self::Endless(_) => true,
-            Self::WrongEra { .. } => false,
+            Self::InputRequired(_) | Self::Endless(_) => true,
+            Self::WrongEra { .. } | Self::Listens(_) => false,
         }
     }
 }

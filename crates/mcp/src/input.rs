@@ -1,8 +1,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 use tower_ws_client::{CallError, Reply, Request};
+
+use crate::answers::Answers;
 
 /// A modern server's answer that is a question: it needs more before it can do what was asked for.
 ///
@@ -66,6 +71,27 @@ impl InputRequired {
     /// `sampling/createMessage`, `roots/list`) and `params`.
     pub fn requests(&self) -> &Map<String, Value> {
         &self.requests
+    }
+
+    /// The request to make now, with these answers; `None` if one of the questions has none, or an
+    /// error.
+    pub(crate) async fn answer_by(&self, answers: &Answers) -> Result<Option<Request>, CallError> {
+        let mut given = Vec::with_capacity(self.requests.len());
+        for (name, question) in &self.requests {
+            let method = question.get("method").and_then(Value::as_str).unwrap_or_default();
+            let params = to_raw_value(&question.get("params")).map_err(CallError::Params)?;
+            let Some(answering) = answers.answer(method, &params) else {
+                return Ok(None);
+            };
+            match answering.await {
+                Ok(answer) => given.push((name.as_str(), answer)),
+                Err(error) => {
+                    tracing::debug!(%error, method, "a question of the server's was not answered");
+                    return Ok(None);
+                }
+            }
+        }
+        self.answer(given).map(Some)
     }
 
     /// The request to make now: as before, with the answers and, to the letter, the server's state.

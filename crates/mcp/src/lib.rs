@@ -119,13 +119,38 @@
 //! | subprotocol | `mcp` is offered; what the server answers, if anything, is not insisted on |
 //! | establishment | the WebSocket handshake, then the opening above. Nothing else is sent before it is done |
 //! | ids | integers below 2^53 from one counter for the session, which begins at a random place; never used twice, also not after a reconnect |
-//! | progress tokens | random strings of 32 hexadecimal digits |
-//! | cancellation | `notifications/cancelled`, when a caller gives up or its time is over; never for the opening, never by closing the connection. A late answer is ignored |
+//! | progress tokens | random strings of 32 hexadecimal digits; a listen has one too |
+//! | cancellation | `notifications/cancelled`, when a caller gives up or its time is over; never for the opening, never by closing the connection. A late answer is ignored. The server may cancel its requests, which are not answered then, and a listen, which ends |
 //! | liveness | WebSocket pings, both ways; a legacy server's `ping` is answered at once, also when everything is full |
 //! | limits | 16 MiB for a message, either way; more than that comes in: close code 1009 |
 //! | end | close code 1000, after what was accepted has been sent |
 //! | a close by the server | 1000, 1001, 1011 and an end without a word: dialled again with backoff. 1012: after 1 to 15 s. 1013: after 30 to 120 s. 4401: after new credentials, once. "Replaced by another connection", 1002, 1003, 1007 to 1010 and other 44xx: final |
 //! | authorization | the headers of the handshake, anew for each connection |
+//!
+//! # What servers ask
+//!
+//! [`Answers`] answer it: a legacy server's requests through
+//! [`Inbound::answer_with`](tower_ws_client::Inbound::answer_with), a modern one's questions through
+//! [`Mcp::answering`]. Without them requests come with the [inbound](tower_ws_client::Incoming)
+//! items, with their ids, and questions are [`McpError::InputRequired`]. A handler sees when a server
+//! has taken its request back ([`Asked::cancelled`](tower_ws_client::Asked::cancelled)).
+//!
+//! # Beside the official SDKs
+//!
+//! Read in the sources of `rmcp` 3.11 and of `@modelcontextprotocol/client` 2.4.
+//!
+//! | | this client | rmcp | TypeScript's |
+//! |---|---|---|---|
+//! | eras | both, found out, and found out anew | both; legacy unless told | both |
+//! | transports | WebSocket; any `Connection` (lines, memory) | stdio, HTTP; WebSocket by its [transport here](relay) | stdio, HTTP |
+//! | a lost connection | dialled and opened again; calls wait | the session ends | the session ends; of HTTP, streams are resumed |
+//! | a call sent and not answered then | again if it only reads, else "outcome unknown" | fails | fails |
+//! | listens, subscriptions, the log level | said again | to be made again | to be made again |
+//! | lists that may have changed in an outage | told | | |
+//! | a server that has died without a word | left within 40 s | waits for ever | waits for the time limit |
+//! | time limit of a call | 60 s | none | 60 s |
+//! | questions of a modern server | answered by handlers, 10 rounds | answered by handlers | answered by handlers, bounded |
+//! | structured results against their schema | not checked | not checked | checked |
 //!
 //! # What it does not do
 //!
@@ -144,14 +169,18 @@
 //! `method` and `error`, for one that cannot be remembered, and for items of a list that cannot be
 //! read, which are left out ([`Skipped`]).
 
+mod answers;
+mod batch;
 mod call;
 mod connection;
 mod era;
 mod error;
 mod input;
 mod layer;
+mod listen;
 mod mcp;
 mod meta;
+mod notice;
 mod opening;
 mod pages;
 mod progress;
@@ -165,16 +194,21 @@ mod session;
 mod stack;
 #[cfg(feature = "tower-mcp")]
 pub mod tower_mcp;
+mod trust;
 mod types;
 
 pub use self::{
+    answers::Answers,
     call::{Reporting, Tracked},
     connection::McpConnection,
     era::{Era, LEGACY_VERSIONS, MODERN_VERSION},
     error::McpError,
     input::InputRequired,
     layer::McpLayer,
+    listen::{Filter, Listen, Listened},
     mcp::Mcp,
+    meta::with_meta,
+    notice::{LogMessage, Notice},
     pages::Pages,
     progress::Progress,
     server::{Capabilities, Implementation, ServerInfo},
@@ -182,8 +216,8 @@ pub use self::{
     session::Session,
     stack::{ack_layer, ack_strategy, client_layer},
     types::{
-        CallToolResult, Completion, Content, GetPromptResult, Listed, Page, Prompt, PromptArgument, PromptMessage,
-        ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate, Role, Skipped, Tool,
-        ToolAnnotations,
+        CallToolResult, Completion, Content, Elicitation, Elicited, GetPromptResult, Listed, Page, Prompt,
+        PromptArgument, PromptMessage, ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
+        Role, Root, Skipped, Tool, ToolAnnotations,
     },
 };

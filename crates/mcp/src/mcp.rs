@@ -1,24 +1,25 @@
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json, value::RawValue};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tower_ws_client::{CallError, CallFuture, Client, Leftovers, Reply, Request};
-use tower_ws_core::Replay;
 
 use crate::{
-    call::{Tracked, with_token},
+    answers::Answers,
+    call::Tracked,
     era::Era,
     error::McpError,
     input::InputRequired,
+    listen::{Backlog, Filter, Listen},
+    meta::with_meta,
     pages::Pages,
+    progress::token,
+    replay::Replays,
     server::ServerInfo,
     session::Session,
+    trust::Trust,
     types::{
         CallToolResult, Completion, GetPromptResult, Listed, Page, Prompt, ReadResourceResult, Reference, Resource,
         ResourceTemplate, Skipped, Tool,
@@ -35,19 +36,37 @@ use crate::{
 pub struct Mcp {
     client: Client,
     session: Session,
-    /// Which tools may be called twice, by annotations that the application trusts.
-    trusted: Arc<Mutex<HashMap<String, bool>>>,
+    trust: Trust,
+    answers: Answers,
 }
 
 impl Mcp {
+    /// How many questions in a row are answered before a request is answered: 10. A server that asks
+    /// for ever is no reason to answer for ever.
+    pub const QUESTIONS: usize = 10;
+
     /// Of a [`Client`] over a stack with an [`McpLayer`](crate::McpLayer), and the session of that
     /// layer.
     pub fn new(client: Client, session: Session) -> Self {
         Self {
             client,
             session,
-            trusted: Arc::default(),
+            trust: Trust::default(),
+            answers: Answers::new(),
         }
+    }
+
+    /// Answers the questions of modern servers by these answers, and makes the request again, up to
+    /// [10 times](Self::QUESTIONS). A question that they have no answer for, or answer with an error,
+    /// comes as [`McpError::InputRequired`], as all do without them.
+    ///
+    /// It does not declare that they are there: [`Answers::capabilities`] go to
+    /// [`McpLayer::pair`](crate::McpLayer::pair). Nor does it answer legacy servers:
+    /// [`Inbound::answer_with`](tower_ws_client::Inbound::answer_with) does.
+    #[must_use]
+    pub fn answering(mut self, answers: Answers) -> Self {
+        self.answers = answers;
+        self
     }
 
     /// What the server said of itself when the last connection opened.
@@ -97,33 +116,62 @@ impl Mcp {
     ///
     /// As [`request`](Self::request).
     pub async fn reply(&self, request: Request) -> Result<Reply, McpError> {
-        let reply = self.client.send(request.clone()).await?;
-        match InputRequired::of(&request, &reply) {
-            Some(input) => Err(McpError::InputRequired(Box::new(input))),
-            None => Ok(reply),
+        let mut request = request;
+        let mut answered = 0;
+        loop {
+            let reply = self.client.send(request.clone()).await?;
+            let Some(input) = InputRequired::of(&request, &reply) else {
+                return Ok(reply);
+            };
+            request = match input.answer_by(&self.answers).await? {
+                Some(again) if answered < Self::QUESTIONS => again,
+                _ => return Err(McpError::InputRequired(Box::new(input))),
+            };
+            answered += 1;
         }
     }
 
     /// Makes a request, and asks the server to report how far it has come. Resolves when the
-    /// request has been accepted.
+    /// request has been accepted. Questions are not [answered](Self::answering): they are the error.
     ///
     /// # Errors
     ///
     /// As [`request`](Self::request).
     pub async fn track(&self, request: Request) -> Result<Tracked, McpError> {
         let (place, reports) = self.session.reports().open();
-        let request = with_token(request, place.token())?;
+        let request = with_meta(request, "progressToken", place.token())?;
         let call = self.start(request.clone().timeout(Tracked::MOST)).await?;
         Ok(Tracked::new(call, request, place, reports))
     }
 
-    /// Tells the server something.
+    /// Tells the server something. `notifications/roots/list_changed` is not said to a modern one,
+    /// which asks for roots when it wants them.
     ///
     /// # Errors
     ///
     /// As [`Client::notify`].
     pub async fn notify(&self, request: Request) -> Result<(), McpError> {
+        if self.era() == Some(Era::Modern) && request.method() == ROOTS_CHANGED {
+            return Ok(());
+        }
         Ok(self.client.notify(request).await?)
+    }
+
+    /// How long the server takes to answer when there is nothing to do: by `ping`, or by
+    /// `server/discover` if it is a modern one, which has no ping. It tells whether the server works,
+    /// and not only what stands before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn ping(&self) -> Result<Duration, McpError> {
+        let method = match self.era() {
+            Some(Era::Legacy) => "ping",
+            _ => "server/discover",
+        };
+        let asked = Instant::now();
+        self.client.send(Request::new(method)).await?;
+        Ok(asked.elapsed())
     }
 
     async fn start(&self, request: Request) -> Result<CallFuture, McpError> {
@@ -163,13 +211,14 @@ impl Mcp {
     ///
     /// [`CallError::Params`] if the arguments are no JSON.
     pub fn tool_request<A: Serialize + ?Sized>(&self, name: &str, arguments: &A) -> Result<Request, McpError> {
-        let params = json!({ "name": name, "arguments": serde_json::to_value(arguments).map_err(CallError::Params)? });
+        #[derive(Serialize)]
+        struct Params<'a, A: ?Sized> {
+            name: &'a str,
+            arguments: &'a A,
+        }
+        let params = Params { name, arguments };
         let request = Request::new("tools/call").params(&params).map_err(CallError::Params)?;
-        let trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match trusted.get(name) {
-            Some(true) => request.replay(Replay::Safe),
-            _ => request,
-        })
+        Ok(request.replay(self.trust.replay(name)))
     }
 
     /// Asks for all tools, and believes what the server says of their effects: a tool that only
@@ -181,10 +230,8 @@ impl Mcp {
     /// As [`request`](Self::request); then what was believed before still is.
     pub async fn trust_annotations(&self) -> Result<(), McpError> {
         let tools = self.tools().all().await?;
-        let believed = tools
-            .into_iter()
-            .map(|tool| (tool.name, tool.annotations.may_be_repeated()));
-        *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = believed.collect();
+        self.trust.clear();
+        self.trust.believe(tools);
         Ok(())
     }
 
@@ -216,7 +263,7 @@ impl Mcp {
     /// [`McpError::WrongEra`] for a modern server: [`listen`](Self::listen) to it. Otherwise as
     /// [`request`](Self::request).
     pub async fn subscribe(&self, uri: &str) -> Result<(), McpError> {
-        self.in_legacy("resources/subscribe", "subscriptions/listen")?;
+        self.in_legacy("resources/subscribe", LISTEN)?;
         self.request::<_, Value>("resources/subscribe", &json!({ "uri": uri }))
             .await?;
         Ok(())
@@ -228,34 +275,56 @@ impl Mcp {
     ///
     /// As [`subscribe`](Self::subscribe).
     pub async fn unsubscribe(&self, uri: &str) -> Result<(), McpError> {
-        self.in_legacy("resources/unsubscribe", "subscriptions/listen")?;
+        self.in_legacy("resources/unsubscribe", LISTEN)?;
         self.request::<_, Value>("resources/unsubscribe", &json!({ "uri": uri }))
             .await?;
         Ok(())
     }
 
-    /// Asks a modern server to tell of what `filter` names (`toolsListChanged`,
-    /// `resourceSubscriptions` and so on), until the future that this resolves to is dropped. It is
-    /// asked again on each connection. The notifications come with all others.
+    /// Asks a modern server to tell of what `filter` names, until what this gives is dropped. It is
+    /// asked again on each connection. What it tells under this listen comes there only, and not with
+    /// all others.
     ///
-    /// The future resolves when the server ends it, or when the session has ended.
+    /// ```no_run
+    /// # async fn run(mcp: tower_ws_mcp::Mcp) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_ws_mcp::{Filter, Listened};
+    ///
+    /// let mut listen = mcp.listen(&Filter::new().tools().resource("mem://x")).await?;
+    /// while let Some(heard) = listen.next().await {
+    ///     match heard {
+    ///         Listened::Active(_) => println!("look at all of it: what changed before, nobody was told"),
+    ///         Listened::Notification(told) => println!("{}", told.method()),
+    ///         Listened::Ended(why) => println!("{why:?}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`McpError::WrongEra`] for a legacy server, which tells of its lists by itself:
-    /// [`subscribe`](Self::subscribe) to resources. Otherwise as [`request`](Self::request).
-    pub async fn listen(&self, filter: &Value) -> Result<CallFuture, McpError> {
+    /// [`subscribe`](Self::subscribe) to resources. [`McpError::Listens`] if there are 64. Otherwise as
+    /// [`request`](Self::request).
+    pub async fn listen(&self, filter: &Filter) -> Result<Listen, McpError> {
         if let Some(Era::Legacy) = self.era() {
             return Err(McpError::WrongEra {
                 era: Era::Legacy,
-                method: "subscriptions/listen",
+                method: LISTEN,
                 instead: "resources/subscribe",
             });
         }
-        let request = Request::new("subscriptions/listen").params(&json!({ "notifications": filter }));
+        let (token, backlog) = (token(), Backlog::default());
+        let params = json!({ "notifications": filter, "_meta": { "progressToken": token } });
+        let request = Request::new(LISTEN).params(&params).map_err(CallError::Params)?;
+        let mut client = self.client.clone();
+        let client = client.ready().await?;
+        if !self.session.lock().replays.expect(token.clone(), backlog.clone()) {
+            return Err(McpError::Listens(Replays::LISTENS));
+        }
         // It has no end of its own.
-        self.start(request.map_err(CallError::Params)?.timeout(Duration::MAX))
-            .await
+        let call = client.call(request.timeout(Duration::MAX));
+        Ok(Listen::new(call, backlog, self.session.clone(), token))
     }
 
     // --- prompts and completion
@@ -280,17 +349,37 @@ impl Mcp {
             .await
     }
 
-    /// Asks how an argument could go on.
+    /// Asks how an argument could go on, which begins with `value`.
     ///
     /// # Errors
     ///
     /// As [`request`](Self::request).
     pub async fn complete(&self, reference: &Reference, argument: &str, value: &str) -> Result<Completion, McpError> {
+        self.complete_given(reference, argument, value, []).await
+    }
+
+    /// The same, given the `arguments` that are settled already, by name: what they are can decide
+    /// what this one may be.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn complete_given<'a>(
+        &self,
+        reference: &Reference,
+        argument: &str,
+        value: &str,
+        arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Completion, McpError> {
         #[derive(serde::Deserialize)]
         struct Completed {
             completion: Completion,
         }
-        let params = json!({ "ref": reference, "argument": { "name": argument, "value": value } });
+        let mut params = json!({ "ref": reference, "argument": { "name": argument, "value": value } });
+        let settled: HashMap<_, _> = arguments.into_iter().collect();
+        if !settled.is_empty() {
+            params["context"] = json!({ "arguments": settled });
+        }
         let completed: Completed = self.request("completion/complete", &params).await?;
         Ok(completed.completion)
     }
@@ -354,7 +443,7 @@ impl Mcp {
     }
 
     fn era(&self) -> Option<Era> {
-        self.server().map(|server| server.era())
+        self.session.era()
     }
 
     fn in_legacy(&self, method: &'static str, instead: &'static str) -> Result<(), McpError> {
@@ -364,6 +453,11 @@ impl Mcp {
         }
     }
 }
+
+const LISTEN: &str = "subscriptions/listen";
+
+/// That the roots have changed: for legacy servers only.
+pub(crate) const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
 
 impl fmt::Debug for Mcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,9 +4,28 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+use tower_ws_client::{CallError, Request};
 use tower_ws_core::jsonrpc::Call;
+
+/// The request with a member in the `_meta` of its parameters: `traceparent`, say, by which
+/// [traces go on](https://www.w3.org/TR/trace-context/) at the server. One of that name is replaced.
+///
+/// # Errors
+///
+/// [`CallError::Params`] if the value is no JSON, or the parameters are no object.
+pub fn with_meta<T: Serialize + ?Sized>(request: Request, name: &str, value: &T) -> Result<Request, CallError> {
+    let params = request.params_text().unwrap_or(b"{}");
+    let mut params: Map<String, Value> = serde_json::from_slice(params).map_err(CallError::Params)?;
+    let value = serde_json::to_value(value).map_err(CallError::Params)?;
+    match params.entry("_meta").or_insert_with(|| Map::new().into()) {
+        Value::Object(meta) => drop(meta.insert(name.to_owned(), value)),
+        // Whatever else it was, it was none.
+        other => *other = Map::from_iter([(name.to_owned(), value)]).into(),
+    }
+    request.params(&params).map_err(CallError::Params)
+}
 
 /// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both
 /// of which may be missing. `call` is what was read of the text.

@@ -85,7 +85,7 @@ where
                 "the server has introduced itself"
             );
             repeat(&mut line, &session, server.era()).await?;
-            let mut talk = line.into_talk();
+            let mut talk = line.into_talk()?;
             // The client goes on where this dialogue stopped counting.
             talk.up().extensions.insert(session.ids().clone());
             talk.up().extensions.insert(server);

@@ -47,11 +47,8 @@ pub(crate) struct Place {
 impl Reports {
     /// A new token, and where what is reported under it arrives: the newest, so that nobody has to
     /// keep up.
-    ///
-    /// Tokens are unique beyond this process: there are gateways that tell every client of
-    /// everybody's progress.
     pub(crate) fn open(&self) -> (Place, watch::Receiver<Option<Progress>>) {
-        let token = format!("{}{}", ConnectionId::random(), ConnectionId::random());
+        let token = token();
         let (sender, receiver) = watch::channel(None);
         self.lock().insert(token.clone(), sender);
         let reports = self.clone();
@@ -83,6 +80,12 @@ impl Reports {
         // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A token. Unique beyond this process: there are gateways that tell every client of everybody's
+/// progress.
+pub(crate) fn token() -> String {
+    format!("{}{}", ConnectionId::random(), ConnectionId::random())
 }
 
 impl Place {

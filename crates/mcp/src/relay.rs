@@ -9,8 +9,11 @@
 //!   the server said. On each later connection the stack opens by itself, and repeats the
 //!   subscriptions, the log level and the listens.
 //! - After each outage, notifications that the server's lists have changed: it may be another one.
+//! - A listen goes on under the id that the library gave it. It is acknowledged once; after each
+//!   later connection all that it asked for is told to have changed.
 //! - A request that was sent and not answered when the connection was lost is sent again if it only
-//!   reads. Any other is answered with an error that says so: [`Interrupted`].
+//!   reads, or calls a tool that may be called twice [by its
+//!   annotations](Relay::trust_annotations). Any other is answered with an error that says so: [`Interrupted`].
 //! - No time limit but its own: a request waits until it is answered, or the library cancels it.
 //!   At most 16,384 are under way, and 4,096 of the server's: one more is answered with an error.
 //! - Closing says 1000; so does dropping.
@@ -23,6 +26,7 @@
 mod asked;
 mod calls;
 mod envelope;
+mod trusting;
 mod worker;
 
 use std::{fmt, future::Future};
@@ -34,7 +38,10 @@ use tokio::sync::{mpsc, watch};
 use tower_ws_client::{Client, Inbound};
 use tower_ws_core::BoxError;
 
-use self::worker::{Connect, Worker};
+use self::{
+    trusting::Trusting,
+    worker::{Connect, Worker},
+};
 use crate::layer::McpLayer;
 
 /// How many messages wait between the library and the stack, each way: 64. More wait at the
@@ -48,6 +55,7 @@ pub struct Relay {
     heard: mpsc::Receiver<String>,
     /// Closed once the worker has ended.
     ended: watch::Receiver<()>,
+    trust: Trusting,
 }
 
 impl Relay {
@@ -83,15 +91,27 @@ impl Relay {
         let (said, from_library) = mpsc::channel(ROOM);
         let (to_library, heard) = mpsc::channel(ROOM);
         let (alive, ended) = watch::channel(());
+        let trust = Trusting::default();
+        let trusting = trust.clone();
         tokio::spawn(async move {
-            Worker::run(connect, from_library, to_library).await;
+            Worker::run(connect, trusting, from_library, to_library).await;
             drop(alive);
         });
         Self {
             said: Some(said),
             heard,
             ended,
+            trust,
         }
+    }
+
+    /// Believes what the server says of its tools' effects, whenever the library lists them: a call of
+    /// one that only reads, or may be called twice, is sent again after a lost connection. Default: no
+    /// tool is called twice.
+    #[must_use]
+    pub fn trust_annotations(self) -> Self {
+        self.trust.begin();
+        self
     }
 
     /// Takes one JSON-RPC message. The future is the caller's own, and resolves when the stack has

@@ -1,6 +1,6 @@
 //! What a server forgets with a connection, and is told again on the next. No I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,6 +10,8 @@ use tower_ws_core::{
     jsonrpc::{Call, write_call},
 };
 
+use crate::listen::Backlog;
+
 /// What is to be said again: it is learnt from the requests as they go out, whoever made them.
 #[derive(Debug, Default)]
 pub(crate) struct Replays {
@@ -18,6 +20,8 @@ pub(crate) struct Replays {
     /// How much text the subscriptions are.
     bytes: usize,
     listens: Vec<Listen>,
+    /// Who reads what is told under listens that have not gone out yet, by their progress tokens.
+    readers: HashMap<String, Backlog>,
 }
 
 /// A `subscriptions/listen` that has not been answered: the answer is its end.
@@ -29,6 +33,18 @@ struct Listen {
     current: u64,
     params: Option<Box<RawValue>>,
     ticket: Option<Ticket>,
+    /// Where what is told under it goes, if not to all others.
+    reader: Option<Backlog>,
+    /// The server has agreed to it, on some connection.
+    acknowledged: bool,
+}
+
+/// Who hears what a server tells under a listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Hearer {
+    /// The id that it is known by, if that is another.
+    pub(crate) original: Option<u64>,
+    pub(crate) reader: Option<Backlog>,
 }
 
 /// What became of an outgoing request.
@@ -92,11 +108,14 @@ impl Replays {
         if self.listens.len() >= Self::LISTENS {
             return Noted::Forgotten;
         }
+        let reader = token(call).and_then(|token| self.readers.remove(&token));
         self.listens.push(Listen {
             original: id,
             current: id,
             params: call.params.map(ToOwned::to_owned),
             ticket: ticket.cloned(),
+            reader,
+            acknowledged: false,
         });
         Noted::AsItIs
     }
@@ -152,10 +171,38 @@ impl Replays {
         gone.map(|listen| cancellation(listen.current)).collect()
     }
 
-    /// The id that the caller knows, if this is the id of a listen which has got another one.
-    pub(crate) fn original(&self, current: u64) -> Option<u64> {
+    /// What is told under the listen that goes out with this progress token goes to this reader only.
+    /// False if there is no room.
+    pub(crate) fn expect(&mut self, token: String, reader: Backlog) -> bool {
+        let has_room = self.listens.len() + self.readers.len() < Self::LISTENS;
+        if has_room {
+            self.readers.insert(token, reader);
+        }
+        has_room
+    }
+
+    /// It will not go out any more, if it has not.
+    pub(crate) fn forget(&mut self, token: &str) {
+        self.readers.remove(token);
+    }
+
+    /// Who hears what is told under the listen with this id.
+    pub(crate) fn hearer(&self, current: u64) -> Option<Hearer> {
         let listen = self.listens.iter().find(|listen| listen.current == current)?;
-        (listen.original != current).then_some(listen.original)
+        Some(listen.hearer())
+    }
+
+    /// The server agrees to the listen with this id. Whether it has done so before, on another
+    /// connection.
+    pub(crate) fn acknowledged(&mut self, current: u64) -> Option<bool> {
+        let listen = self.listens.iter_mut().find(|listen| listen.current == current)?;
+        Some(std::mem::replace(&mut listen.acknowledged, true))
+    }
+
+    /// The server ends the listen with this id. Returns the id that the caller knows.
+    pub(crate) fn cancelled(&mut self, current: u64) -> Option<u64> {
+        let at = self.listens.iter().position(|listen| listen.current == current)?;
+        Some(self.listens.remove(at).original)
     }
 
     /// A listen was answered: it has ended. Returns the id that the caller knows, if it is another.
@@ -171,9 +218,30 @@ impl Replays {
 }
 
 impl Listen {
+    fn hearer(&self) -> Hearer {
+        Hearer {
+            original: (self.original != self.current).then_some(self.original),
+            reader: self.reader.clone(),
+        }
+    }
+
     fn is_given_up(&self) -> bool {
         self.ticket.as_ref().is_some_and(Ticket::is_cancelled)
     }
+}
+
+fn token(call: &Call<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params {
+        #[serde(rename = "_meta")]
+        meta: Meta,
+    }
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(rename = "progressToken")]
+        token: String,
+    }
+    Some(serde_json::from_str::<Params>(call.params?.get()).ok()?.meta.token)
 }
 
 fn uri(call: &Call<'_>) -> Option<String> {
@@ -270,7 +338,8 @@ mod tests {
             again[0].1.as_ref().map(|params| params.get()),
             Some(r#"{"notifications":{}}"#)
         );
-        assert_eq!((replays.original(9), replays.original(5)), (Some(5), None));
+        assert_eq!(replays.hearer(9).unwrap().original, Some(5));
+        assert!(replays.hearer(5).is_none());
         replays.lost();
         assert_eq!(replays.modern(|| 11).len(), 1, "it is still wanted");
 

@@ -79,6 +79,10 @@ impl Session {
         self.lock().server.clone()
     }
 
+    pub(crate) fn era(&self) -> Option<Era> {
+        self.lock().server.as_ref().map(ServerInfo::era)
+    }
+
     /// The name and version that the server is told.
     pub fn client(&self) -> &Implementation {
         &self.0.client

@@ -1,6 +1,7 @@
 //! What the common methods take and give. Small on purpose: what is not here is reached by name,
 //! and raw JSON stays raw until somebody asks for it.
 
+mod asked;
 mod lenient;
 mod prompts;
 mod resources;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 pub use self::{
+    asked::{Elicitation, Elicited, Root},
     prompts::{Completion, GetPromptResult, Prompt, PromptArgument, PromptMessage, Reference},
     resources::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
     tools::{CallToolResult, Tool, ToolAnnotations},

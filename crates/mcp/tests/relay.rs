@@ -7,27 +7,10 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Peer, Server, within};
-use tower::{ServiceBuilder, ServiceExt};
+use support::{Peer, Server, relay, within};
 use tower_ws_core::{BoxError, Failure, FailureKind};
-use tower_ws_mcp::{ack_layer, client_layer, relay::Relay};
-use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_transport::{JsonText, memory};
-
-/// A relay, and the server that the test plays.
-fn relay() -> (Relay, Server) {
-    let (transport, listener) = memory::channel::<String>(64);
-    let relay = Relay::new(JsonText, move |layer| async move {
-        let stack = ServiceBuilder::new()
-            .layer(client_layer(JsonText))
-            .layer(ack_layer(JsonText))
-            .layer(ReconnectLayer::new())
-            .layer(layer)
-            .service(transport);
-        stack.oneshot(()).await
-    });
-    (relay, Server(listener))
-}
+use tower_ws_mcp::relay::Relay;
+use tower_ws_transport::JsonText;
 
 fn initialize(version: &str) -> String {
     let client = json!({ "name": "library", "version": "1", "icons": [{ "src": "i" }], "description": "d" });
@@ -105,7 +88,13 @@ async fn a_call_takes_as_long_as_it_takes() {
     )
     .await;
     let (id, _) = peer.asked("tools/call").await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        // A connection that has something to read has its clocks looked at.
+        peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/told" }))
+            .await;
+        assert_eq!(heard(&mut relay).await["method"], "notifications/told");
+    }
     peer.answer(&id, json!({})).await;
     assert_eq!(heard(&mut relay).await["id"], "slow");
 
@@ -137,8 +126,9 @@ async fn three_hundred_requests_that_nobody_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listen_is_known_by_the_librarys_id() {
+async fn a_listen_is_known_by_the_librarys_id_and_acknowledged_once() {
     const ID: &str = "io.modelcontextprotocol/subscriptionId";
+    const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
     let (mut relay, mut server) = relay();
     say(
         &relay,
@@ -148,34 +138,128 @@ async fn a_listen_is_known_by_the_librarys_id() {
     let mut peer = server.accept().await;
     peer.modern().await;
     assert_eq!(heard(&mut relay).await["id"], 0);
+    let filter = json!({ "toolsListChanged": true, "resourceSubscriptions": ["mem://x"] });
+    for mine in ["mine", "other"] {
+        let params = json!({ "notifications": filter });
+        say(
+            &relay,
+            json!({ "jsonrpc": "2.0", "id": mine, "method": "subscriptions/listen", "params": params }),
+        )
+        .await;
+    }
+    let acknowledge = async |peer: &mut Peer| {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let (id, _) = peer.asked("subscriptions/listen").await;
+            let params = json!({ "_meta": { ID: id }, "notifications": filter });
+            peer.say(json!({ "jsonrpc": "2.0", "method": ACKNOWLEDGED, "params": params }))
+                .await;
+            ids.push(id);
+        }
+        ids
+    };
+    acknowledge(&mut peer).await;
+    for mine in ["mine", "other"] {
+        let acknowledged = told(&mut relay, ACKNOWLEDGED).await;
+        assert_eq!(acknowledged["params"]["_meta"][ID], mine);
+    }
+    drop(peer);
+    peer = server.accept().await;
+    peer.modern().await;
+    let ids = acknowledge(&mut peer).await;
+    // A library that has it acknowledged waits for no second one. Anything may have changed.
+    for mine in ["mine", "other"] {
+        for method in ["notifications/tools/list_changed", "notifications/resources/updated"] {
+            let changed = loop {
+                let message = heard(&mut relay).await;
+                assert_ne!(message["method"], ACKNOWLEDGED);
+                if message["params"]["_meta"][ID] == mine {
+                    break message;
+                }
+            };
+            assert_eq!(changed["method"], method);
+        }
+    }
+    // The server ends one in order, the other by taking it back.
+    peer.answer(&ids[0], json!({ "resultType": "complete", "_meta": { ID: ids[0] } }))
+        .await;
+    let params = json!({ "requestId": ids[1], "reason": "shutting down" });
+    peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }))
+        .await;
+    let ended = heard(&mut relay).await;
+    assert_eq!(
+        (&ended["id"], &ended["result"]["_meta"][ID]),
+        (&json!("mine"), &json!("mine"))
+    );
+    let cancelled = heard(&mut relay).await;
+    assert_eq!(cancelled["method"], "notifications/cancelled");
+    assert_eq!(
+        cancelled["params"],
+        json!({ "requestId": "other", "reason": "shutting down" })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn annotations_are_believed_on_request() {
+    for trusts in [false, true] {
+        let (mut relay, mut server, mut peer) = opened().await;
+        if trusts {
+            relay = relay.trust_annotations();
+        }
+        say(&relay, json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
+        let (id, _) = peer.asked("tools/list").await;
+        let tools = json!([{ "name": "read", "annotations": { "readOnlyHint": true } }, { "name": "write" }, 7]);
+        peer.answer(&id, json!({ "tools": tools })).await;
+        assert_eq!(heard(&mut relay).await["id"], 1);
+        for (id, name) in [(2, "read"), (3, "write")] {
+            let params = json!({ "name": name });
+            say(
+                &relay,
+                json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }),
+            )
+            .await;
+            peer.asked("tools/call").await;
+        }
+        drop(peer);
+        let mut peer = server.accept().await;
+        peer.initialize(json!({})).await;
+        let unknown = |message: &Value| message["error"]["data"]["towerWs"] == "outcomeUnknown";
+        let mut answers = Vec::new();
+        if trusts {
+            let (id, params) = peer.asked("tools/call").await;
+            assert_eq!(params["name"], "read");
+            peer.answer(&id, json!({})).await;
+        }
+        while answers.len() < 2 {
+            let message = heard(&mut relay).await;
+            if message.get("id").is_some() {
+                answers.push((message["id"].as_u64(), unknown(&message)));
+            }
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, [(Some(2), !trusts), (Some(3), true)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn roots_that_change_concern_legacy_servers_only() {
+    let (mut relay, mut server) = relay();
     say(
         &relay,
-        json!({ "jsonrpc": "2.0", "id": "mine", "method": "subscriptions/listen", "params": { "notifications": {} } }),
+        json!({ "jsonrpc": "2.0", "id": 0, "method": "server/discover" }),
     )
     .await;
-    let (mut id, _) = peer.asked("subscriptions/listen").await;
-    for connection in 0..2 {
-        let params = json!({ "_meta": { ID: id } });
-        peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params }))
-            .await;
-        let acknowledged = told(&mut relay, "notifications/subscriptions/acknowledged").await;
-        assert_eq!(acknowledged["params"]["_meta"][ID], "mine");
-        if connection == 0 {
-            drop(peer);
-            peer = server.accept().await;
-            peer.modern().await;
-            (id, _) = peer.asked("subscriptions/listen").await;
+    let mut modern = server.accept().await;
+    modern.modern().await;
+    assert_eq!(heard(&mut relay).await["id"], 0);
+    let (legacy, _server, mut peer) = opened().await;
+    for relay in [&relay, &legacy] {
+        for method in ["notifications/roots/list_changed", "notifications/other"] {
+            say(relay, json!({ "jsonrpc": "2.0", "method": method })).await;
         }
     }
-    peer.answer(&id, json!({ "resultType": "complete", "_meta": { ID: id } }))
-        .await;
-    loop {
-        let message = heard(&mut relay).await;
-        if message["id"] == "mine" {
-            assert_eq!(message["result"]["_meta"][ID], "mine");
-            return;
-        }
-    }
+    assert_eq!(modern.heard().await["method"], "notifications/other");
+    assert_eq!(peer.heard().await["method"], "notifications/roots/list_changed");
 }
 
 #[tokio::test(start_paused = true)]

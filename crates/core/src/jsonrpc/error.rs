@@ -22,6 +22,8 @@ pub struct RpcError {
 impl RpcError {
     /// The method does not exist: -32601.
     pub const METHOD_NOT_FOUND: i64 = -32601;
+    /// The parameters are not what the method takes.
+    pub const INVALID_PARAMS: i64 = -32602;
     /// Something went wrong on the side that answers: -32603.
     pub const INTERNAL: i64 = -32603;
     /// This side cannot take on more work now: -32000, the first of the codes left to

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use tower_ws_core::{
@@ -8,13 +10,15 @@ use tower_ws_core::{
     },
 };
 
-use crate::meta;
+use crate::{batch::taken_apart, meta};
 
 /// A dialogue in JSON-RPC: one question at a time, or several.
 pub(super) struct Line<M, K> {
     talk: OpeningContext<M>,
     codec: K,
     ids: Ids,
+    /// What is left of a batch.
+    unpacked: VecDeque<Bytes>,
 }
 
 pub(super) enum Answer {
@@ -25,11 +29,39 @@ pub(super) enum Answer {
 
 impl<M, K: Codec<M>> Line<M, K> {
     pub(super) fn new(talk: OpeningContext<M>, codec: K, ids: Ids) -> Self {
-        Self { talk, codec, ids }
+        Self {
+            talk,
+            codec,
+            ids,
+            unpacked: VecDeque::new(),
+        }
     }
 
-    pub(super) fn into_talk(self) -> OpeningContext<M> {
-        self.talk
+    /// The end of the dialogue. What is left of a batch follows `Up`.
+    pub(super) fn into_talk(mut self) -> Result<OpeningContext<M>, Failure> {
+        while let Some(message) = self.next_unpacked() {
+            self.talk.keep(message)?;
+        }
+        Ok(self.talk)
+    }
+
+    fn next_unpacked(&mut self) -> Option<M> {
+        // It is UTF-8, as all JSON that was read is.
+        let text = self.unpacked.pop_front()?;
+        self.codec.encode(text).ok()
+    }
+
+    async fn recv(&mut self) -> Result<M, Failure> {
+        loop {
+            if let Some(message) = self.next_unpacked() {
+                return Ok(message);
+            }
+            let message = self.talk.recv().await?;
+            match taken_apart(&self.codec, &message) {
+                Some(texts) => self.unpacked.extend(texts),
+                None => return Ok(message),
+            }
+        }
     }
 
     /// Asks, and returns the id to wait for.
@@ -64,7 +96,7 @@ impl<M, K: Codec<M>> Line<M, K> {
     /// answered, and answers that nobody waits for.
     pub(super) async fn answer(&mut self, id: u64) -> Result<Answer, Failure> {
         loop {
-            let message = self.talk.recv().await?;
+            let message = self.recv().await?;
             let kind = self.codec.text(&message).map(scan);
             match kind {
                 Some(Ok(Kind::Result(answered))) if answered == id => match self.codec.decode(message) {
@@ -81,7 +113,6 @@ impl<M, K: Codec<M>> Line<M, K> {
                     let text = self.codec.text(&message).unwrap_or_default();
                     return Err(senseless("an answer out of form").with_source(parse_broken(text)));
                 }
-                Some(Ok(Kind::Batch)) => self.talk.keep(message)?,
                 Some(Ok(Kind::Call)) => match self.ping(&message) {
                     Some(pong) => self.send(pong).await?,
                     None => self.talk.keep(message)?,

@@ -53,7 +53,7 @@ impl Asked {
             .iter()
             .find(|(_, asked)| asked.theirs.get() == theirs.get());
         let id = *found?.0;
-        self.pending.remove(&id);
+        self.pending.remove(&id)?.request.discard();
         Some(id)
     }
 

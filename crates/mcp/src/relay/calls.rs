@@ -19,8 +19,25 @@ use tower_ws_client::{CallError, Client, Reply, Request};
 pub(super) struct Ended {
     pub(super) id: Box<RawValue>,
     pub(super) outcome: Result<Reply, CallError>,
-    /// It was one for `subscriptions/listen`.
-    pub(super) listened: bool,
+    pub(super) kind: Kind,
+}
+
+/// The requests whose answers are looked into. This list is complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Listen,
+    Tools,
+    Other,
+}
+
+impl Kind {
+    fn of(method: &str) -> Self {
+        match method {
+            "subscriptions/listen" => Self::Listen,
+            "tools/list" => Self::Tools,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// They begin in the order in which the library made them, and are no tasks: whoever looks for the
@@ -45,7 +62,8 @@ impl Calls {
     pub(super) fn begin(&mut self, mut client: Client, id: Box<RawValue>, request: Request) {
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.insert(id.get().to_owned(), handle);
-        let listens = (request.method() == "subscriptions/listen").then(|| self.listens.clone());
+        let kind = Kind::of(request.method());
+        let listens = (kind == Kind::Listen).then(|| self.listens.clone());
         let call: BoxFuture<'static, Ended> = Box::pin(async move {
             let outcome = match client.ready().await {
                 Ok(client) => {
@@ -59,11 +77,7 @@ impl Calls {
                 }
                 Err(error) => Err(error),
             };
-            Ended {
-                id,
-                outcome,
-                listened: listens.is_some(),
-            }
+            Ended { id, outcome, kind }
         });
         self.running.push(Abortable::new(call, registration));
     }

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, future::poll_fn, time::Duration};
 
 use bytes::BytesMut;
 use futures_core::future::BoxFuture;
+use serde::Serialize;
 use serde_json::{
     json,
     value::{RawValue, to_raw_value},
@@ -18,12 +19,14 @@ use tower_ws_core::{
 use super::{
     Interrupted, Mark,
     asked::Asked,
-    calls::{Calls, Ended},
+    calls::{Calls, Ended, Kind},
     envelope::Envelope,
+    trusting::Trusting,
 };
 use crate::{
     connection::subscription,
-    era::Era,
+    era::{Era, code},
+    mcp::ROOTS_CHANGED,
     server::{Capabilities, Implementation},
     session::Session,
 };
@@ -60,6 +63,7 @@ pub(super) struct Worker {
     session: Session,
     calls: Calls,
     asked: Asked,
+    trust: Trusting,
     /// To the library. Nothing here waits for it: a library that waits for us must be heard.
     outbox: VecDeque<String>,
     /// To the server, in order.
@@ -67,11 +71,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) async fn run(connect: Connect, mut from_library: mpsc::Receiver<String>, library: mpsc::Sender<String>) {
+    pub(super) async fn run(
+        connect: Connect,
+        trust: Trusting,
+        mut from_library: mpsc::Receiver<String>,
+        library: mpsc::Sender<String>,
+    ) {
         let Some(first) = from_library.recv().await.and_then(|message| Envelope::parse(&message)) else {
             return;
         };
-        let Some((mut worker, mut inbound)) = Self::open(connect, &first, &library).await else {
+        let Some((mut worker, mut inbound)) = Self::open(connect, trust, &first, &library).await else {
             return;
         };
         worker.opened(first);
@@ -109,7 +118,12 @@ impl Worker {
     }
 
     /// Connects as the library introduces itself.
-    async fn open(connect: Connect, first: &Envelope, library: &mpsc::Sender<String>) -> Option<(Self, Inbound)> {
+    async fn open(
+        connect: Connect,
+        trust: Trusting,
+        first: &Envelope,
+        library: &mpsc::Sender<String>,
+    ) -> Option<(Self, Inbound)> {
         let introduction = first.introduction();
         let discovers = first.method.as_deref() == Some("server/discover");
         let (capabilities, client) = match discovers {
@@ -137,6 +151,7 @@ impl Worker {
                     session,
                     calls: Calls::default(),
                     asked: Asked::default(),
+                    trust,
                     outbox: VecDeque::new(),
                 };
                 Some((worker, inbound))
@@ -192,6 +207,7 @@ impl Worker {
             },
             // The stack has said it, and will say it again.
             (Some("notifications/initialized"), None) => {}
+            (Some(ROOTS_CHANGED), None) if self.session.era() == Some(Era::Modern) => {}
             (Some("notifications/cancelled"), None) => {
                 if let Some(id) = Envelope::cancelled(envelope.params.as_deref()) {
                     self.calls.give_up(&id);
@@ -207,6 +223,9 @@ impl Worker {
     fn request(&mut self, envelope: Envelope) {
         let Some(method) = envelope.method else { return };
         let mut request = Request::new(method);
+        if request.method() == "tools/call" {
+            request = request.replay(self.trust.replay_of(envelope.params.as_deref()));
+        }
         if let Some(params) = &envelope.params {
             request = request.raw_params(params);
         }
@@ -237,15 +256,22 @@ impl Worker {
         }
     }
 
-    fn answered(&mut self, Ended { id, outcome, listened }: Ended) {
+    fn answered(&mut self, Ended { id, outcome, kind }: Ended) {
         let result = outcome.and_then(|reply| Ok(reply.raw_result()?.to_owned()));
         match result {
             Ok(result) => {
+                if kind == Kind::Tools {
+                    self.trust.learn(&result);
+                }
                 // It names the listen that it ends.
-                let named = listened.then(|| subscription(&result)).flatten();
+                let named = (kind == Kind::Listen).then(|| subscription(&result)).flatten();
                 let named = named.and_then(|own| splice(result.get().as_bytes(), own, id.get().as_bytes()));
                 let text = named.as_deref().map_or(Ok(result.get()), str::from_utf8);
                 self.answer(&id, Ok(text.unwrap_or(result.get())));
+            }
+            // No answer, but what the server has said.
+            Err(CallError::Rpc(error)) if kind == Kind::Listen && error.code == code::CANCELLED => {
+                self.cancel(&id, &error.message);
             }
             Err(CallError::Rpc(error)) => self.answer(&id, Err(&error)),
             Err(error) => {
@@ -302,8 +328,8 @@ impl Worker {
         }
     }
 
-    /// Tells the library that nobody waits for its answer.
-    fn cancel(&mut self, id: u64, reason: &str) {
+    /// Tells the library that nobody waits for its answer, or that its listen has ended.
+    fn cancel(&mut self, id: impl Serialize, reason: &str) {
         let params = json!({ "requestId": id, "reason": reason });
         let text = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
         self.outbox.push_back(text.to_string());

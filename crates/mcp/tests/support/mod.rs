@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws_client::{Inbound, Incoming};
 use tower_ws_core::BoxError;
-use tower_ws_mcp::{Capabilities, Implementation, Mcp, McpLayer, ack_layer, client_layer};
+use tower_ws_mcp::{Capabilities, Implementation, Mcp, McpLayer, ack_layer, client_layer, relay::Relay};
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::{
@@ -95,6 +95,21 @@ impl Server {
     pub(crate) async fn accept(&mut self) -> Peer {
         Peer(within(self.0.accept()).await.expect("the client dials"))
     }
+}
+
+/// A relay, and the server that the test plays.
+pub(crate) fn relay() -> (Relay, Server) {
+    let (transport, listener) = memory::channel::<String>(64);
+    let relay = Relay::new(JsonText, move |layer| async move {
+        let stack = ServiceBuilder::new()
+            .layer(client_layer(JsonText))
+            .layer(ack_layer(JsonText))
+            .layer(ReconnectLayer::new())
+            .layer(layer)
+            .service(transport);
+        stack.oneshot(()).await
+    });
+    (relay, Server(listener))
 }
 
 pub(crate) type Connecting = tokio::task::JoinHandle<Result<(Mcp, Inbound), BoxError>>;
