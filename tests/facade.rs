@@ -17,7 +17,7 @@ use tower_ws::{
     auth::{AuthLayer, Credential, Credentials},
     connector::tcp_connector,
     core::{Disposition, DispositionTable, FailureKind, WrongOrder, find},
-    mcp::{self, Capabilities, Implementation},
+    mcp::{self, Implementation},
     reconnect::EndpointIndex,
     transport::memory,
 };
@@ -100,8 +100,8 @@ async fn the_table_of_mcp_reaches_auth() {
     // By the documented table 1008 is final, and a token that is refused by it would be kept.
     let server = Server::start(Script::close(1008, "token expired")).await.unwrap();
     let (credentials, fetched) = counted_credentials();
-    let (builder, _session) = mcp::builder(server.url(), Implementation::new("test", "1"), Capabilities::new());
-    let connecting = tokio::spawn(builder.auth(AuthLayer::bearer(credentials)).connect());
+    let builder = mcp::builder(server.url(), Implementation::new("test", "1")).bearer(credentials);
+    let connecting = tokio::spawn(builder.connect());
     bounded(server.wait_dials(2)).await;
     connecting.abort();
     assert_eq!(

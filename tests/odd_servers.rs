@@ -17,7 +17,7 @@ use tokio_tungstenite::{accept_async, tungstenite::Message};
 use tower_ws::{
     Incoming,
     health::HealthLayer,
-    mcp::{self, Capabilities, Implementation, Mcp},
+    mcp::{self, Implementation},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,9 +73,8 @@ async fn a_server_that_works_on_one_request_at_a_time_is_not_taken_for_dead() {
     let (listener, url) = listen().await;
     tokio::spawn(serial(listener));
     let health = HealthLayer::new().interval(SECOND / 4).timeout(SECOND);
-    let (builder, session) = mcp::builder(url, me(), Capabilities::new());
-    let (client, mut inbound) = within(builder.health(health).connect()).await.unwrap();
-    let mcp = Mcp::new(client, session);
+    let builder = mcp::builder(url, me()).stack(|stack| stack.health(health));
+    let (mcp, mut inbound) = within(builder.connect()).await.unwrap();
     let calls = (0..6).map(|n| {
         let mcp = &mcp;
         async move {

@@ -21,13 +21,13 @@ use futures_util::future::join_all;
 use peer::{Kind, Peer};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tower::{ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
+use tower::{ServiceBuilder, ServiceExt, util::MapRequestLayer};
 use tower_ws::{
     Incoming, Request,
-    client::{Asked, Inbound},
-    core::{BoxError, Replay},
+    client::Inbound,
+    core::Replay,
     health,
-    mcp::{self, Capabilities, Era, Implementation, Mcp, McpError, McpLayer},
+    mcp::{self, Answers, Capabilities, Elicited, Filter, Implementation, Listened, Mcp, McpError, McpLayer, Notice},
     queue::QueueLayer,
     reconnect::{Backoff, ReconnectLayer},
     transport::{
@@ -58,11 +58,8 @@ fn eager() -> ReconnectLayer {
 }
 
 async fn connect_eagerly(url: &str) -> (Mcp, Inbound) {
-    let (builder, session) = mcp::builder(url, me(), Capabilities::new());
-    let (client, inbound) = within(builder.reconnect(eager()).connect())
-        .await
-        .expect("it is connected");
-    (Mcp::new(client, session), inbound)
+    let builder = mcp::builder(url, me()).stack(|stack| stack.reconnect(eager()));
+    within(builder.connect()).await.expect("it is connected")
 }
 
 async fn up(inbound: &mut Inbound) -> u64 {
@@ -182,27 +179,22 @@ async fn progress_comes_in() {
 #[tokio::test]
 async fn the_server_asks_and_is_answered() {
     each(async |kind, peer| {
-        let capabilities = Capabilities::new()
-            .with("sampling", json!({}))
-            .with("elicitation", json!({ "form": {} }));
-        let (builder, session) = mcp::builder(peer.url(), me(), capabilities);
-        let (client, inbound) = within(builder.connect()).await.unwrap();
-        let _inbound = inbound.answer_with(service_fn(|asked: Asked| async move {
-            assert_eq!(asked.method(), "sampling/createMessage");
-            let content = json!({ "type": "text", "text": "four" });
-            Ok::<_, BoxError>(json!({ "role": "assistant", "content": content, "model": "none" }))
-        }));
-        let mcp = Mcp::new(client, session);
-        let asked = within(mcp.call_tool("ask", &json!({ "question": "2 + 2" }))).await;
-        let answer = match (kind.era(), asked) {
-            (Era::Legacy, answered) => answered.unwrap(),
-            (Era::Modern, Err(McpError::InputRequired(input))) => {
-                assert_eq!(input.requests()["word"]["params"]["message"], "2 + 2");
-                let word = json!({ "action": "accept", "content": { "word": "four" } });
-                within(mcp.send(input.answer([("word", word)]).unwrap())).await.unwrap()
-            }
-            (Era::Modern, other) => panic!("{kind:?} did not ask: {other:?}"),
-        };
+        let answers = Answers::new()
+            .sampling(|_| async {
+                let content = json!({ "type": "text", "text": "four" });
+                Ok(json!({ "role": "assistant", "content": content, "model": "none" }))
+            })
+            .elicitation(|asked| async move {
+                assert_eq!(asked.message, "2 + 2");
+                Ok(Elicited::Accept {
+                    content: Some(json!({ "word": "four" })),
+                })
+            });
+        let connecting = mcp::builder(peer.url(), me()).answers(answers).connect();
+        let (mcp, _inbound) = within(connecting).await.unwrap();
+        let answer = within(mcp.call_tool("ask", &json!({ "question": "2 + 2" })))
+            .await
+            .unwrap();
         assert_eq!(answer.text(), "four", "{kind:?}");
     })
     .await;
@@ -285,10 +277,8 @@ async fn what_is_safe_is_sent_again() {
 async fn frozen_and_thawed_it_goes_on_and_frozen_for_long_it_is_left() {
     each(async |kind, peer| {
         let health = health::HealthLayer::new().interval(SECOND).timeout(SECOND);
-        let (builder, session) = mcp::builder(peer.url(), me(), Capabilities::new());
-        let connecting = builder.reconnect(eager()).health(health).connect();
-        let (client, mut inbound) = within(connecting).await.unwrap();
-        let mcp = Mcp::new(client, session);
+        let builder = mcp::builder(peer.url(), me()).stack(|stack| stack.reconnect(eager()).health(health));
+        let (mcp, mut inbound) = within(builder.connect()).await.unwrap();
         up(&mut inbound).await;
         peer.freeze();
         let echo = tokio::spawn({
@@ -324,18 +314,18 @@ async fn a_modern_server_is_listened_to_across_a_restart() {
     };
     let (mcp, mut inbound) = connect_eagerly(&peer.url()).await;
     up(&mut inbound).await;
-    let listen = within(mcp.listen(&json!({ "toolsListChanged": true }))).await.unwrap();
+    let mut listen = within(mcp.listen(&Filter::new().tools())).await.unwrap();
+    assert!(matches!(within(listen.next()).await, Some(Listened::Active(filter)) if filter.tools_list_changed));
     for epoch in 2..4 {
         peer.kill();
         peer.restart();
         assert_eq!(up(&mut inbound).await, epoch);
+        assert!(matches!(within(listen.next()).await, Some(Listened::Active(_))));
         within(mcp.call_tool("change", &json!({}))).await.unwrap();
-        loop {
-            match within(inbound.next()).await.unwrap() {
-                Incoming::Notification(said) if said.method() == "notifications/tools/list_changed" => break,
-                _ => continue,
-            }
-        }
+        let Some(Listened::Notification(told)) = within(listen.next()).await else {
+            panic!("it has changed");
+        };
+        assert!(matches!(Notice::of(&told), Ok(Notice::ToolsChanged)));
     }
     drop(listen);
     assert_eq!(
@@ -361,13 +351,12 @@ async fn each_connection_shows_the_token_of_its_time() {
             .insert(http::header::AUTHORIZATION, value.parse().unwrap());
         request
     });
-    let (builder, session) = mcp::builder(peer.url(), me(), Capabilities::new());
-    let connecting = builder
-        .reconnect(eager().refusals_final_after(Duration::ZERO))
-        .layer(show)
-        .connect();
-    let (client, mut inbound) = within(connecting).await.unwrap();
-    let mcp = Mcp::new(client, session);
+    let builder = mcp::builder(peer.url(), me()).stack(|stack| {
+        stack
+            .reconnect(eager().refusals_final_after(Duration::ZERO))
+            .layer(show)
+    });
+    let (mcp, mut inbound) = within(builder.connect()).await.unwrap();
     up(&mut inbound).await;
     peer.kill();
     peer.set_token("second");

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tower_ws::{
     CallError, Inbound, Incoming, Request,
     core::{Disposition, FailureKind},
-    mcp::{self, Capabilities, Era, Mcp, McpError, McpLayer},
-    transport::{Handshake, JsonText, Subprotocols, TransportLayer},
+    mcp::{self, Era, Mcp, McpError},
+    transport::{Handshake, Subprotocols, TransportLayer},
 };
 
 use super::{Kind, Peer, SECOND, connect, connect_eagerly, each, me, up, within};
@@ -16,9 +16,9 @@ async fn chosen(peer: &Peer, offered: &[&str]) -> Result<Option<String>, Option<
     let transport = TransportLayer::new()
         .subprotocols(offered.iter().copied())
         .subprotocol_mode(Subprotocols::Lenient);
-    let (builder, _) = mcp::builder(peer.url(), me(), Capabilities::new());
-    let connecting = builder.transport(transport).connect();
-    let (_client, mut inbound) = within(connecting).await.map_err(|error| error.failure().status())?;
+    let builder = mcp::builder(peer.url(), me()).stack(|stack| stack.transport(transport));
+    let connecting = builder.connect();
+    let (_mcp, mut inbound) = within(connecting).await.map_err(|error| error.failure().status())?;
     let Some(Incoming::Up(up)) = within(inbound.next()).await else {
         panic!("up comes first");
     };
@@ -57,14 +57,8 @@ async fn subprotocols() {
 async fn a_dual_server_is_legacy_to_those_who_begin_so() {
     for kind in [Kind::PythonDual, Kind::TypescriptDual] {
         let Some(peer) = Peer::start(kind) else { continue };
-        let (layer, session) = McpLayer::pair(JsonText, me(), Capabilities::new());
-        let connecting = tower_ws::builder(peer.url())
-            .client(mcp::client_layer(JsonText))
-            .transport(TransportLayer::new().subprotocols(["mcp"]))
-            .layer(layer.only(Era::Legacy))
-            .connect();
-        let (client, _inbound) = within(connecting).await.unwrap();
-        let mcp = Mcp::new(client, session);
+        let connecting = mcp::builder(peer.url(), me()).only(Era::Legacy).connect();
+        let (mcp, _inbound) = within(connecting).await.unwrap();
         assert_eq!(mcp.server().unwrap().era(), Era::Legacy, "{kind:?}");
         assert_eq!(
             within(mcp.call_tool("echo", &json!({ "text": "old" })))

@@ -7,7 +7,7 @@ use tower::{
 };
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::{AuthLayer, Credentials};
-use tower_ws_client::{Client, ClientLayer, Inbound};
+use tower_ws_client::{Client, ClientLayer, Inbound, Lag};
 use tower_ws_connector::{Connector, WsUrl, connector, proxy::Proxies};
 use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, find};
 use tower_ws_health::HealthLayer;
@@ -109,6 +109,13 @@ impl<L, C> Builder<L, C> {
         self
     }
 
+    /// Sets how many pushes wait to be read, and what happens when there are more. Default:
+    /// [256](ClientLayer::INBOUND), and the oldest is dropped.
+    pub fn inbound(mut self, room: usize, lag: Lag) -> Self {
+        self.layers.client = self.layers.client.inbound(room, lag);
+        self
+    }
+
     /// Names the session in logs: every event of its layers stands in a span `session` with this
     /// `label`, and with `server`, the host and port of its addresses. Default: none.
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -166,6 +173,12 @@ impl<L, C> Builder<L, C> {
         self.layer(auth)
     }
 
+    /// Shows a token in each handshake: `Authorization: Bearer …`. The short form of
+    /// [`auth`](Self::auth).
+    pub fn bearer(self, credentials: Credentials) -> Builder<Stack<AuthLayer, L>, C> {
+        self.auth(AuthLayer::bearer(credentials))
+    }
+
     /// Replaces the layer that notices dead peers.
     pub fn health(mut self, health: HealthLayer) -> Self {
         self.layers.health = health;
@@ -184,12 +197,21 @@ impl<L, C> Builder<L, C> {
     /// This is the place of a dialogue that opens each connection
     /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
     pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C> {
+        self.below(|below| Stack::new(layer, below))
+    }
+
+    /// The same, around those that were added before.
+    pub(crate) fn outermost<N>(self, layer: N) -> Builder<Stack<L, N>, C> {
+        self.below(|below| Stack::new(below, layer))
+    }
+
+    fn below<M>(self, change: impl FnOnce(L) -> M) -> Builder<M, C> {
         Builder {
             url: self.url,
             request: self.request,
             fallbacks: self.fallbacks,
             layers: self.layers,
-            below: Stack::new(layer, self.below),
+            below: change(self.below),
             transport: self.transport,
             connector: self.connector,
             is_direct: self.is_direct,

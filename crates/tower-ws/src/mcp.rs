@@ -14,31 +14,41 @@
 //! # Ok(()) }
 //! ```
 
+mod builder;
+
 pub use tower_ws_mcp::*;
 
-use tower::layer::util::{Identity, Stack};
-use tower_ws_client::{ClientLayer, Inbound, Lag};
-use tower_ws_core::DispositionTable;
-use tower_ws_transport::{JsonText, Subprotocols, TransportLayer};
+use tower_ws_client::Inbound;
 
-use crate::builder::{Builder, ConnectError};
+pub use self::builder::{McpBuilder, builder};
+use crate::builder::ConnectError;
 
-/// A relay over the recommended stack, for a library with a protocol machine of its own.
+/// Connects to a server of either era by the recommended stack. `client` is what the server is told
+/// of this side.
+///
+/// Resolves when calls can be made; see [`connect`](crate::connect).
+///
+/// # Errors
+///
+/// [`ConnectError`].
+pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mcp, Inbound), ConnectError> {
+    builder(url, client).connect().await
+}
+
+/// A relay over the recommended stack, for a library with a protocol machine of its own. With
+/// credentials, or anything else that is to be set: [`McpBuilder::relay`].
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime.
 pub fn relay(url: impl AsRef<str>) -> relay::Relay {
-    // A library is told all that the server says: what it does not read waits at the server.
-    let builder = stack(url).client(client_layer(JsonText).inbound(ClientLayer::INBOUND, Lag::Wait));
-    relay::Relay::new(
-        JsonText,
-        |layer| async move { Ok(builder.layer(layer).connect().await?) },
-    )
+    // The library says who it is.
+    builder(url, Implementation::new("", "")).relay()
 }
 
 /// A transport for `rmcp`, the official SDK, over the recommended stack: what a program written for
-/// another of its transports changes is one line. See [`rmcp`].
+/// another of its transports changes is one line. See [`rmcp`]. With credentials, or anything else
+/// that is to be set: [`McpBuilder::rmcp`].
 ///
 /// ```no_run
 /// # async fn run<H: ::rmcp::ClientHandler>(handler: H) -> Result<(), Box<dyn std::error::Error>> {
@@ -55,47 +65,4 @@ pub fn relay(url: impl AsRef<str>) -> relay::Relay {
 #[cfg(feature = "rmcp")]
 pub fn rmcp_transport(url: impl AsRef<str>) -> rmcp::RmcpTransport {
     rmcp::RmcpTransport::new(relay(url))
-}
-
-/// The recommended stack with [`McpLayer`] in it: everything set as MCP wants it, to be changed
-/// before it connects.
-pub type McpStack = Builder<Stack<McpLayer<JsonText>, Identity>>;
-
-/// Connects to a server of either era by the recommended stack. `client` is what the server is told
-/// of this side.
-///
-/// Resolves when calls can be made; see [`connect`](crate::connect).
-///
-/// # Errors
-///
-/// [`ConnectError`].
-pub async fn connect(url: impl AsRef<str>, client: Implementation) -> Result<(Mcp, Inbound), ConnectError> {
-    let (builder, session) = builder(url, client, Capabilities::new());
-    let (client, inbound) = builder.connect().await?;
-    Ok((Mcp::new(client, session), inbound))
-}
-
-/// The same, to be changed before it connects; [`Mcp::new`] makes the rest of it. Declare
-/// `capabilities` whose requests are [answered](Inbound::answer_with).
-///
-/// Failures are judged by [`DispositionTable::mcp`], wherever one is judged;
-/// [`Builder::dispositions`] sets another.
-///
-/// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer
-/// another, or none.
-pub fn builder(url: impl AsRef<str>, client: Implementation, capabilities: Capabilities) -> (McpStack, Session) {
-    let (layer, session) = McpLayer::pair(JsonText, client, capabilities);
-    (stack(url).layer(layer), session)
-}
-
-/// Everything set as MCP wants it, but for the layer itself.
-fn stack(url: impl AsRef<str>) -> Builder {
-    let transport = TransportLayer::new()
-        .subprotocols(["mcp"])
-        .subprotocol_mode(Subprotocols::Lenient);
-    crate::builder(url)
-        .client(client_layer(JsonText))
-        .ack(ack_layer(JsonText))
-        .dispositions(DispositionTable::mcp())
-        .transport(transport)
 }

@@ -1,0 +1,206 @@
+use std::{fmt, time::Duration};
+
+use tower::{
+    Layer, Service,
+    layer::util::{Identity, Stack},
+};
+use tower_ws_auth::{AuthLayer, Credentials};
+use tower_ws_client::{ClientLayer, Inbound, Lag};
+use tower_ws_connector::Connector;
+use tower_ws_core::{BoxError, Connection, DispositionTable};
+use tower_ws_mcp::{Answers, Capabilities, Era, Implementation, Mcp, McpLayer, ack_layer, client_layer, relay};
+use tower_ws_transport::{JsonText, Message, Subprotocols, Transport, TransportLayer};
+
+use crate::builder::{Builder, ConnectError};
+
+/// The recommended stack with [`McpLayer`] in it, to be changed before it connects. `client` is what
+/// the server is told of this side.
+///
+/// ```no_run
+/// # async fn run(token: tower_ws::auth::Credentials) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_ws::mcp::{self, Answers, Implementation, Root};
+///
+/// let me = Implementation::new("my-host", "1.0.0");
+/// let (mcp, inbound) = mcp::builder("wss://example.com/mcp", me)
+///     .bearer(token)
+///     .answers(Answers::new().roots(|| async { vec![Root::new("file:///project")] }))
+///     // All that the builder of the stack has.
+///     .stack(|stack| stack.label("tools").call_timeout(Duration::from_secs(150)))
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+///
+/// Failures are judged by [`DispositionTable::mcp`], wherever one is judged;
+/// [`Builder::dispositions`] sets another.
+///
+/// The subprotocol `mcp` is offered, and nothing is insisted on: there are servers that answer
+/// another, or none.
+pub fn builder(url: impl AsRef<str>, client: Implementation) -> McpBuilder {
+    let transport = TransportLayer::new()
+        .subprotocols(["mcp"])
+        .subprotocol_mode(Subprotocols::Lenient);
+    let stack = crate::builder(url)
+        .client(client_layer(JsonText))
+        .ack(ack_layer(JsonText))
+        .dispositions(DispositionTable::mcp())
+        .transport(transport);
+    McpBuilder {
+        stack,
+        client,
+        opening: Opening::default(),
+        capabilities: Capabilities::new(),
+        answers: Answers::new(),
+    }
+}
+
+/// A session with an MCP server, before it connects. See [`builder`].
+#[must_use = "a builder does nothing until it connects"]
+pub struct McpBuilder<L = Identity, C = Connector> {
+    stack: Builder<L, C>,
+    client: Implementation,
+    opening: Opening,
+    capabilities: Capabilities,
+    answers: Answers,
+}
+
+/// How each connection is opened.
+#[derive(Clone, Debug, Default)]
+struct Opening {
+    only: Option<Era>,
+    preferred: Option<String>,
+    timeout: Option<Duration>,
+}
+
+impl Opening {
+    fn set(self, mut layer: McpLayer<JsonText>) -> McpLayer<JsonText> {
+        if let Some(era) = self.only {
+            layer = layer.only(era);
+        }
+        if let Some(version) = self.preferred {
+            layer = layer.prefer(version);
+        }
+        if let Some(timeout) = self.timeout {
+            layer = layer.timeout(timeout);
+        }
+        layer
+    }
+}
+
+impl<L, C> McpBuilder<L, C> {
+    /// Declares what this side can do. Default: what the [answers](Self::answers) answer, which is
+    /// replaced by this.
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Answers what the server asks, of either era, and declares that it is answered.
+    pub fn answers(mut self, answers: Answers) -> Self {
+        self.capabilities = answers.capabilities();
+        self.answers = answers;
+        self
+    }
+
+    /// Speaks this era only ([`McpLayer::only`]). Default: whatever the server speaks, the modern one
+    /// first.
+    pub fn only(mut self, era: Era) -> Self {
+        self.opening.only = Some(era);
+        self
+    }
+
+    /// Offers this revision to a legacy server first ([`McpLayer::prefer`]). Default: the newest.
+    pub fn prefer(mut self, version: impl Into<String>) -> Self {
+        self.opening.preferred = Some(version.into());
+        self
+    }
+
+    /// Sets how long the opening of a connection may take ([`McpLayer::timeout`]). Default
+    /// [10 s](McpLayer::TIMEOUT).
+    pub fn opening_timeout(mut self, timeout: Duration) -> Self {
+        self.opening.timeout = Some(timeout);
+        self
+    }
+
+    /// Shows a token in each handshake: `Authorization: Bearer …` ([`Builder::bearer`]).
+    pub fn bearer(self, credentials: Credentials) -> McpBuilder<Stack<AuthLayer, L>, C> {
+        self.stack(|stack| stack.bearer(credentials))
+    }
+
+    /// Changes the stack: all that its [builder](Builder) has.
+    pub fn stack<M, D>(self, change: impl FnOnce(Builder<L, C>) -> Builder<M, D>) -> McpBuilder<M, D> {
+        McpBuilder {
+            stack: change(self.stack),
+            client: self.client,
+            opening: self.opening,
+            capabilities: self.capabilities,
+            answers: self.answers,
+        }
+    }
+}
+
+impl<L, C> McpBuilder<L, C>
+where
+    L: Layer<Transport<C>>,
+    L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+    <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+{
+    /// Connects to a server of either era. Resolves when calls can be made; see
+    /// [`connect`](crate::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn connect(self) -> Result<(Mcp, Inbound), ConnectError> {
+        let (layer, session) = McpLayer::pair(JsonText, self.client, self.capabilities);
+        let stack = self.stack.outermost(self.opening.set(layer));
+        let (client, inbound) = stack.connect().await?;
+        let mcp = Mcp::new(client, session).answering(self.answers.clone());
+        Ok((mcp, inbound.answer_with(self.answers)))
+    }
+}
+
+impl<L, C> McpBuilder<L, C>
+where
+    L: Layer<Transport<C>> + Send + 'static,
+    C: Send + 'static,
+    L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+    <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+{
+    /// A relay, for a library with a protocol machine of its own. What the server is told of the
+    /// client, its capabilities and the revision are the library's; so are the answers.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn relay(self) -> relay::Relay {
+        // A library is told all that the server says: what it does not read waits at the server.
+        let stack = self.stack.inbound(ClientLayer::INBOUND, Lag::Wait);
+        let opening = self.opening;
+        relay::Relay::new(JsonText, |layer| async move {
+            Ok(stack.outermost(opening.set(layer)).connect().await?)
+        })
+    }
+
+    /// A transport for `rmcp`, the official SDK: a [relay](Self::relay).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "rmcp")]
+    pub fn rmcp(self) -> tower_ws_mcp::rmcp::RmcpTransport {
+        tower_ws_mcp::rmcp::RmcpTransport::new(self.relay())
+    }
+}
+
+impl<L, C> fmt::Debug for McpBuilder<L, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpBuilder")
+            .field("stack", &self.stack)
+            .field("client", &self.client)
+            .field("opening", &self.opening)
+            .field("answers", &self.answers)
+            .finish_non_exhaustive()
+    }
+}
