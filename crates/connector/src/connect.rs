@@ -64,7 +64,8 @@ impl Connect {
     /// Sets which address is dialled, whatever the URL says: host and port, as in `10.0.0.7:8443`. The
     /// URL's host is then what the server is called: by TLS and in the header `host`
     /// (`TransportLayer::host` says another one there). Not through a proxy, which is told the URL's
-    /// host. Default: the URL's.
+    /// host. A `ws` URL of this machine is not dialled at another: see
+    /// [plaintext](crate::guard#plaintext). Default: the URL's.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl Connect {
         let guard = Guard::new(self.profile.clone(), GaiResolver::new(), |resolver| {
             BoundUnsent::new(unguarded_tcp_connector(resolver))
         });
-        Elsewhere::new(guard, self.address.clone())
+        Elsewhere::new(guard, self.address.clone(), self.profile.clone())
     }
 
     /// A connector for `ws` and `wss` that dials directly.
@@ -143,7 +144,7 @@ impl Connect {
             tcp.enforce_http(false);
             BoundUnsent::new(tcp)
         });
-        Elsewhere::new(guard, self.address.clone())
+        Elsewhere::new(guard, self.address.clone(), self.profile.clone())
     }
 }
 

@@ -331,6 +331,23 @@ async fn plaintext_goes_to_this_machine_only() {
         .await
         .unwrap();
     watch.is_touched().await;
+    // But what is called this machine is this machine, with a dot at its end as well.
+    for name in ["localhost", "localhost.", "a.localhost"] {
+        let url = format!("http://{name}:{}{SECRET}", watch.port());
+        let guarded = |answer| Scripted::new([answer]).guarded(Profile::operator().allow_plaintext());
+        assert_policy(connect(guarded(found(&["192.0.2.1"])), &url).await, "use `wss`");
+        connect(guarded(found(&["192.0.2.1", "127.0.0.1"])), &url)
+            .await
+            .unwrap();
+        watch.is_touched().await;
+    }
+    let url = format!("http://localhost.:{}/", watch.port());
+    connect(tcp_connector(), &url).await.unwrap();
+    watch.is_touched().await;
+    let elsewhere = Connect::new().guard(Profile::operator().allow_plaintext());
+    let elsewhere = elsewhere.address("192.0.2.1:80").unwrap().tcp();
+    assert_policy(connect(elsewhere, &url).await, "use `wss`");
+    let url = format!("http://plain.example:{}{SECRET}", watch.port());
     // The untrusted one does not even ask for the name.
     let resolver = Scripted::new([]);
     assert_policy(connect(resolver.guarded(profile()), &url).await, "use `wss`");
@@ -451,8 +468,15 @@ async fn through_a_proxy_the_url_is_judged() {
         "http://a.example/",
         "https://169.254.169.254/",
         "https://metadata.google.internal/",
+        "https://metadata/",
+        "http://127.0.0.1/",
+        "http://localhost/",
     ] {
         assert_policy(dial(Profile::operator(), url).await, "");
+    }
+    // There it is the proxy's machine, and whoever shows a secret to this one would show it there.
+    for url in ["http://127.0.0.1/", "http://[::1]/", "http://localhost./"] {
+        assert_policy(dial(Profile::operator().allow_plaintext(), url).await, "");
     }
     assert!(far.0.lock().unwrap().is_empty(), "the proxy was not asked");
 

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Deadlines, Lift, MapConnection, Progress, Up, Wrap};
 
-use crate::{handshake::Handshake, limits::Limits, message::Message, wire::WebSocketWire};
+use crate::{handshake::Handshake, limits::Limits, message::Message, upgrade::Secrets, wire::WebSocketWire};
 
 /// Layers [`LiftService`] over a service that opens WebSockets.
 ///
@@ -89,12 +89,13 @@ impl<W> Wrap<Response<W>> for LiftLayer {
     type Connection = Lift<W, Message, WebSocketWire>;
 
     fn wrap(self, answer: Response<W>) -> Self::Connection {
-        let (head, socket) = answer.into_parts();
+        let (mut head, socket) = answer.into_parts();
+        let secrets = head.extensions.remove::<Secrets>().unwrap_or_default();
         let progress = head.extensions.get::<Progress>().cloned();
         let mut up = Up::new().through("transport");
         up.extensions = head.extensions;
         up.extensions.insert(Handshake::new(head.headers));
-        Lift::with_wire(socket, WebSocketWire::new(&self.limits))
+        Lift::with_wire(socket, WebSocketWire::new(&self.limits).without(secrets))
             .deadlines(self.deadlines, progress)
             .up(up)
     }

@@ -11,13 +11,16 @@ use crate::{
     limits::Limits,
     message::{Kind, Message},
     scan::FrameError,
+    upgrade::Secrets,
 };
 
 /// What WebSocket messages mean to [`Lift`](tower_ws_core::Lift).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WebSocketWire {
     message: usize,
     piece: usize,
+    /// What the handshake sent: a reason for closing may repeat it.
+    secrets: Secrets,
 }
 
 /// The most a control frame may carry (RFC 6455, section 5.5), and a close frame besides its code.
@@ -30,7 +33,14 @@ impl WebSocketWire {
         Self {
             message: limits.message_out,
             piece: limits.piece(),
+            secrets: Secrets::default(),
         }
+    }
+
+    /// Cuts these out of the reasons that the peer closes with.
+    pub(crate) fn without(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
     }
 }
 
@@ -66,7 +76,11 @@ impl Wire<Message> for WebSocketWire {
     }
 
     fn close(&self, message: &Message) -> Option<Close> {
-        message.as_close()
+        let close = message.as_close()?;
+        Some(Close {
+            reason: self.secrets.cut(&close.reason, true),
+            ..close
+        })
     }
 
     fn farewell(&self) -> Option<Message> {
@@ -160,6 +174,7 @@ fn close(code: CloseCode, reason: &'static str) -> Message {
 mod tests {
     use std::time::Duration;
 
+    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::*;
@@ -176,6 +191,14 @@ mod tests {
         assert_eq!(refused, Err(DropReason::TooLarge { size: 11, limit: 10 }));
         let refused = wire.admit(&Message::ping(vec![0; 126]));
         assert_eq!(refused, Err(DropReason::TooLarge { size: 126, limit: 125 }));
+    }
+
+    #[test]
+    fn a_reason_that_repeats_a_secret_is_cut() {
+        let secrets = Secrets::of(&"ws://a/?key=s3cr3t-key".parse().unwrap(), &HeaderMap::new(), &[]);
+        let wire = wire(Limits::default()).without(secrets);
+        let heard = wire.close(&Message::close(4401, "the key s3cr3t-key has expired"));
+        assert_eq!(heard.unwrap().reason, "the key [cut] has expired");
     }
 
     #[test]

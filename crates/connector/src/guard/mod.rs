@@ -66,7 +66,8 @@
 //! |---|---|---|---|---|
 //! | `168.63.129.16/32` | cloud metadata | no | no | [Azure](https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16), a public address |
 //! | `100.100.100.200/32` | cloud metadata | no | no | [Alibaba Cloud](https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata) |
-//! | `192.0.0.192/32` | cloud metadata | no | no | [Oracle Cloud](https://docs.oracle.com/en-us/iaas/Content/Compute/Tasks/gettingmetadata.htm), of old |
+//! | `100.96.0.96/32` | cloud metadata | no | no | [BytePlus](https://docs.byteplus.com/en/docs/ecs/Viewing-instance-metadata), and Volcano Engine |
+//! | `192.0.0.192/32` | cloud metadata | no | no | [Oracle Cloud](https://docs.oracle.com/en/cloud/cloud-at-customer/occ-get-started/retrieve-predefined-instance-metadata.html), of old |
 //! | `169.254.0.0/16` | link-local | no | no | [RFC 3927](https://www.rfc-editor.org/rfc/rfc3927); 169.254.169.254 and .170.2 are metadata in most clouds |
 //! | `0.0.0.0/8` | unspecified | no | no | [RFC 791](https://www.rfc-editor.org/rfc/rfc791#section-3.2), [RFC 1122](https://www.rfc-editor.org/rfc/rfc1122#section-3.2.1.3) |
 //! | `255.255.255.255/32` | broadcast | no | no | [RFC 919](https://www.rfc-editor.org/rfc/rfc919#section-7), [RFC 8190](https://www.rfc-editor.org/rfc/rfc8190) |
@@ -88,6 +89,9 @@
 //! | `fd00:ec2::/32` | cloud metadata | no | no | [AWS](https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html): `fd00:ec2::254`, and `::23` for pods |
 //! | `fd20:ce::254/128` | cloud metadata | no | no | [Google Cloud](https://cloud.google.com/compute/docs/metadata/querying-metadata) |
 //! | `fd00:42::42/128` | cloud metadata | no | no | [Scaleway](https://www.scaleway.com/en/docs/instances/how-to/use-metadata/) |
+//! | `fd00:c1::a9fe:a9fe/128` | cloud metadata | no | no | [Oracle Cloud](https://github.com/oracle/oci-python-sdk/blob/master/src/oci/auth/signers/instance_principals_security_token_signer.py), by its SDK |
+//! | `fd00:a9fe:a9fe::1/128` | cloud metadata | no | no | [Akamai](https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api) |
+//! | `fd00:100::100:200/128` | cloud metadata | no | no | [Alibaba Cloud](https://github.com/canonical/cloud-init/pull/6893), by its change to cloud-init |
 //! | `fe80::/10` | link-local | no | no | [RFC 4291](https://www.rfc-editor.org/rfc/rfc4291#section-2.5.6) |
 //! | `ff00::/8` | multicast | no | no | [RFC 4291](https://www.rfc-editor.org/rfc/rfc4291#section-2.7) |
 //! | `64:ff9b:1::/48` | translation | no | no | [RFC 8215](https://www.rfc-editor.org/rfc/rfc8215): how IPv4 is in it is the site's choice, so it cannot be judged |
@@ -105,6 +109,22 @@
 //! | `2000::/3` | global | yes | yes | [RFC 4291](https://www.rfc-editor.org/rfc/rfc4291#section-2.4) and the [IANA address space](https://www.iana.org/assignments/ipv6-address-space/) |
 //! | `::/0` | reserved | yes | no | [IANA](https://www.iana.org/assignments/ipv6-address-space/): the rest, with `100::/64` (discard) and `5f00::/16` (segments) |
 //!
+//! Metadata services have names as well. Dialled directly, a name is judged by what it resolves to, and
+//! so is each other name for the same address; through a proxy nobody here learns that. These are
+//! refused by both profiles, directly too:
+//!
+//! | name | source |
+//! |---|---|
+//! | `metadata.google.internal`, `metadata.goog` | [Google Cloud](https://cloud.google.com/compute/docs/metadata/querying-metadata) |
+//! | `instance-data.ec2.internal` | AWS, whose resolver has it |
+//! | `metadata.tencentyun.com` | [Tencent Cloud](https://www.tencentcloud.com/document/product/213/4934) |
+//! | `api.metadata.cloud.ibm.com` | [IBM Cloud](https://cloud.ibm.com/docs/vpc?topic=vpc-imd-about) |
+//! | `metadata.exoscale.com` | [Exoscale](https://community.exoscale.com/product/compute/instances/how-to/user-data/) |
+//! | `metadata.platformequinix.com`, `metadata.packet.net` | Equinix Metal and Packet, of old |
+//!
+//! Through a proxy `metadata`, `instance-data` and `rancher-metadata` are refused, too, which a cloud's
+//! search domain completes.
+//!
 //! An IPv6 address that stands for an IPv4 one is refused where that one is: compatible, mapped,
 //! translated, NAT64, 6to4, Teredo (server and client), ISATAP. A mapped one is the IPv4 address in
 //! all respects.
@@ -121,6 +141,12 @@
 //! `ws` goes to loopback, by address or by a name that resolves to it; elsewhere only by
 //! [`allow_plaintext`](Profile::allow_plaintext). A name with a loopback address among others is
 //! dialled at that one.
+//!
+//! Who writes `localhost` (or a name below it) or a loopback address means this machine, and secrets are
+//! shown there that would be shown to no other. So a `ws` URL of this machine is dialled here or not at
+//! all, by each profile but [`Profile::unguarded`]: not where `localhost` resolves to something else,
+//! not at another [address](crate::Connect::address), and not through a proxy, whose loopback is another
+//! machine's.
 //!
 //! # Through a proxy
 //!

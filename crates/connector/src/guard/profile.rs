@@ -1,12 +1,14 @@
 use std::{iter, net::IpAddr, sync::Arc};
 
+use http::Uri;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Refused, Rule, embedded,
-    names::{is_local, is_metadata, plain},
+    names::{is_local, is_localhost, is_metadata, plain},
     table::{self, When},
 };
+use crate::url::Host;
 
 /// What may be dialled. See the [module docs](super) for the two that have names.
 ///
@@ -111,7 +113,8 @@ impl Profile {
         self
     }
 
-    /// Allows `ws` to whatever the profile allows otherwise; and its standard port, 80.
+    /// Allows `ws` to whatever the profile allows otherwise; and its standard port, 80. A URL of this
+    /// machine is dialled on this machine all the same: see [plaintext](super#plaintext).
     ///
     /// Whoever is on the way reads and changes what is said, credentials too.
     #[must_use]
@@ -156,13 +159,16 @@ impl Profile {
     }
 
     /// Judges what a dial is about to use: an address, how it was come by, and whether TLS goes
-    /// there.
-    pub(super) fn check_dial(&self, ip: IpAddr, name: Option<&str>, secure: bool) -> Result<(), Refused> {
+    /// there. `far`: somebody else dials it, from another machine.
+    pub(super) fn check_dial(&self, ip: IpAddr, name: Option<&str>, secure: bool, far: bool) -> Result<(), Refused> {
         match name {
             Some(name) if self.knows(name) => self.check_listed(ip)?,
             _ => self.check(ip)?,
         }
-        if secure || self.allows_plaintext_to(ip) {
+        // Not what is inside of it: a translator is another machine.
+        let is_loopback = ip.to_canonical().is_loopback();
+        let means_here = name.map_or(is_loopback, |name| is_localhost(&plain(name)));
+        if secure || self.allows_plaintext(is_loopback && !far, means_here) {
             Ok(())
         } else {
             Err(Refused::new(Rule::Plaintext, ip.to_string()))
@@ -175,17 +181,29 @@ impl Profile {
         let plain = plain(name);
         let special = match self.0.base {
             Base::Unguarded => false,
-            Base::Operator => is_metadata(&plain),
-            Base::Untrusted => is_metadata(&plain) || is_local(&plain),
+            Base::Operator => is_metadata(&plain, far),
+            Base::Untrusted => is_metadata(&plain, far) || is_local(&plain),
         };
         if special && !self.knows(name) {
             return Err(Refused::new(Rule::Name, name));
         }
-        let plaintext = self.0.plaintext;
-        if !secure && (plaintext == Plaintext::Nowhere || (far && plaintext == Plaintext::Loopback)) {
-            return Err(Refused::new(Rule::Plaintext, name));
+        // What is resolved here is judged once more, by its addresses.
+        if secure || self.allows_plaintext(!far, is_localhost(&plain)) {
+            Ok(())
+        } else {
+            Err(Refused::new(Rule::Plaintext, name))
         }
-        Ok(())
+    }
+
+    /// Judges another address than the URL's to dial: what is called this machine is this one.
+    pub(crate) fn check_elsewhere(&self, uri: &Uri, host: &str) -> Result<(), Refused> {
+        let secure = matches!(uri.scheme_str(), Some("https" | "wss"));
+        let leaves = is_here(uri.host().unwrap_or_default()) && !is_here(host);
+        if secure || !leaves || self.0.base == Base::Unguarded {
+            Ok(())
+        } else {
+            Err(Refused::new(Rule::Plaintext, host))
+        }
     }
 
     /// Judges a port.
@@ -206,12 +224,13 @@ impl Profile {
         }
     }
 
-    fn allows_plaintext_to(&self, ip: IpAddr) -> bool {
+    /// Whether plaintext may go where it goes. `here`: it stays on this machine. `means_here`: so it is
+    /// written in the URL, and whoever hands out secrets for this machine relies on it.
+    fn allows_plaintext(&self, here: bool, means_here: bool) -> bool {
         match self.0.plaintext {
             Plaintext::Nowhere => false,
-            // Not what is inside of it: a translator is another machine.
-            Plaintext::Loopback => ip.to_canonical().is_loopback(),
-            Plaintext::Anywhere => true,
+            Plaintext::Loopback => here,
+            Plaintext::Anywhere => here || !means_here || self.0.base == Base::Unguarded,
         }
     }
 
@@ -227,6 +246,15 @@ impl Profile {
 impl Default for Profile {
     fn default() -> Self {
         Self::operator()
+    }
+}
+
+/// Whether a host in a URL is this machine, as it is written.
+fn is_here(host: &str) -> bool {
+    match Host::parse(host) {
+        Ok(Host::Ip(ip)) => ip.to_canonical().is_loopback(),
+        Ok(Host::Name(name)) => is_localhost(&plain(name)),
+        Err(_) => false,
     }
 }
 
@@ -364,7 +392,7 @@ mod tests {
         assert_eq!(name("a.tools.internal"), Some(Rule::Name));
         let at = |ip: [u8; 4]| {
             profile
-                .check_dial(ip.into(), Some("tools.internal"), true)
+                .check_dial(ip.into(), Some("tools.internal"), true, false)
                 .map_err(|refused| refused.rule())
         };
         assert_eq!(at([169, 254, 0, 1]), Ok(()));
@@ -374,7 +402,7 @@ mod tests {
 
     #[test]
     fn plaintext_goes_to_loopback() {
-        let plain = |profile: &Profile, ip: &str| profile.check_dial(ip.parse().unwrap(), None, false).is_ok();
+        let plain = |profile: &Profile, ip: &str| profile.check_dial(ip.parse().unwrap(), None, false, false).is_ok();
         let operator = Profile::operator();
         for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(plain(&operator, ip), "{ip}");
@@ -393,16 +421,71 @@ mod tests {
         ] {
             assert!(!plain(&operator, ip), "{ip}");
             assert!(plain(&operator.clone().allow_plaintext(), ip), "{ip}");
-            assert!(operator.check_dial(ip.parse().unwrap(), None, true).is_ok(), "{ip}");
+            assert!(
+                operator.check_dial(ip.parse().unwrap(), None, true, false).is_ok(),
+                "{ip}"
+            );
         }
         // What an allowed host resolves to may be anywhere; that is no permission for plaintext.
         let host = operator.allow_host("a");
-        assert!(host.check_dial(IpAddr::from([10, 0, 0, 1]), Some("a"), false).is_err());
-        assert!(host.check_dial(IpAddr::from([169, 254, 0, 1]), Some("a"), true).is_ok());
-        assert!(
-            host.check_dial(IpAddr::from([169, 254, 0, 1]), Some("b"), true)
-                .is_err()
-        );
+        let dial = |ip: [u8; 4], name, secure| host.check_dial(ip.into(), Some(name), secure, false).is_ok();
+        assert!(!dial([10, 0, 0, 1], "a", false));
+        assert!(dial([169, 254, 0, 1], "a", true));
+        assert!(!dial([169, 254, 0, 1], "b", true));
+    }
+
+    /// Secrets are shown over plaintext to this machine: so what is called so is this machine, also
+    /// where plaintext may go anywhere.
+    #[test]
+    fn a_url_of_this_machine_in_plaintext_leads_nowhere_else() {
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]));
+        let anywhere = Profile::operator().allow_plaintext();
+        for name in ["localhost", "LOCALHOST.", "a.localhost"] {
+            for profile in [Profile::operator(), anywhere.clone(), anywhere.clone().allow_host(name)] {
+                assert!(profile.check_dial(here, Some(name), false, false).is_ok(), "{name}");
+                assert!(profile.check_dial(there, Some(name), false, false).is_err(), "{name}");
+                assert!(profile.check_dial(there, Some(name), true, false).is_ok(), "{name}");
+                assert!(profile.check_name(name, false, true).is_err(), "{name}");
+                assert!(profile.check_name(name, true, true).is_ok(), "{name}");
+            }
+        }
+        // A proxy's loopback is another machine's.
+        for ip in ["127.0.0.1", "::1", "::ffff:127.9.9.9"] {
+            for profile in [Profile::operator(), anywhere.clone()] {
+                let check = |secure, far| profile.check_dial(ip.parse().unwrap(), None, secure, far).is_ok();
+                assert!(check(false, false) && check(true, true) && !check(false, true), "{ip}");
+            }
+        }
+        assert!(anywhere.check_dial(there, None, false, true).is_ok());
+        assert!(anywhere.check_name("a", false, true).is_ok());
+        assert!(Profile::unguarded().check_dial(here, None, false, true).is_ok());
+        for (url, host, is_fine) in [
+            ("http://localhost/", "10.0.0.1", false),
+            ("http://127.0.0.1/", "a.example", false),
+            ("http://localhost./", "[::1]", true),
+            ("https://localhost/", "10.0.0.1", true),
+            ("http://a.example/", "10.0.0.1", true),
+        ] {
+            let checked = anywhere.check_elsewhere(&Uri::from_static(url), host);
+            assert_eq!(checked.is_ok(), is_fine, "{url} at {host}");
+        }
+    }
+
+    #[test]
+    fn metadata_over_ipv6() {
+        for ip in [
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
+        ] {
+            assert_eq!(rule(&Profile::operator(), ip), Some(Rule::Metadata), "{ip}");
+        }
+        // OpenStack's.
+        assert_eq!(rule(&Profile::operator(), "fe80::a9fe:a9fe"), Some(Rule::LinkLocal));
     }
 
     #[test]

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 use tower_ws_core::{BoxError, Excerpt, Failure, FailureKind};
 
-use super::Profile;
+use super::{
+    Profile,
+    names::{is_localhost, plain},
+};
 use crate::{
     avoided::Avoided,
     stage::Stages,
@@ -68,9 +71,17 @@ where
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        // Files of hosts have `localhost` without the dot at the end.
+        let dotless = name
+            .as_str()
+            .strip_suffix('.')
+            .filter(|name| is_localhost(&plain(name)));
+        let asked = dotless
+            .and_then(|name| name.parse().ok())
+            .unwrap_or_else(|| name.clone());
         Checking {
             name: name.as_str().to_owned(),
-            inner: self.inner.call(name),
+            inner: self.inner.call(asked),
             profile: self.profile.clone(),
             secure: self.secure,
             avoided: self.avoided.clone(),
@@ -105,7 +116,7 @@ where
         let mut allowed = Vec::new();
         let mut refused = None;
         for addr in found.take(ADDRESSES) {
-            match this.profile.check_dial(addr.ip(), Some(this.name), *this.secure) {
+            match this.profile.check_dial(addr.ip(), Some(this.name), *this.secure, false) {
                 Ok(()) => allowed.push(addr),
                 Err(why) => refused = refused.or(Some(why)),
             }

@@ -24,14 +24,16 @@ pub struct Guard<C> {
     /// to be built into the one that `ws` uses.
     plain: C,
     secure: C,
-    resolves_remotely: bool,
+    /// What is below dials from another machine, and resolves names there.
+    far: bool,
 }
 
 /// Layers a [`Guard`] over a connector that resolves names far from here: a proxy.
 ///
 /// It judges scheme, port, names, and addresses in the URL. **Not what a name resolves to**: only
-/// the proxy knows, and it has to guard what is behind it. So `ws` to a name is refused, unless the
-/// profile [allows](Profile::allow_plaintext) plaintext anywhere. The way to the proxy is dialled
+/// the proxy knows, and it has to guard what is behind it. So `ws` is refused, unless the profile
+/// [allows](Profile::allow_plaintext) plaintext anywhere; and to `localhost` and loopback addresses in
+/// any case, for they are the proxy's there. The way to the proxy is dialled
 /// by a connector with a guard of its own, for the proxy's address: [`Guard::new`].
 #[derive(Clone, Debug, Default)]
 pub struct GuardLayer {
@@ -55,7 +57,7 @@ impl<C> Guard<C> {
             plain: connector(Checked::new(resolver.clone(), profile.clone(), false)),
             secure: connector(Checked::new(resolver, profile.clone(), true)),
             profile,
-            resolves_remotely: false,
+            far: false,
         }
     }
 
@@ -71,8 +73,8 @@ impl<C> Guard<C> {
         let host = Host::parse(text).map_err(|error| Failure::new(FailureKind::Policy, error.to_string()))?;
         let port = uri.port_u16().unwrap_or(url::default_port(secure));
         match host {
-            Host::Ip(ip) => self.profile.check_dial(ip, None, secure)?,
-            Host::Name(name) => self.profile.check_name(name, secure, self.resolves_remotely)?,
+            Host::Ip(ip) => self.profile.check_dial(ip, None, secure, self.far)?,
+            Host::Name(name) => self.profile.check_name(name, secure, self.far)?,
         }
         self.profile.check_port(text, port)?;
         Ok(secure)
@@ -120,7 +122,7 @@ impl<C: Clone> Layer<C> for GuardLayer {
             profile: self.profile.clone(),
             plain: connector.clone(),
             secure: connector,
-            resolves_remotely: true,
+            far: true,
         }
     }
 }
@@ -132,6 +134,17 @@ impl<C: Clone> Layer<C> for GuardLayer {
 pub struct Guarding<F> {
     #[pin]
     step: Step<F>,
+}
+
+impl<F> Guarding<F> {
+    pub(crate) fn refused(refused: Refused) -> Self {
+        let step = Step::Refused(Some(refused.into()));
+        Self { step }
+    }
+
+    pub(crate) fn dial(dial: F) -> Self {
+        Self { step: Step::Dial(dial) }
+    }
 }
 
 #[pin_project(project = StepProj)]

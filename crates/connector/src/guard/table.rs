@@ -33,6 +33,7 @@ use When::{Always, Never, Untrusted};
 pub(super) const TABLE: &[Row] = &[
     v4([168, 63, 129, 16], 32, Rule::Metadata, Always),
     v4([100, 100, 100, 200], 32, Rule::Metadata, Always),
+    v4([100, 96, 0, 96], 32, Rule::Metadata, Always),
     v4([192, 0, 0, 192], 32, Rule::Metadata, Always),
     v4([169, 254, 0, 0], 16, Rule::LinkLocal, Always),
     v4([0, 0, 0, 0], 8, Rule::Unspecified, Always),
@@ -56,6 +57,9 @@ pub(super) const TABLE: &[Row] = &[
     v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32, Rule::Metadata, Always),
     v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, Rule::Metadata, Always),
     v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128, Rule::Metadata, Always),
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, Rule::Metadata, Always),
+    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128, Rule::Metadata, Always),
+    v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128, Rule::Metadata, Always),
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, Rule::LinkLocal, Always),
     v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, Rule::Multicast, Always),
     v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, Rule::Translation, Always),

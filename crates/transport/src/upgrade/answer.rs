@@ -5,6 +5,8 @@ use http::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower_ws_core::{Disposition, Excerpt, Failure, FailureKind};
 
+use super::secrets::Secrets;
+
 /// How a server's choice of a subprotocol is judged
 /// ([RFC 6455, section 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)). This list is complete.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -38,8 +40,8 @@ impl Expected {
         }
     }
 
-    /// Checks an answer with status 101.
-    pub(super) fn check(&self, version: Version, headers: &HeaderMap) -> Result<(), Failure> {
+    /// Checks an answer with status 101. What it repeats of the secrets is not shown.
+    pub(super) fn check(&self, version: Version, headers: &HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
         if version != Version::HTTP_11 {
             return Err(wrong("the server agreed to the upgrade, but not in http/1.1"));
         }
@@ -66,10 +68,10 @@ impl Expected {
         if !self.extensions && tokens(headers, SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
             return Err(wrong("the server chose an extension that was not offered"));
         }
-        self.check_subprotocol(headers)
+        self.check_subprotocol(headers, secrets)
     }
 
-    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<(), Failure> {
+    fn check_subprotocol(&self, headers: &HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
         if let Subprotocols::Lenient = self.mode {
             return Ok(());
         }
@@ -82,21 +84,20 @@ impl Expected {
             Ok(Some(chosen)) if self.offered.iter().any(|name| name.as_bytes() == chosen) => return Ok(()),
             Ok(Some(chosen)) => format!(
                 "the server chose the subprotocol {}, which was not offered",
-                Excerpt::new(&String::from_utf8_lossy(chosen))
+                Excerpt::new(&secrets.cut(&String::from_utf8_lossy(chosen), true))
             ),
         };
         Err(wrong(problem).with_disposition(Disposition::Final))
     }
 }
 
-/// The elements of a header that is a list, in lower case.
+/// The elements of a header that is a list, in lower case. What is not ASCII is one, too: it is there.
 fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = String> {
     headers
         .get_all(name)
         .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|token| token.trim().to_ascii_lowercase())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|token| String::from_utf8_lossy(token.trim_ascii()).to_ascii_lowercase())
         .filter(|token| !token.is_empty())
 }
 
@@ -115,6 +116,8 @@ fn wrong(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
 
     /// The example of RFC 6455, section 1.3.
@@ -129,11 +132,16 @@ mod tests {
         for (name, value) in more {
             match *value {
                 "" => drop(headers.remove(*name)),
-                value => drop(headers.append(*name, value.parse().unwrap())),
+                value => drop(headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap())),
             }
         }
         let offered = offered.iter().map(ToString::to_string).collect();
-        Expected::new(KEY, offered, mode, false).check(Version::HTTP_11, &headers)
+        let secrets = Secrets::of(
+            &Uri::from_static("ws://a/"),
+            &HeaderMap::new(),
+            &["bearer.t0ken".into()],
+        );
+        Expected::new(KEY, offered, mode, false).check(Version::HTTP_11, &headers, &secrets)
     }
 
     #[test]
@@ -150,6 +158,9 @@ mod tests {
             ("sec-websocket-accept", ""),
             ("sec-websocket-accept", ACCEPT),
             ("sec-websocket-extensions", "permessage-deflate"),
+            ("sec-websocket-extensions", "permessage-deflate; x=\"\u{e9}\""),
+            ("sec-websocket-extensions", "\u{e9}"),
+            ("upgrade", "\u{e9}"),
         ] {
             let failure = check(&[], Subprotocols::Lenient, &[wrong]).unwrap_err();
             assert_eq!(failure.kind(), FailureKind::Handshake, "{wrong:?}");
@@ -175,6 +186,16 @@ mod tests {
                 assert_eq!(failure.disposition(), Disposition::Final);
             }
             check(offered, Subprotocols::Lenient, &headers).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_answer_repeats_is_not_shown() {
+        for answered in ["mcp, bearer.t0ken", "bearer.t0ken-and-more", "bearer.t0ken"] {
+            let headers = [("sec-websocket-protocol", answered)];
+            let failure = check(&["mcp"], Subprotocols::Strict, &headers).unwrap_err();
+            let shown = format!("{failure} {failure:?}");
+            assert!(shown.contains("[cut]") && !shown.contains("t0ken"), "{shown}");
         }
     }
 }

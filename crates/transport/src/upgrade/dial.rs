@@ -72,7 +72,7 @@ where
     }
     let expected = Expected::new(&prepared.key, prepared.offered, settings.mode, prepared.extends);
     expected
-        .check(answer.version(), answer.headers())
+        .check(answer.version(), answer.headers(), &prepared.secrets)
         .map_err(UpgradeError::Answer)?;
 
     let (io, early) = time
@@ -91,6 +91,7 @@ where
     answer.extensions_mut().clear();
     answer.extensions_mut().insert(progress);
     answer.extensions_mut().insert(Server::new(prepared.target));
+    answer.extensions_mut().insert(prepared.secrets);
     Ok(answer)
 }
 

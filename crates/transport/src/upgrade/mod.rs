@@ -21,6 +21,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::BoxError;
 
+pub(crate) use self::secrets::Secrets;
 pub use self::{
     answer::Subprotocols,
     error::{Refusal, UpgradeError},

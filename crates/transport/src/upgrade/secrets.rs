@@ -1,4 +1,6 @@
-//! What a handshake sends that must not be shown, should the answer repeat it. No I/O.
+//! What a handshake sends that must not be shown, should the peer repeat it. No I/O.
+
+use std::{fmt, sync::Arc};
 
 use base64::{
     Engine,
@@ -9,8 +11,13 @@ use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
 /// Whatever may be a secret of a handshake: the values of the caller's headers, subprotocols, the
-/// path and the query, in each form in which a server may repeat them.
-pub(super) struct Secrets(Vec<String>);
+/// path and the query, in each form in which a server may repeat them. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<[String]>);
+
+/// Those found so far.
+#[derive(Default)]
+struct Found(Vec<String>);
 
 /// Shorter than this it is a word.
 const SHORTEST: usize = 6;
@@ -23,8 +30,8 @@ const CUT: &str = "[cut]";
 
 impl Secrets {
     /// Those of a request: the caller's headers, without the handshake's own.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap, subprotocols: &[String]) -> Self {
-        let mut found = Self(Vec::new());
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, subprotocols: &[String]) -> Self {
+        let mut found = Found::default();
         for value in headers.values() {
             found.add_parts(&String::from_utf8_lossy(value.as_bytes()), &[' ', ',', ';', '=', '"']);
         }
@@ -41,14 +48,14 @@ impl Secrets {
         // The longest first: one may hold another.
         found.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         found.0.dedup();
-        found
+        Self(found.0.into())
     }
 
     /// The text without them. `is_whole`: the text did not go on; otherwise its end may be the
     /// beginning of one.
-    pub(super) fn cut(&self, text: &str, is_whole: bool) -> String {
+    pub(crate) fn cut(&self, text: &str, is_whole: bool) -> String {
         let mut text = text.to_owned();
-        for secret in &self.0 {
+        for secret in &*self.0 {
             if text.contains(secret) {
                 text = text.replace(secret, CUT);
             }
@@ -67,7 +74,15 @@ impl Secrets {
         }
         text
     }
+}
 
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Found {
     /// The whole, and what it is made of.
     fn add_parts(&mut self, text: &str, separators: &[char]) {
         self.add(text);
