@@ -1,4 +1,4 @@
-//! What is known of the credential, and what to do when somebody asks for it. No I/O: both clocks
+//! What is known of an endpoint's credential, and what to do when somebody asks for it. No I/O: both clocks
 //! are passed in.
 
 use std::time::{Duration, SystemTime};
@@ -60,11 +60,12 @@ const SHOWN: u32 = 2;
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Cache {
-    pub(crate) fn new(ahead: Duration) -> Self {
+    /// Credentials are counted from `generation` on.
+    pub(crate) fn new(ahead: Duration, generation: u64) -> Self {
         Self {
             ahead,
             current: None,
-            generation: 0,
+            generation,
             fetching: false,
             failures: 0,
             failed: None,
@@ -126,9 +127,9 @@ impl Cache {
         }
     }
 
-    /// Whoever fetched is gone without a word.
-    pub(crate) fn given_up(&mut self) {
-        self.fetching = false;
+    /// How many there were.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The server has refused this credential. True if it was the present one.
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn fetched_once_shown_until_it_is_due_and_renewed_ahead() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut cache = Cache::new(60 * SECOND);
+        let mut cache = Cache::new(60 * SECOND, 0);
         assert!(matches!(cache.ask(now, wall), Asked::Fetch));
         assert!(matches!(cache.ask(now, wall), Asked::Wait));
         let credential = Credential::new("s").expires(wall + 600 * SECOND);
@@ -201,7 +202,7 @@ mod tests {
     fn a_clock_that_is_set_makes_no_storm() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 100_000 * SECOND);
         let hour = 3600 * SECOND;
-        let mut cache = Cache::new(60 * SECOND);
+        let mut cache = Cache::new(60 * SECOND, 0);
         cache.ask(now, wall);
         cache.fetched(Ok(Credential::new("one").expires(wall + 600 * SECOND)), now, 0.0);
         for _ in 0..10 {
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn one_that_was_refused_is_thrown_away_and_a_newer_one_is_not() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut cache = Cache::new(SECOND);
+        let mut cache = Cache::new(SECOND, 0);
         cache.ask(now, wall);
         cache.fetched(Ok(Credential::new("one")), now, 0.0);
         assert!(cache.refused(1));
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn one_that_was_refused_twice_is_not_shown_again_until_there_is_another() {
         let (mut now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut cache = Cache::new(SECOND);
+        let mut cache = Cache::new(SECOND, 0);
         let mut fetched = |cache: &mut Cache, secret: &str| {
             now += MOST;
             assert!(matches!(cache.ask(now, wall), Asked::Fetch));
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn a_provider_that_fails_is_not_hammered() {
         let (mut now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut cache = Cache::new(SECOND);
+        let mut cache = Cache::new(SECOND, 0);
         let mut fetches = 0;
         for _ in 0..600 {
             match cache.ask(now, wall) {
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn a_failed_renewal_leaves_the_old_one_in_use() {
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut cache = Cache::new(60 * SECOND);
+        let mut cache = Cache::new(60 * SECOND, 0);
         cache.ask(now, wall);
         cache.fetched(Ok(Credential::new("s").expires(wall + 100 * SECOND)), now, 0.0);
         assert!(matches!(cache.ask(now, wall + 50 * SECOND), Asked::HereAndFetch(_)));
@@ -294,7 +295,7 @@ mod tests {
         #[test]
         fn never_two_fetches_and_never_one_that_has_expired(steps in prop::collection::vec((0u8..6, 0u64..200), 1..200)) {
             let (mut now, mut wall) = (Instant::now(), SystemTime::UNIX_EPOCH + 10_000 * SECOND);
-            let mut cache = Cache::new(30 * SECOND);
+            let mut cache = Cache::new(30 * SECOND, 0);
             let mut fetching = false;
             for (step, n) in steps {
                 match step {

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,12 +15,13 @@ use tower_ws_core::{
 };
 
 use crate::{
-    cache::{Asked, Cache, Held},
+    cache::{Asked, Held},
     credential::{Credential, Provider},
+    endpoints::Endpoints,
 };
 
-/// The credential of a provider, fetched once however many ask. Clones share it: so do sessions of
-/// one account.
+/// The credential of a provider, fetched once for each endpoint however many ask. Clones share it: so do
+/// sessions of one account.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -37,22 +39,29 @@ use crate::{
 ///   ahead](Self::ahead), by whoever asks then, in the background: the old one is shown meanwhile.
 ///   It is not shown within its last five seconds.
 /// - A fetch has [10 s](Self::deadline). It goes on if whoever asked gives up: others may wait for
-///   it.
+///   it. One that ends without a word, since the provider panicked or its runtime ended, has failed.
 /// - After a fetch that failed the provider is left alone for a second, doubled with each failure
 ///   up to 30 s; who asks meanwhile gets the failure at once.
 /// - One that a server has [refused](Self::refused) is thrown away, unless it has been replaced
 ///   already. Should the provider return the same one, it is shown once more, and refused again it
 ///   is shown no more: accounts are locked by trying. The provider is still asked; another one is
 ///   shown at once.
+/// - Each endpoint (scheme, host and port: those of a failover, say) has its own. What one server
+///   refuses is thrown away for that one only, and the provider is asked for each. Of
+///   [`new`](Self::new) and [`fixed`](Self::fixed) it is not told for which, so **the same secret may go
+///   to each**; [`per_endpoint`](Self::per_endpoint) tells it. At most 64 endpoints are remembered.
 #[derive(Clone)]
 pub struct Credentials(Arc<Shared>);
 
 struct Shared {
-    fetch: Box<dyn Fn() -> BoxFuture<'static, Result<Credential, BoxError>> + Send + Sync>,
-    cache: Mutex<Cache>,
+    fetch: Box<Fetch>,
+    endpoints: Mutex<Endpoints>,
     fetched: Notify,
     settings: Mutex<Settings>,
 }
+
+// Boxed, so that layers need not name the provider; one allocation for each fetch.
+type Fetch = dyn Fn(&str) -> BoxFuture<'static, Result<Credential, BoxError>> + Send + Sync;
 
 #[derive(Clone)]
 struct Settings {
@@ -64,7 +73,10 @@ struct Settings {
 /// A credential that is shown to a server, and which it is: to be given back if the server refuses
 /// it.
 #[derive(Clone, Debug)]
-pub struct IssuedCredential(Held);
+pub struct IssuedCredential {
+    held: Held,
+    endpoint: Arc<str>,
+}
 
 impl Credentials {
     /// The default of [`ahead`](Self::ahead): 1 minute.
@@ -75,10 +87,38 @@ impl Credentials {
 
     /// The credentials of a provider.
     pub fn new(provider: impl Provider) -> Self {
+        Self::of(Box::new(move |_| Box::pin(provider.fetch())))
+    }
+
+    /// The credentials of a provider that is told for which endpoint: a secret that one server is shown
+    /// need not be good for another.
+    ///
+    /// ```
+    /// use tower_ws_auth::{Credential, Credentials};
+    ///
+    /// let credentials = Credentials::per_endpoint(|endpoint: String| async move {
+    ///     match &*endpoint {
+    ///         "wss://one.example:443" => Ok(Credential::new("s3cr3t-one")),
+    ///         "wss://two.example:443" => Ok(Credential::new("s3cr3t-two")),
+    ///         _ => Err("no credential for this endpoint".into()),
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// The endpoint is scheme, host and port of what is dialled, in lower case; empty for a
+    /// [`LoginLayer`](crate::LoginLayer) over a transport that does not say.
+    pub fn per_endpoint<F, Fut>(provider: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credential, BoxError>> + Send + 'static,
+    {
+        Self::of(Box::new(move |endpoint| Box::pin(provider(endpoint.to_owned()))))
+    }
+
+    fn of(fetch: Box<Fetch>) -> Self {
         Self(Arc::new(Shared {
-            // Boxed, so that layers need not name the provider; one allocation for each fetch.
-            fetch: Box::new(move || Box::pin(provider.fetch())),
-            cache: Mutex::new(Cache::new(Self::AHEAD)),
+            fetch,
+            endpoints: Mutex::new(Endpoints::new(Self::AHEAD)),
             fetched: Notify::new(),
             settings: Mutex::new(Settings {
                 deadline: Self::DEADLINE,
@@ -97,7 +137,7 @@ impl Credentials {
     /// Sets how long before it expires a credential is renewed. Holds for all clones.
     #[must_use]
     pub fn ahead(self, ahead: Duration) -> Self {
-        self.cache().set_ahead(ahead);
+        self.endpoints().set_ahead(ahead);
         self
     }
 
@@ -125,26 +165,44 @@ impl Credentials {
         self
     }
 
-    /// The credential to show now; fetches it if there is none. Dropping the future loses nothing.
+    /// The credential to show now to whoever it is: that of the endpoint without a name. See
+    /// [`get_for`](Self::get_for).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn get(&self) -> Result<IssuedCredential, Failure> {
+        self.get_for("").await
+    }
+
+    /// The credential to show now to an endpoint, such as `wss://server.example:443`; fetches it if
+    /// there is none. Dropping the future loses nothing.
     ///
     /// # Errors
     ///
     /// A [`Failure`] of the kind [`Auth`](FailureKind::Auth), unless the provider returned one of
     /// its own: to be tried again later, but for one of the provider's that is final.
-    pub async fn get(&self) -> Result<IssuedCredential, Failure> {
+    pub async fn get_for(&self, endpoint: &str) -> Result<IssuedCredential, Failure> {
+        let endpoint = Arc::<str>::from(endpoint);
         loop {
             let mut fetched = std::pin::pin!(self.0.fetched.notified());
             // Before the look, or what happens in between is missed.
             fetched.as_mut().enable();
-            let wall = self.settings().clock.now();
-            match self.cache().ask(Instant::now(), wall) {
-                Asked::Here(held) => return Ok(IssuedCredential(held)),
+            let clock = self.settings().clock.clone();
+            // In a statement of its own: the lock must be free when a fetch begins, which may end at once.
+            let asked = self.endpoints().of(&endpoint).ask(Instant::now(), clock.now());
+            let issued = |held| IssuedCredential {
+                held,
+                endpoint: endpoint.clone(),
+            };
+            match asked {
+                Asked::Here(held) => return Ok(issued(held)),
                 Asked::HereAndFetch(held) => {
-                    self.fetch();
-                    return Ok(IssuedCredential(held));
+                    self.fetch(endpoint.clone());
+                    return Ok(issued(held));
                 }
                 Asked::Failed(failure, wait) => return Err(failure.with_retry_after(RetryAfter::Delay(wait))),
-                Asked::Fetch => self.fetch(),
+                Asked::Fetch => self.fetch(endpoint.clone()),
                 Asked::Wait => {}
             }
             fetched.await;
@@ -159,13 +217,13 @@ impl Credentials {
         }
     }
 
-    /// A server has refused this credential: the next who asks gets another. Returns whether it was
-    /// the present one.
+    /// A server has refused this credential: the next who asks for this endpoint gets another. Returns
+    /// whether it was the present one.
     pub fn refused(&self, shown: &IssuedCredential) -> bool {
-        let is_present = self.cache().refused(shown.0.generation);
+        let is_present = self.endpoints().of(&shown.endpoint).refused(shown.held.generation);
         if is_present {
             tracing::info!(
-                generation = shown.0.generation,
+                generation = shown.held.generation,
                 "the credential was refused: the next dial fetches another"
             );
         }
@@ -174,35 +232,32 @@ impl Credentials {
 
     /// A server has taken this credential.
     pub(crate) fn accepted(&self, shown: &IssuedCredential) {
-        self.cache().accepted(shown.0.generation);
+        self.endpoints().of(&shown.endpoint).accepted(shown.held.generation);
     }
 
     /// Fetches, in a task of its own: whoever asked may give up, and others may wait.
-    fn fetch(&self) {
-        let this = self.clone();
+    fn fetch(&self, endpoint: Arc<str>) {
         let deadline = self.settings().deadline;
-        let fetching = (self.0.fetch)();
+        // Before the task: it may be dropped before it has begun.
+        let mut fetching = Fetching {
+            credentials: self.clone(),
+            endpoint,
+            outcome: None,
+        };
         tokio::spawn(async move {
-            let ended = Ended(&this);
-            let outcome = match timeout(deadline, fetching).await {
+            let fetch = (fetching.credentials.0.fetch)(&fetching.endpoint);
+            fetching.end(match timeout(deadline, fetch).await {
                 Ok(fetched) => fetched.map_err(classified),
-                Err(_) => {
-                    let text = format!("the credential was not fetched within {deadline:?}: is the provider up?");
-                    Err(Failure::new(FailureKind::Auth, text).with_disposition(Disposition::Backoff))
-                }
-            };
-            match &outcome {
-                Ok(credential) => tracing::debug!(expires = credential.expiry().is_some(), "a credential was fetched"),
-                Err(failure) => tracing::warn!(%failure, "no credential could be fetched"),
-            }
-            this.cache().fetched(outcome, Instant::now(), fastrand::f64());
-            drop(ended);
+                Err(_) => Err(failed(format!(
+                    "the credential was not fetched within {deadline:?}: is the provider up?"
+                ))),
+            });
         });
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
+    fn endpoints(&self) -> MutexGuard<'_, Endpoints> {
         // No code that can panic runs under this lock.
-        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
@@ -210,20 +265,44 @@ impl Credentials {
     }
 }
 
-/// A provider that panics, or a runtime that shuts down, leaves nobody waiting for ever.
-struct Ended<'a>(&'a Credentials);
+/// A fetch under way. However it ends, also by a panic of the provider or with its runtime, those who
+/// wait hear of it.
+struct Fetching {
+    credentials: Credentials,
+    endpoint: Arc<str>,
+    outcome: Option<Result<Credential, Failure>>,
+}
 
-impl Drop for Ended<'_> {
+impl Fetching {
+    fn end(&mut self, outcome: Result<Credential, Failure>) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Fetching {
     fn drop(&mut self) {
-        self.0.cache().given_up();
-        self.0.0.fetched.notify_waiters();
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            Err(failed(
+                "the fetch of the credential ended without a word: the provider panicked, or its runtime ended",
+            ))
+        });
+        match &outcome {
+            Ok(credential) => tracing::debug!(expires = credential.expiry().is_some(), "a credential was fetched"),
+            Err(failure) => tracing::warn!(%failure, "no credential could be fetched"),
+        }
+        let mut endpoints = self.credentials.endpoints();
+        endpoints
+            .of(&self.endpoint)
+            .fetched(outcome, Instant::now(), fastrand::f64());
+        drop(endpoints);
+        self.credentials.0.fetched.notify_waiters();
     }
 }
 
 impl IssuedCredential {
     /// The secret itself. Whatever it is put into must not be shown.
     pub fn secret(&self) -> &str {
-        self.0.credential.secret()
+        self.held.credential.secret()
     }
 }
 
@@ -231,10 +310,12 @@ impl IssuedCredential {
 fn classified(error: BoxError) -> Failure {
     match find::<Failure>(&*error) {
         Some(failure) => failure.clone(),
-        None => Failure::new(FailureKind::Auth, "the credential could not be fetched")
-            .with_disposition(Disposition::Backoff)
-            .with_source(error),
+        None => failed("the credential could not be fetched").with_source(error),
     }
+}
+
+fn failed(text: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::new(FailureKind::Auth, text).with_disposition(Disposition::Backoff)
 }
 
 impl fmt::Debug for Credentials {

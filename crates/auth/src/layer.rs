@@ -46,7 +46,8 @@ impl AuthLayer {
     }
 
     /// An address that is signed with the secret for each dial: `sign` is given the address and the
-    /// secret, and returns the address to dial.
+    /// secret, and returns the address to dial. One that is plaintext to another machine is refused,
+    /// unless that is [allowed](Self::allow_plaintext).
     pub fn signed<F>(credentials: Credentials, sign: F) -> Self
     where
         F: Fn(&Uri, &str) -> Result<Uri, BoxError> + Send + Sync + 'static,

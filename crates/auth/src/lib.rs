@@ -1,8 +1,8 @@
 //! A tower layer that shows credentials when a connection is opened, and gets new ones in time.
 //!
 //! [`AuthLayer`] puts a credential into each handshake; [`LoginLayer`] shows it in band, in a
-//! dialogue that opens each connection. Both take it from [`Credentials`]: fetched once however
-//! many ask, kept, renewed before it expires, and thrown away when a server refuses it.
+//! dialogue that opens each connection. Both take it from [`Credentials`]: fetched once for each endpoint
+//! however many ask, kept, renewed before it expires, and thrown away when a server refuses it.
 //!
 //! # Where it stands
 //!
@@ -81,6 +81,10 @@
 //! reconnect dials once more, with a new one. Sessions that share [`Credentials`] throw it away
 //! once: a refusal of the old one does not touch the new one.
 //!
+//! With several endpoints (`FailoverLayer`) each has a credential of its own: what one refuses is still
+//! shown to the others. Whether they get the same secret is up to the provider: see
+//! [`Credentials::per_endpoint`].
+//!
 //! ## Why did my client stop after two refusals?
 //!
 //! Because the second was of a credential that had just been fetched. What a server does not take
@@ -98,7 +102,11 @@
 //!
 //! They are wiped from memory when they are dropped, as far as they are in our hands. Header values
 //! are marked as sensitive. No `Debug`, error or log event has one. Over `ws` they are shown to
-//! this machine only, unless [allowed](AuthLayer::allow_plaintext).
+//! this machine only, unless [allowed](AuthLayer::allow_plaintext): to `localhost` and loopback
+//! addresses, also by an address that [`AuthLayer::signed`] returns. This crate sees no more than the
+//! URL. That it leads to this machine, and not to another that `localhost` resolves to or through a
+//! proxy, the guard of `tower-ws-connector` sees to, unless it is turned off (`Profile::unguarded`) or
+//! left out.
 //!
 //! # What it does not do
 //!
@@ -119,6 +127,7 @@ mod cache;
 mod connection;
 mod credential;
 mod credentials;
+mod endpoints;
 mod error;
 mod layer;
 mod login;

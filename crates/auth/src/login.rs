@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tower_ws_core::{
     BoxError, Connection, Dialogue, Failure, Length, MapConnection, Measure, Opening, OpeningConnection,
-    OpeningContext, OpeningFuture, OpeningLayer, Wrap,
+    OpeningContext, OpeningFuture, OpeningLayer, Server, Wrap,
 };
 
 use crate::{
@@ -72,10 +72,12 @@ where
 {
     type Future = BoxFuture<'static, Result<OpeningContext<M>, Failure>>;
 
-    fn open(&self, talk: OpeningContext<M>) -> Self::Future {
+    fn open(&self, mut talk: OpeningContext<M>) -> Self::Future {
         let (credentials, dialogue) = (self.credentials.clone(), self.dialogue.clone());
         Box::pin(async move {
-            let shown = credentials.get().await?;
+            let server = talk.up().extensions.get::<Server>();
+            let endpoint = server.map_or_else(String::new, |server| server.to_string().to_ascii_lowercase());
+            let shown = credentials.get_for(&endpoint).await?;
             match dialogue(talk, shown.clone()).await {
                 Ok(mut talk) => {
                     talk.up().extensions.insert(shown);

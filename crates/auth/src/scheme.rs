@@ -103,10 +103,23 @@ fn escaped(text: &str) -> String {
     })
 }
 
+/// Scheme, host and port, in lower case: who is shown a credential.
+pub(crate) fn endpoint(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let standard = if matches!(scheme, "wss" | "https") { 443 } else { 80 };
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(standard));
+    format!("{scheme}://{host}:{port}").to_ascii_lowercase()
+}
+
 /// A credential in clear text over a network is everybody's. May it go to this target?
+///
+/// That what is called this machine is this machine is up to whoever dials: the guard of
+/// `tower-ws-connector` sees to it.
 pub(crate) fn is_private(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback = host.eq_ignore_ascii_case("localhost")
+    // The dot says that the name is complete.
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_loopback = name.eq_ignore_ascii_case("localhost")
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback());
@@ -189,10 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn endpoints() {
+        for (url, expected) in [
+            ("wss://A.example/path?query", "wss://a.example:443"),
+            ("ws://a", "ws://a:80"),
+            ("wss://[::1]:9/", "wss://[::1]:9"),
+        ] {
+            assert_eq!(endpoint(&url.parse().unwrap()), expected);
+        }
+    }
+
+    #[test]
     fn clear_text_stays_on_this_machine() {
         for url in [
             "wss://example.com/",
             "ws://localhost:1/",
+            "ws://LOCALHOST.:1/",
             "ws://127.9.9.9/",
             "ws://[::1]:8/",
             "ws://[::ffff:127.0.0.1]/",

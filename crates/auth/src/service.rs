@@ -7,11 +7,16 @@ use std::{
 };
 
 use futures_core::future::BoxFuture;
-use http::Request;
+use http::{Request, Uri};
 use tower_service::Service;
 use tower_ws_core::{BoxError, Connection, Failure};
 
-use crate::{connection::AuthConnection, error::SchemeError, layer::AuthLayer, scheme::is_private};
+use crate::{
+    connection::AuthConnection,
+    error::SchemeError,
+    layer::AuthLayer,
+    scheme::{endpoint, is_private},
+};
 
 /// The service of [`AuthLayer`]: each handshake shows a credential. See the [crate docs](crate).
 #[derive(Clone, Debug)]
@@ -51,11 +56,15 @@ where
             plaintext,
         } = self.layer.clone();
         AuthFuture(Box::pin(async move {
-            if !plaintext && !is_private(request.uri()) {
-                return Err(Failure::from(SchemeError::Plaintext).into());
-            }
-            let shown = credentials.get().await?;
+            let check = |uri: &Uri| match plaintext || is_private(uri) {
+                true => Ok(()),
+                false => Err(Failure::from(SchemeError::Plaintext)),
+            };
+            check(request.uri())?;
+            let shown = credentials.get_for(&endpoint(request.uri())).await?;
             scheme.apply(&mut request, shown.secret()).map_err(Failure::from)?;
+            // A signer returns what it likes.
+            check(request.uri())?;
             match inner.call(request).await {
                 Ok(connection) => Ok(AuthConnection::new(connection, credentials, Some(shown))),
                 Err(error) => {

@@ -4,14 +4,20 @@
 
 mod support;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, future::join_all};
 use http::{HeaderName, Request};
 use support::{Server, counted, within};
 use tower::{Layer, ServiceBuilder, ServiceExt};
-use tower_ws_auth::{AuthLayer, Credentials, SchemeError};
-use tower_ws_connector::tcp_connector;
+use tower_ws_auth::{AuthLayer, Credential, Credentials, SchemeError};
+use tower_ws_connector::{Connect, guard::Profile, proxy::Proxies, tcp_connector};
 use tower_ws_core::{BoxConnection, BoxError, Disposition, DispositionTable, Event, Failure, FailureKind, boxed, find};
 use tower_ws_reconnect::{Backoff, ReconnectLayer};
 use tower_ws_transport::{Message, TransportLayer};
@@ -177,7 +183,8 @@ async fn a_provider_that_hangs_fails_the_dial_in_time_and_is_not_waited_for_agai
         (FailureKind::Auth, Disposition::Backoff)
     );
     // At once.
-    let again = credentials.get().now_or_never().expect("nobody is asked again so soon");
+    let again = credentials.get_for("ws://127.0.0.1:9").now_or_never();
+    let again = again.expect("nobody is asked again so soon");
     assert!(again.unwrap_err().retry_after().is_some());
 }
 
@@ -189,7 +196,7 @@ async fn whoever_gives_up_does_not_take_the_fetch_along() {
         let open = open.lock().unwrap().take();
         async move {
             let _ = open.expect("it is fetched once").await;
-            Ok(tower_ws_auth::Credential::new("late"))
+            Ok(Credential::new("late"))
         }
     });
     assert!(credentials.get().now_or_never().is_none());
@@ -202,15 +209,140 @@ async fn whoever_gives_up_does_not_take_the_fetch_along() {
     assert_eq!(within(waiting).await.unwrap().unwrap(), "late");
 }
 
-#[tokio::test]
+/// It has failed: who waits hears of it, and who comes later is not kept waiting either.
+#[tokio::test(start_paused = true)]
 async fn a_provider_that_panics_leaves_nobody_waiting() {
-    let first = std::sync::atomic::AtomicBool::new(true);
-    let credentials = Credentials::new(move || {
-        let first = first.swap(false, Ordering::SeqCst);
-        async move {
-            assert!(!first, "the provider has a bug");
-            Ok(tower_ws_auth::Credential::new("second"))
+    for before_its_future in [true, false] {
+        let first = AtomicBool::new(true);
+        let credentials = Credentials::new(move || {
+            let first = first.swap(false, Ordering::SeqCst);
+            assert!(!(first && before_its_future), "the provider has a bug");
+            async move {
+                assert!(!first, "the provider has a bug");
+                Ok(Credential::new("second"))
+            }
+        });
+        let failures = join_all((0..3).map(|_| credentials.get())).await;
+        for failure in failures.into_iter().map(Result::unwrap_err) {
+            assert_eq!(
+                (failure.kind(), failure.disposition()),
+                (FailureKind::Auth, Disposition::Backoff)
+            );
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(within(credentials.get()).await.unwrap().secret(), "second");
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_in_a_fetch_leaves_nobody_waiting() {
+    let started = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    for polls in 0..2 {
+        let first = AtomicBool::new(true);
+        let credentials = Credentials::new(move || {
+            let first = first.swap(false, Ordering::SeqCst);
+            async move {
+                if first {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Credential::new("second"))
+            }
+        });
+        let one = started();
+        one.block_on(async {
+            assert!(credentials.get().now_or_never().is_none());
+            // The fetch has begun, or has not.
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(one);
+        let other = started();
+        other.block_on(async {
+            let failure = within(credentials.get()).await.unwrap_err();
+            assert!(failure.to_string().contains("ended without a word"), "{failure}");
+        });
+    }
+}
+
+/// What one server refuses the other is still shown.
+#[tokio::test]
+async fn each_endpoint_has_a_credential_of_its_own() {
+    let (one, other) = (Server::start("token-").await, Server::start("none").await);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let credentials = Credentials::per_endpoint({
+        let asked = asked.clone();
+        move |endpoint| {
+            asked.lock().unwrap().push(endpoint.clone());
+            std::future::ready(Ok(Credential::new(format!("token-for-{endpoint}"))))
         }
     });
-    assert_eq!(within(credentials.get()).await.unwrap().secret(), "second");
+    let dial = |server: &Server| {
+        let auth = AuthLayer::bearer(credentials.clone());
+        let dial = auth.layer(TransportLayer::new().layer(tcp_connector()));
+        within(dial.oneshot(request(&server.url)))
+    };
+    let endpoint = |server: &Server| server.url.trim_end_matches("/path").to_owned();
+    dial(&one).await.unwrap();
+    // Twice: shown no more there.
+    for _ in 0..2 {
+        let failure = Failure::of(dial(&other).await.map(drop).unwrap_err());
+        assert_eq!(failure.status(), Some(401));
+    }
+    dial(&one).await.unwrap();
+    let shown = |server: &Server| format!("Bearer token-for-{}", endpoint(server));
+    assert_eq!(one.shown(), [shown(&one), shown(&one)]);
+    assert_eq!(other.shown(), [shown(&other), shown(&other)]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [endpoint(&one), endpoint(&other), endpoint(&other)]
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_signed_into_plaintext_is_not_dialled() {
+    let auth = AuthLayer::signed(Credentials::fixed("hunter2"), |_, secret| {
+        Ok(format!("ws://elsewhere.example/?signature={secret}").parse()?)
+    });
+    let dialled = tower::service_fn(|_: http::Uri| async { panic!("it is dialled") as Result<NoStream, BoxError> });
+    let dial = auth.layer(TransportLayer::new().layer(dialled));
+    let error = within(dial.oneshot(request("wss://example.com/"))).await.unwrap_err();
+    assert!(matches!(find::<SchemeError>(&*error), Some(SchemeError::Plaintext)));
+    assert!(!format!("{error:?} {error}").contains("hunter2"));
+}
+
+/// A proxy's loopback is another machine's: neither it nor anybody beyond it is shown a secret.
+#[tokio::test]
+async fn this_machine_through_a_proxy_is_another_one() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxies = Proxies::all(&format!("http://{}", proxy.local_addr().unwrap())).unwrap();
+    for profile in [Profile::operator(), Profile::operator().allow_plaintext()] {
+        for url in ["ws://127.0.0.1:9/", "ws://localhost.:9/"] {
+            let connector = Connect::new()
+                .guard(profile.clone())
+                .through(proxies.clone().loopback(true));
+            let auth = AuthLayer::bearer(Credentials::fixed("hunter2"));
+            let dial = auth.layer(TransportLayer::new().layer(connector));
+            let error = within(dial.oneshot(request(url))).await.map(drop).unwrap_err();
+            assert_eq!(Failure::of(error).kind(), FailureKind::Policy, "{url}");
+        }
+    }
+    assert!(proxy.accept().now_or_never().is_none(), "nobody was there");
+}
+
+#[tokio::test]
+async fn a_token_that_a_server_repeats_is_in_no_error() {
+    let server = Server::start("bearer.").await;
+    server.repeat_subprotocols();
+    let auth = AuthLayer::subprotocol("bearer.", Credentials::fixed("s3cr3t-token"));
+    let dial = auth.layer(TransportLayer::new().subprotocols(["chat"]).layer(tcp_connector()));
+    let error = within(dial.oneshot(request(&server.url))).await.map(drop).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("[cut]"), "{shown}");
+    assert!(!shown.contains("czNjcjN0LXRva2Vu"), "{shown}");
 }

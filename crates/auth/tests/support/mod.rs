@@ -7,7 +7,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     token: Arc<Mutex<String>>,
     shown: Arc<Mutex<Vec<String>>>,
+    repeats: Arc<AtomicBool>,
     close: broadcast::Sender<u16>,
 }
 
@@ -39,12 +40,15 @@ impl Server {
             url: format!("ws://{}/path", listener.local_addr().unwrap()),
             token: Arc::new(Mutex::new(token.to_owned())),
             shown: Arc::default(),
+            repeats: Arc::default(),
             close: broadcast::Sender::new(16),
         };
         let (token, shown, close) = (server.token.clone(), server.shown.clone(), server.close.clone());
+        let repeats = server.repeats.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (token, shown, mut close) = (token.clone(), shown.clone(), close.subscribe());
+                let repeats = repeats.load(Ordering::SeqCst);
                 tokio::spawn(async move {
                     #[allow(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
                     let admit = |request: &Request, mut response: Response| {
@@ -55,10 +59,11 @@ impl Server {
                                 .map(|value| value.to_str().unwrap().to_owned())
                         };
                         let offered = header("sec-websocket-protocol");
-                        if offered.is_some() {
+                        if let Some(offered) = &offered {
+                            let chosen = if repeats { offered } else { "chat" };
                             response
                                 .headers_mut()
-                                .insert("sec-websocket-protocol", "chat".parse().unwrap());
+                                .insert("sec-websocket-protocol", chosen.parse().unwrap());
                         }
                         let found = [
                             header("authorization"),
@@ -101,6 +106,11 @@ impl Server {
     /// What lets in from now on.
     pub(crate) fn set_token(&self, token: &str) {
         token.clone_into(&mut self.token.lock().unwrap());
+    }
+
+    /// From now on it chooses all subprotocols that are offered.
+    pub(crate) fn repeat_subprotocols(&self) {
+        self.repeats.store(true, Ordering::SeqCst);
     }
 
     /// What was shown so far, by everybody.
