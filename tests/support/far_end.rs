@@ -139,7 +139,8 @@ impl Carry<String> for Hex {
 /// Opens what was sealed, and seals what the peer says.
 pub(crate) struct Sealed {
     ring: KeyRing,
-    hello: Hello,
+    /// Until the other side has said its own.
+    hello: Option<Hello>,
     ends: Option<(Sealer, Opener)>,
 }
 
@@ -147,7 +148,7 @@ impl Sealed {
     pub(crate) fn new(ring: KeyRing) -> Self {
         Self {
             ring,
-            hello: Hello::new(Role::Server).unwrap(),
+            hello: Some(Hello::new(Role::Server).unwrap()),
             ends: None,
         }
     }
@@ -155,7 +156,7 @@ impl Sealed {
 
 impl Speaks for Sealed {
     fn begins(&mut self) -> Option<String> {
-        Some(Hex.carry(self.hello.to_bytes().into()))
+        Some(Hex.carry(self.hello.as_ref()?.to_bytes().into()))
     }
 
     fn hears(&mut self, message: &str) -> (Option<String>, Option<String>) {
@@ -166,9 +167,8 @@ impl Speaks for Sealed {
                 (Some(String::from_utf8(plain).unwrap()), None)
             }
             none => {
-                let nonces = self.hello.meet(&bytes).unwrap();
-                let sealer = Sealer::new(self.ring.clone(), nonces);
-                *none = Some((sealer, Opener::new(self.ring.clone(), nonces)));
+                let nonces = self.hello.take().unwrap().meet(&bytes).unwrap();
+                *none = Some(nonces.into_pair(self.ring.clone()));
                 (None, None)
             }
         }

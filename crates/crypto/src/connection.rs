@@ -46,11 +46,12 @@ where
 {
     /// It seals from the first message on, whether or not anybody has read `Up`.
     pub(crate) fn new(inner: C, pack: P, ring: KeyRing, nonces: Nonces) -> Self {
+        let (sealer, opener) = nonces.into_pair(ring.clone());
         Self {
             inner: Severable::new(inner),
             pack,
-            sealer: Sealer::new(ring.clone(), nonces),
-            opener: Opener::new(ring.clone(), nonces),
+            sealer,
+            opener,
             ring,
             ending: VecDeque::new(),
             halves: Halves::new(),

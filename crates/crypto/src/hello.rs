@@ -1,7 +1,11 @@
 //! How the two sides begin: each contributes something fresh, so that no connection has the keys of
 //! another.
 
-use crate::error::CryptoError;
+use crate::{
+    error::CryptoError,
+    keys::KeyRing,
+    seal::{Opener, Sealer},
+};
 
 /// Which side this is. The two must differ, so that what one has sent is not taken for the other's.
 /// This list is complete.
@@ -14,18 +18,42 @@ pub enum Role {
 }
 
 /// The first message of a side, in clear: the version of the format, its role, 32 random bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+///
+/// It is good for one connection, and so can be neither copied nor [met](Self::meet) twice:
+///
+/// ```compile_fail
+/// use tower_ws_crypto::{Hello, Role};
+///
+/// let hello = Hello::new(Role::Server).unwrap();
+/// let once = hello.meet(b"theirs");
+/// let twice = hello.meet(b"theirs");
+/// ```
+#[derive(Debug)]
 pub struct Hello {
     role: Role,
     fresh: [u8; Self::FRESH],
 }
 
-/// What both sides contributed. Nothing secret.
-#[derive(Clone, Copy, Debug)]
+/// What both sides contributed. Nothing secret, but good for one [pair](Self::into_pair): two sealers with
+/// the same would use the same key stream, from which both their messages can be read. So it cannot be
+/// copied.
+///
+/// ```compile_fail
+/// use tower_ws_crypto::{KeyRing, Nonces};
+///
+/// fn two(nonces: Nonces, ring: KeyRing) {
+///     let one = nonces.into_pair(ring.clone());
+///     let other = nonces.into_pair(ring);
+/// }
+/// ```
+#[derive(Debug)]
 pub struct Nonces {
-    pub(crate) role: Role,
-    pub(crate) both: [u8; 2 * Hello::FRESH],
+    role: Role,
+    both: Both,
 }
+
+/// The client's random bytes, and the server's.
+pub(crate) type Both = [u8; 2 * Hello::FRESH];
 
 pub(crate) const VERSION: u8 = 1;
 
@@ -55,12 +83,12 @@ impl Hello {
         [&[VERSION, role][..], &self.fresh].concat()
     }
 
-    /// Reads the peer's, and puts both together.
+    /// Reads the peer's, and puts both together. Its own [bytes](Self::to_bytes) are to be sent before.
     ///
     /// # Errors
     ///
     /// [`CryptoError::Format`], or [`CryptoError::Role`] if the peer has our own.
-    pub fn meet(&self, theirs: &[u8]) -> Result<Nonces, CryptoError> {
+    pub fn meet(self, theirs: &[u8]) -> Result<Nonces, CryptoError> {
         let (&[version, role], fresh) = theirs.split_first_chunk().ok_or(CryptoError::Format)?;
         let theirs: &[u8; Self::FRESH] = fresh.try_into().map_err(|_| CryptoError::Format)?;
         let (expected, first, second) = match self.role {
@@ -76,5 +104,17 @@ impl Hello {
         both[..Self::FRESH].copy_from_slice(first);
         both[Self::FRESH..].copy_from_slice(second);
         Ok(Nonces { role: self.role, both })
+    }
+}
+
+impl Nonces {
+    /// What seals and what opens the messages of this connection, with the keys of a ring.
+    pub fn into_pair(self, ring: KeyRing) -> (Sealer, Opener) {
+        let theirs = match self.role {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        };
+        let sealer = Sealer::new(ring.clone(), self.both, self.role);
+        (sealer, Opener::new(ring, self.both, theirs))
     }
 }

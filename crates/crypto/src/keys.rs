@@ -60,11 +60,31 @@ impl fmt::Debug for Key {
 #[derive(Clone)]
 pub struct KeyRing(Arc<Mutex<Ring>>);
 
+/// A key, as the ring had it at one moment: taken apart, another thread could retire the key between
+/// its number and itself.
+pub(crate) struct Chosen {
+    pub(crate) number: u32,
+    /// How often the ring had been changed.
+    pub(crate) version: u64,
+    pub(crate) key: Key,
+}
+
 struct Ring {
+    /// The number that is sealed with; its key is there.
     sealing: u32,
     keys: BTreeMap<u32, Key>,
     /// Counts the changes, so that what was derived before is known to be old.
     version: u64,
+}
+
+impl Ring {
+    fn choose(&self, number: u32) -> Option<Chosen> {
+        Some(Chosen {
+            number,
+            version: self.version,
+            key: self.keys.get(&number)?.clone(),
+        })
+    }
 }
 
 impl KeyRing {
@@ -114,14 +134,15 @@ impl KeyRing {
         Ok(())
     }
 
-    /// How often it was changed, and the number that is sealed with.
-    pub(crate) fn state(&self) -> (u64, u32) {
+    /// The key to seal with now.
+    pub(crate) fn to_seal(&self) -> Option<Chosen> {
         let ring = self.lock();
-        (ring.version, ring.sealing)
+        ring.choose(ring.sealing)
     }
 
-    pub(crate) fn get(&self, number: u32) -> Option<Key> {
-        self.lock().keys.get(&number).cloned()
+    /// The key of this number now.
+    pub(crate) fn to_open(&self, number: u32) -> Option<Chosen> {
+        self.lock().choose(number)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {

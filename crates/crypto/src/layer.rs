@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_core::future::BoxFuture;
 use tower_layer::Layer;
@@ -112,7 +112,8 @@ where
                     Err(_) => return Err(CryptoError::Plaintext.into()),
                 }
             };
-            talk.up().extensions.insert(nonces);
+            // Extensions can be cloned, and this must not be.
+            talk.up().extensions.insert(Arc::new(nonces));
             Ok(talk)
         })
     }

@@ -21,8 +21,8 @@ use ring::{
 
 use crate::{
     error::CryptoError,
-    hello::{Nonces, Role, VERSION},
-    keys::KeyRing,
+    hello::{Both, Role, VERSION},
+    keys::{Chosen, KeyRing},
 };
 
 const HEADER: usize = 1 + 4 + 8;
@@ -35,13 +35,13 @@ pub const OVERHEAD: usize = HEADER + TAG;
 /// second it takes nine years.
 pub const MAX_MESSAGES: u64 = 1 << 48;
 
-/// Seals what goes out.
+/// Seals what goes out. [`Nonces::into_pair`](crate::Nonces::into_pair) makes it.
 pub struct Sealer {
     keys: Derived,
     next: u64,
 }
 
-/// Opens what comes in.
+/// Opens what comes in. [`Nonces::into_pair`](crate::Nonces::into_pair) makes it.
 pub struct Opener {
     keys: Derived,
     last: Option<u64>,
@@ -50,18 +50,16 @@ pub struct Opener {
 /// The keys of one direction of one connection.
 struct Derived {
     ring: KeyRing,
-    nonces: Nonces,
+    both: Both,
     from: Role,
     /// The one that was used last: its number, the ring's version then, and the key.
     cached: Option<(u32, u64, LessSafeKey)>,
 }
 
 impl Sealer {
-    /// The sealer of a connection.
-    pub fn new(ring: KeyRing, nonces: Nonces) -> Self {
-        let from = nonces.role;
+    pub(crate) fn new(ring: KeyRing, both: Both, from: Role) -> Self {
         Self {
-            keys: Derived::new(ring, nonces, from),
+            keys: Derived::new(ring, both, from),
             next: 0,
         }
     }
@@ -75,8 +73,10 @@ impl Sealer {
         if self.next >= MAX_MESSAGES {
             return Err(CryptoError::Exhausted);
         }
-        let (_, number) = self.keys.ring.state();
-        let key = self.keys.get(number)?;
+        // The ring has a key to seal with at any time.
+        let chosen = self.keys.ring.to_seal().ok_or(CryptoError::Exhausted)?;
+        let number = chosen.number;
+        let key = self.keys.derive(chosen)?;
         let mut sealed = Vec::with_capacity(plain.len() + OVERHEAD);
         sealed.push(VERSION);
         sealed.extend(number.to_be_bytes());
@@ -108,14 +108,9 @@ impl Sealer {
 }
 
 impl Opener {
-    /// The opener of a connection.
-    pub fn new(ring: KeyRing, nonces: Nonces) -> Self {
-        let from = match nonces.role {
-            Role::Client => Role::Server,
-            Role::Server => Role::Client,
-        };
+    pub(crate) fn new(ring: KeyRing, both: Both, from: Role) -> Self {
         Self {
-            keys: Derived::new(ring, nonces, from),
+            keys: Derived::new(ring, both, from),
             last: None,
         }
     }
@@ -141,25 +136,24 @@ impl Opener {
 }
 
 impl Derived {
-    fn new(ring: KeyRing, nonces: Nonces, from: Role) -> Self {
+    fn new(ring: KeyRing, both: Both, from: Role) -> Self {
         Self {
             ring,
-            nonces,
+            both,
             from,
             cached: None,
         }
     }
 
-    fn get(&mut self, number: u32) -> Result<&LessSafeKey, CryptoError> {
-        let (version, _) = self.ring.state();
+    fn derive(&mut self, chosen: Chosen) -> Result<&LessSafeKey, CryptoError> {
+        let Chosen { number, version, key } = chosen;
         let is_cached = matches!(&self.cached, Some((cached, at, _)) if (*cached, *at) == (number, version));
         if !is_cached {
-            let key = self.ring.get(number).ok_or(CryptoError::UnknownKey(number))?;
             let direction = match self.from {
                 Role::Client => b"client",
                 Role::Server => b"server",
             };
-            let secret = key.extract(&self.nonces.both);
+            let secret = key.extract(&self.both);
             let derived = secret
                 .expand(&[b"tower-ws-crypto 1", direction], &CHACHA20_POLY1305)
                 .map(UnboundKey::from)
@@ -184,7 +178,8 @@ impl Derived {
             return Err(CryptoError::Format);
         }
         let aad = Aad::from(*header);
-        let key = self.get(number)?;
+        let chosen = self.ring.to_open(number).ok_or(CryptoError::UnknownKey(number))?;
+        let key = self.derive(chosen)?;
         let length = key
             .open_within(nonce(count), aad, &mut sealed, HEADER..)
             .map_err(|_| CryptoError::NotAuthentic)?
@@ -234,18 +229,18 @@ mod tests {
         KeyRing::new(1, Key::try_from_slice(&[byte; 32]).unwrap())
     }
 
-    fn nonces() -> (Nonces, Nonces) {
+    /// What the client has of a connection, and what the server.
+    fn ends(ours: KeyRing, theirs: KeyRing) -> ((Sealer, Opener), (Sealer, Opener)) {
         let (client, server) = (Hello::new(Role::Client).unwrap(), Hello::new(Role::Server).unwrap());
-        (
-            client.meet(&server.to_bytes()).unwrap(),
-            server.meet(&client.to_bytes()).unwrap(),
-        )
+        let (said, heard) = (client.to_bytes(), server.to_bytes());
+        let (client, server) = (client.meet(&heard).unwrap(), server.meet(&said).unwrap());
+        (client.into_pair(ours), server.into_pair(theirs))
     }
 
     /// A sealer of the client's, and the server's opener.
     fn pair() -> (Sealer, Opener) {
-        let (client, server) = nonces();
-        (Sealer::new(ring(7), client), Opener::new(ring(7), server))
+        let ((sealer, _), (_, opener)) = ends(ring(7), ring(7));
+        (sealer, opener)
     }
 
     #[test]
@@ -280,8 +275,7 @@ mod tests {
 
     #[test]
     fn replays_other_orders_reflections_and_other_connections_are_refused() {
-        let (client, server) = nonces();
-        let (mut sealer, mut opener) = (Sealer::new(ring(7), client), Opener::new(ring(7), server));
+        let ((mut sealer, mut own), (_, mut opener)) = ends(ring(7), ring(7));
         let (first, second) = (sealer.seal(b"1").unwrap(), sealer.seal(b"2").unwrap());
         opener.open(second.clone()).unwrap();
         assert_eq!(
@@ -293,28 +287,41 @@ mod tests {
             Err(CryptoError::Replayed { got: 0, last: 1 })
         );
         // Sent back to the one who sealed it.
-        assert_eq!(
-            Opener::new(ring(7), client).open(first.clone()),
-            Err(CryptoError::NotAuthentic)
-        );
+        assert_eq!(own.open(first.clone()), Err(CryptoError::NotAuthentic));
         // Recorded, and sent on a later connection.
-        let (_, later) = nonces();
-        assert_eq!(
-            Opener::new(ring(7), later).open(first.clone()),
-            Err(CryptoError::NotAuthentic)
-        );
-        assert_eq!(
-            Opener::new(ring(8), server).open(first.clone()),
-            Err(CryptoError::NotAuthentic)
-        );
+        let (_, mut later) = pair();
+        assert_eq!(later.open(first.clone()), Err(CryptoError::NotAuthentic));
         assert_eq!(sealer.reopen(first).unwrap(), b"1");
+        // By somebody who has another key of this number.
+        let ((mut sealer, _), (_, mut opener)) = ends(ring(7), ring(8));
+        let sealed = sealer.seal(b"1").unwrap();
+        assert_eq!(opener.open(sealed), Err(CryptoError::NotAuthentic));
+    }
+
+    /// Another thread changes the keys, and retires each old one, while this one seals.
+    #[test]
+    fn keys_may_change_between_any_two_steps() {
+        let key = |n: u32| Key::try_from_slice(&n.to_be_bytes().repeat(8)).unwrap();
+        let shared = KeyRing::new(0, key(0));
+        let ((mut sealer, _), _) = ends(shared.clone(), shared.clone());
+        std::thread::scope(|scope| {
+            let sealing = scope.spawn(move || (0..200_000).find_map(|_| sealer.seal(b"x").err()));
+            for n in 0.. {
+                if sealing.is_finished() {
+                    break;
+                }
+                shared.add(n + 1, key(n + 1));
+                shared.seal_with(n + 1).unwrap();
+                shared.retire(n).unwrap();
+            }
+            assert_eq!(sealing.join().unwrap(), None);
+        });
     }
 
     #[test]
     fn keys_change_while_the_connection_is_up() {
-        let (client, server) = nonces();
         let (ours, theirs) = (ring(7), ring(7));
-        let (mut sealer, mut opener) = (Sealer::new(ours.clone(), client), Opener::new(theirs.clone(), server));
+        let ((mut sealer, _), (_, mut opener)) = ends(ours.clone(), theirs.clone());
         opener.open(sealer.seal(b"old").unwrap()).unwrap();
         let new = Key::try_from_slice(&[9; 32]).unwrap();
         ours.add(2, new.clone());
@@ -344,10 +351,10 @@ mod tests {
 
     #[test]
     fn two_clients_do_not_meet() {
-        let client = Hello::new(Role::Client).unwrap();
-        assert_eq!(client.meet(&client.to_bytes()).unwrap_err(), CryptoError::Role);
+        let client = || Hello::new(Role::Client).unwrap();
+        assert_eq!(client().meet(&client().to_bytes()).unwrap_err(), CryptoError::Role);
         for odd in [&b""[..], b"\x01", &[1; 33], &[1; 35], &[9; 34]] {
-            assert_eq!(client.meet(odd).unwrap_err(), CryptoError::Format);
+            assert_eq!(client().meet(odd).unwrap_err(), CryptoError::Format);
         }
     }
 

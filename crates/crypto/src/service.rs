@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -59,7 +60,8 @@ where
     type Connection = CryptoConnection<OpeningConnection<M>, P>;
 
     fn wrap(self, mut inner: OpeningConnection<M>) -> Self::Connection {
-        let nonces = inner.up_mut().and_then(|up| up.extensions.remove::<Nonces>());
+        let up = inner.up_mut();
+        let nonces = up.and_then(|up| Arc::into_inner(up.extensions.remove::<Arc<Nonces>>()?));
         let nonces = nonces.expect("the dialogue leaves them, and nobody has read `Up` yet");
         CryptoConnection::new(inner, self.pack, self.ring, nonces)
     }

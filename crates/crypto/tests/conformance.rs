@@ -30,11 +30,11 @@ impl Harness for Encrypted {
         let hello = Hello::new(Role::Server).unwrap();
         socket.send(hello.to_bytes()).await.unwrap();
         let theirs = socket.next().await.unwrap().unwrap();
-        let nonces = hello.meet(&theirs).unwrap();
+        let (sealer, opener) = hello.meet(&theirs).unwrap().into_pair(ring);
         let peer = FarEnd {
             socket: Some(socket),
-            sealer: Sealer::new(ring.clone(), nonces),
-            opener: Opener::new(ring, nonces),
+            sealer,
+            opener,
         };
         (dial.await.unwrap().unwrap(), peer)
     }

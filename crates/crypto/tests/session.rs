@@ -42,12 +42,15 @@ impl Peer {
         let hello = Hello::new(Role::Server).unwrap();
         socket.send(Message::binary(hello.to_bytes())).await.unwrap();
         let theirs = within(socket.next()).await.unwrap().unwrap().into_bytes();
-        let nonces = hello.meet(&theirs).unwrap();
-        Self {
-            socket,
-            sealer: Sealer::new(ring.clone(), nonces),
-            opener: Opener::new(ring, nonces),
-        }
+        let (sealer, opener) = hello.meet(&theirs).unwrap().into_pair(ring);
+        Self { socket, sealer, opener }
+    }
+
+    /// From now on it seals as on another connection.
+    fn changes_connection(&mut self, ring: KeyRing) {
+        let theirs = Hello::new(Role::Client).unwrap().to_bytes();
+        let nonces = Hello::new(Role::Server).unwrap().meet(&theirs).unwrap();
+        self.sealer = nonces.into_pair(ring).0;
     }
 
     /// What came in, sealed.
@@ -163,7 +166,15 @@ async fn what_is_sent_again_is_sealed_anew() {
 #[tokio::test]
 async fn what_is_not_the_peers_ends_the_connection_and_not_the_session() {
     type Attack = fn(&mut Peer) -> Message;
-    let attacks: [(Attack, fn(&CryptoError) -> bool); 5] = [
+    let attacks: [(Attack, fn(&CryptoError) -> bool); 6] = [
+        (
+            |peer| {
+                let mut sealed = peer.seal(&Message::text("pay 10, not 1000"));
+                sealed.truncate(sealed.len() - 4);
+                Message::binary(sealed)
+            },
+            |error| matches!(error, CryptoError::NotAuthentic),
+        ),
         (
             |peer| {
                 let mut sealed = peer.seal(&Message::text("pay 10"));
@@ -174,13 +185,7 @@ async fn what_is_not_the_peers_ends_the_connection_and_not_the_session() {
         ),
         (
             |peer| {
-                peer.sealer = Sealer::new(
-                    KeyRing::new(9, Key::try_from_slice(&[1; 32]).unwrap()),
-                    Hello::new(Role::Server)
-                        .unwrap()
-                        .meet(&Hello::new(Role::Client).unwrap().to_bytes())
-                        .unwrap(),
-                );
+                peer.changes_connection(KeyRing::new(9, Key::try_from_slice(&[1; 32]).unwrap()));
                 Message::binary(peer.seal(&Message::text("x")))
             },
             |error| matches!(error, CryptoError::UnknownKey(9)),
@@ -224,13 +229,7 @@ async fn what_is_not_the_peers_ends_the_connection_and_not_the_session() {
     // A replay.
     peer.send(Message::text("once")).await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
-    peer.sealer = Sealer::new(
-        ring(),
-        Hello::new(Role::Server)
-            .unwrap()
-            .meet(&Hello::new(Role::Client).unwrap().to_bytes())
-            .unwrap(),
-    );
+    peer.changes_connection(ring());
     peer.send(Message::text("from another connection")).await;
     assert!(matches!(next(&mut session).await, Event::Down(_)));
 }
