@@ -82,7 +82,8 @@ impl<L, C> Builder<L, C> {
     /// Adds an endpoint of the same service, to be dialled when those before it fail
     /// ([`FailoverLayer`]).
     ///
-    /// The [headers](Self::header) go to each of them: all have to be trusted alike.
+    /// The [headers](Self::header) go to each of them: all have to be trusted alike. So do
+    /// [credentials](Self::auth), unless they are made [per endpoint](Credentials::per_endpoint).
     pub fn fallback(mut self, url: impl Into<String>) -> Self {
         self.fallbacks.push(url.into());
         self

@@ -21,6 +21,13 @@ pub enum FrameError {
         /// The time allowed.
         limit: Duration,
     },
+    /// A length in more bytes than it needs
+    /// ([RFC 6455, section 5.2](https://www.rfc-editor.org/rfc/rfc6455#section-5.2)).
+    #[error("the peer wrote the length {length} of a frame in more bytes than it needs, which the protocol forbids")]
+    LongLength {
+        /// The length.
+        length: u64,
+    },
     /// A close code that must not be on the wire
     /// ([RFC 6455, section 7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4)).
     #[error("the peer closed with the code {code}, which the protocol forbids to send")]
@@ -33,8 +40,8 @@ pub enum FrameError {
 /// Follows the frames of a byte stream by their headers, ahead of the codec; it looks at no payload
 /// but that of a close frame.
 ///
-/// The codec counts the bytes of a message, and neither its frames nor the time that it takes; and
-/// it hides which illegal code a peer closed with.
+/// The codec counts the bytes of a message, and neither its frames nor the time that it takes; it takes
+/// a length in any number of bytes, and hides which illegal code a peer closed with.
 #[derive(Debug)]
 pub(crate) struct Scan {
     fragments: u32,
@@ -152,13 +159,18 @@ impl Scan {
     /// A header is complete ([RFC 6455, section 5.2](https://www.rfc-editor.org/rfc/rfc6455#section-5.2)).
     fn begin(&mut self) -> Result<(), FrameError> {
         let [first, second, ..] = self.header;
-        let length = match second & 0x7f {
-            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
-            127 => self.header[2..10]
-                .iter()
-                .fold(0, |length, &byte| length << 8 | u64::from(byte)),
-            short => u64::from(short),
+        let (length, least) = match second & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([self.header[2], self.header[3]])), 126),
+            127 => {
+                let bytes = self.header[2..10].iter();
+                let length = bytes.fold(0, |length, &byte| length << 8 | u64::from(byte));
+                (length, 1 << 16)
+            }
+            short => (u64::from(short), 0),
         };
+        if length < least {
+            return Err(FrameError::LongLength { length });
+        }
         let is_last = first & 0x80 != 0;
         self.have = 0;
         self.rest = length;
@@ -271,6 +283,25 @@ mod tests {
         // In pieces, and with the payload of a message that looks like one.
         assert_eq!(scan.scan(b"\x82\x02\x03\xe7\x88\x02\x03", Instant::now), Ok(()));
         assert!(scan.scan(b"\xe7", Instant::now).is_err());
+    }
+
+    #[test]
+    fn a_length_takes_as_many_bytes_as_it_needs() {
+        let wide = |length: u64| [&[0x82, 127][..], &length.to_be_bytes()].concat();
+        let medium = |length: u16| [&[0x82, 126][..], &length.to_be_bytes()].concat();
+        for (header, length) in [
+            (medium(0), 0),
+            (medium(125), 125),
+            (wide(0), 0),
+            (wide(126), 126),
+            (wide(65_535), 65_535),
+        ] {
+            let verdict = scan(10).scan(&[b"\x81\x01a", &header[..]].concat(), Instant::now);
+            assert_eq!(verdict, Err((3, FrameError::LongLength { length })), "{header:x?}");
+        }
+        for header in [medium(126), medium(65_535), wide(65_536)] {
+            assert_eq!(scan(10).scan(&header, Instant::now), Ok(()), "{header:x?}");
+        }
     }
 
     proptest! {

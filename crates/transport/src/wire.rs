@@ -92,6 +92,7 @@ impl Wire<Message> for WebSocketWire {
             return Some(match error {
                 FrameError::TooManyFragments { .. } => close(CloseCode::Size, "too many fragments"),
                 FrameError::TooSlow { .. } => close(CloseCode::Policy, "message too slow"),
+                FrameError::LongLength { .. } => close(CloseCode::Protocol, "length not minimal"),
                 FrameError::IllegalCloseCode { .. } => close(CloseCode::Protocol, "illegal close code"),
             });
         }
@@ -153,6 +154,10 @@ fn bad_frames(error: &io::Error) -> Option<Failure> {
         FrameError::TooManyFragments { .. } => (FailureKind::Policy, "a message came in too many pieces"),
         // A slow link may be a better one the next time.
         FrameError::TooSlow { .. } => (FailureKind::Timeout, "a message did not end"),
+        FrameError::LongLength { .. } => (
+            FailureKind::Protocol,
+            "a frame came with a length that the protocol forbids",
+        ),
         FrameError::IllegalCloseCode { .. } => (FailureKind::Protocol, "the peer closed as the protocol forbids"),
     };
     Some(Failure::new(kind, message).with_source(error))
@@ -241,6 +246,7 @@ mod tests {
                 FrameError::TooSlow { limit: Duration::MAX },
                 (FailureKind::Timeout, 1008),
             ),
+            (FrameError::LongLength { length: 1 }, (FailureKind::Protocol, 1002)),
             (
                 FrameError::IllegalCloseCode { code: 999 },
                 (FailureKind::Protocol, 1002),

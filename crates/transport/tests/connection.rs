@@ -34,6 +34,7 @@ over_each_framing! {
     a_message_that_drips_ends_the_connection,
     a_true_1002_is_told_from_an_illegal_code,
     a_flood_of_pings_does_not_hold_up_messages,
+    each_ping_of_a_burst_is_answered,
     a_peer_that_stops_reading,
     a_peer_that_closes_and_does_not_end,
     a_peer_that_ignores_our_close_frame,
@@ -150,11 +151,56 @@ async fn frames_that_break_the_protocol(framing: impl AnyFraming) {
     }
 }
 
+/// Autobahn's cases 2.10 and 2.11: in one write, and byte by byte.
+async fn each_ping_of_a_burst_is_answered(framing: impl AnyFraming) {
+    const COUNT: u8 = 10;
+    let pings: Vec<u8> = (0..COUNT).flat_map(|n| [0x89, 1, n]).collect();
+    for at_once in [pings.len(), 1] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let pings = pings.clone();
+        let peer = async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut tcp = tokio_tungstenite::accept_async(tcp).await.unwrap().into_inner();
+            tcp.set_nodelay(true).unwrap();
+            for some in pings.chunks(at_once) {
+                tcp.write_all(some).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let mut answered = Vec::new();
+            for _ in 0..COUNT {
+                let mut pong = [0; 7];
+                tcp.read_exact(&mut pong).await.unwrap();
+                assert_eq!(pong[..2], [0x8a, 0x81]);
+                answered.push(pong[6] ^ pong[2]);
+            }
+            answered
+        };
+        let layer = TransportLayer::new().framing(framing.clone());
+        let reading = async {
+            let (mut connection, _) = connected_with(layer, &url).await;
+            while let Some(Event::Message(ping)) = connection.next().await {
+                assert_eq!(ping.kind(), Kind::Ping);
+            }
+        };
+        tokio::select! {
+            answered = bounded(peer) => assert!(answered.into_iter().eq(0..COUNT)),
+            () = reading => panic!("the connection lives"),
+        }
+    }
+}
+
 async fn the_peer_is_told_what_it_did_wrong(framing: impl AnyFraming) {
     for (bytes, code) in [
         (&b"\x83\x00"[..], 1002),
         (b"\xc1\x00", 1002),
         (b"\x81\x02\xc3\x28", 1007),
+        // Before the rest of the message has come.
+        (b"\x01\x02\xc3\x28", 1007),
+        (b"\x01\x01\xc3\x00\x01\x28", 1007),
+        // Lengths in more bytes than they need.
+        (b"\x82\x7e\x00\x01a", 1002),
+        (b"\x82\x7f\x00\x00\x00\x00\x00\x00\x00\x01a", 1002),
         (b"\x88\x02\x03\xe7", 1002),
         (b"\x82\x7e\x04\x01", 1009),
         (b"\x01\x00\x00\x00\x00\x00", 1009),

@@ -220,6 +220,9 @@ async fn what_breaks_the_extension_ends_the_connection() {
     for (bytes, code) in [
         // No deflate stream.
         (frame(0xc1, b"\xff\xff\xff\xff"), 1002),
+        // Cut short: in the middle of a block, and where the end of a block is missing.
+        (frame(0xc1, b"\xf2\x48\xcd\xc9"), 1002),
+        (frame(0xc1, b"\x00\x05\x00\xfa\xffHello"), 1002),
         // Compressed control and continuation frames (RFC 7692, section 6.1).
         (frame(0xc9, b"?"), 1002),
         ([frame(0x01, b"a"), frame(0xc0, b"b")].concat(), 1002),

@@ -62,6 +62,9 @@
 //! - [`Limits::message_out`] is about what a message is, too.
 //! - It takes some 300 KiB for each connection that has sent a compressed message, and 50 KiB for
 //!   each that may receive one.
+//! - A message that was cut short is an error, never a shorter message: where it ends, the format says.
+//! - Texts are checked to be UTF-8 as their frames come in, those that are compressed when all of them
+//!   is there: that is when they are unpacked.
 //! - Unpacking and packing are done where the connection is polled: with a limit of 16 MiB a poll
 //!   can take tens of milliseconds.
 //!
@@ -92,6 +95,7 @@
 //! - It does not look at what a message holds: what is compressed already is compressed again.
 
 mod extension;
+mod inflate;
 mod reader;
 mod socket;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use bytes::{Bytes, BytesMut};
 use sockudo_ws::{
-    deflate::{DEFAULT_WINDOW_BITS, DeflateDecoder},
     error,
     frame::{Frame, FrameParser, OpCode},
 };
@@ -13,13 +12,13 @@ use tokio_tungstenite::tungstenite::{
 };
 use tower_ws_core::{Failure, FailureKind};
 
-use super::extension::Agreed;
+use super::{extension::Agreed, inflate::Inflate};
 use crate::{limits::Limits, message::Message};
 
 /// Takes one message at a time out of what has been read: a few bytes can hold many large messages.
 pub(super) struct Reader {
     parser: FrameParser,
-    inflate: Option<DeflateDecoder>,
+    inflate: Option<Inflate>,
     /// A message of which the last fragment is to come.
     partial: Option<Partial>,
     frame_limit: usize,
@@ -30,6 +29,25 @@ struct Partial {
     data: Data,
     compressed: bool,
     payload: BytesMut,
+    /// Up to here it is UTF-8, if it has to be.
+    checked: usize,
+}
+
+impl Partial {
+    /// Looks at what has come of a text: what cannot be completed to one need not be waited for. Packed,
+    /// it shows when it is unpacked, and that is when all of it has come.
+    fn check_text(&mut self) -> Result<(), Error> {
+        if self.compressed || self.data != Data::Text {
+            return Ok(());
+        }
+        match str::from_utf8(&self.payload[self.checked..]) {
+            Ok(text) => self.checked += text.len(),
+            Err(error) if error.error_len().is_some() => return Err(Error::Utf8(error.to_string())),
+            // A character that goes on in the next fragment.
+            Err(error) => self.checked += error.valid_up_to(),
+        }
+        Ok(())
+    }
 }
 
 impl Reader {
@@ -39,8 +57,7 @@ impl Reader {
                 Some(_) => FrameParser::with_compression(limits.frame_in, false),
                 None => FrameParser::new(limits.frame_in, false),
             },
-            // The largest window, so that it fits whatever the server uses.
-            inflate: agreed.map(|agreed| DeflateDecoder::new(DEFAULT_WINDOW_BITS, agreed.server_forgets)),
+            inflate: agreed.map(|agreed| Inflate::new(agreed.server_forgets)),
             partial: None,
             frame_limit: limits.frame_in,
             limit: limits.message_in,
@@ -81,11 +98,14 @@ impl Reader {
             return self.message(data, header.rsv1, payload).map(Some);
         }
         self.check(payload.len())?;
-        self.partial = Some(Partial {
+        let mut partial = Partial {
             data,
             compressed: header.rsv1,
             payload: payload.into(),
-        });
+            checked: 0,
+        };
+        partial.check_text()?;
+        self.partial = Some(partial);
         Ok(None)
     }
 
@@ -100,15 +120,14 @@ impl Reader {
                 .message(partial.data, partial.compressed, partial.payload.freeze())
                 .map(Some);
         }
+        partial.check_text()?;
         self.partial = Some(partial);
         Ok(None)
     }
 
     fn message(&mut self, data: Data, compressed: bool, payload: Bytes) -> Result<Message, Error> {
         let payload = match &mut self.inflate {
-            Some(inflate) if compressed => inflate
-                .decompress(&payload, self.limit)
-                .map_err(|error| broken(error, self.limit))?,
+            Some(inflate) if compressed => inflate.message(&payload, self.limit)?,
             // Without an agreement, the parser lets none pass.
             _ => {
                 self.check(payload.len())?;
@@ -146,14 +165,13 @@ fn too_large(size: usize, max_size: usize) -> Error {
     CapacityError::MessageTooLong { size, max_size }.into()
 }
 
-/// What the parser and the decompressor complain about, in the terms of the other framing.
+/// What the parser complains about, in the terms of the other framing.
 fn broken(error: error::Error, limit: usize) -> Error {
     let what = match error {
         // How much larger it does not say.
         error::Error::FrameTooLarge | error::Error::MessageTooLarge => {
             return too_large(limit.saturating_add(1), limit);
         }
-        error::Error::Compression(_) => "the peer sent a message that cannot be decompressed",
         _ => "the peer broke the websocket protocol",
     };
     let failure = Failure::new(FailureKind::Protocol, what).with_source(error);

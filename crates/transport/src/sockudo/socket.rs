@@ -23,8 +23,8 @@ use crate::{
 /// An upgraded WebSocket, framed by sockudo-ws: a sink and a stream of [`Message`]s, as
 /// [`WebSocket`](crate::WebSocket) is.
 ///
-/// Answers to pings (to the latest one, if the peer is slow: RFC 6455, section 5.5.3) and to a
-/// close frame leave while somebody reads or writes. Dropping it aborts the connection.
+/// Answers to pings (to each, and to the latest one if the peer does not read: RFC 6455, section 5.5.3)
+/// and to a close frame leave while somebody reads or writes. Dropping it aborts the connection.
 pub struct SockudoSocket<IO> {
     io: Upgraded<IO>,
     input: BytesMut,
@@ -73,7 +73,11 @@ impl<IO> SockudoSocket<IO> {
 
     fn hear(&mut self, message: &Message) {
         match message.kind() {
-            Kind::Ping => self.ping = Some(message.clone().into_bytes()),
+            Kind::Ping => {
+                self.ping = Some(message.clone().into_bytes());
+                // Before the next, which may be there already.
+                self.answer_ping();
+            }
             Kind::Close => {
                 self.heard_close = true;
                 self.answer_close(message.as_close().map_or(NO_CODE, |close| close.code));
