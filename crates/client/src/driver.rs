@@ -86,7 +86,8 @@ const PAUSES: usize = 2;
 const PAUSES_WITHIN: usize = 256;
 /// How many entries are taken from the outbox at once.
 const BATCH: usize = 64;
-/// How much room is made for messages to be written in.
+/// How much room is made at most for a batch of messages to be written in, and for a large message
+/// what it takes.
 const ARENA: usize = 16 * 1024;
 /// What the envelope of a call takes at most, beside its method and parameters.
 const ENVELOPE: usize = 96;
@@ -445,8 +446,13 @@ where
             Body::Answer(answer) => (answer.text, Replay::Unsafe, Some(answer.epoch)),
             Body::Call(id, request) => {
                 let params = request.params.as_deref();
-                this.arena
-                    .reserve(ARENA.max(request.method.len() + params.map_or(0, <[u8]>::len) + ENVELOPE));
+                let room = request.method.len() + params.map_or(0, <[u8]>::len) + ENVELOPE;
+                // Only if there is too little: as long as a layer keeps what is in the block,
+                // asking for more makes a new one.
+                if this.arena.capacity() < room {
+                    let others = this.batch.len();
+                    this.arena.reserve(room.max(ARENA.min(room * (others + 1))));
+                }
                 write_call(this.arena, id, &request.method, params);
                 (this.arena.split().freeze(), request.replay, None)
             }
