@@ -15,12 +15,14 @@ use tower_ws_core::Progress;
 pub struct Counted<IO> {
     #[pin]
     io: IO,
-    early: Bytes,
+    /// `None` once it has been given: even empty it would keep the buffer that it was read into.
+    early: Option<Bytes>,
     progress: Progress,
 }
 
 impl<IO> Counted<IO> {
     pub(crate) fn new(io: IO, early: Bytes, progress: Progress) -> Self {
+        let early = Some(early).filter(Buf::has_remaining);
         Self { io, early, progress }
     }
 }
@@ -28,10 +30,13 @@ impl<IO> Counted<IO> {
 impl<IO: AsyncRead> AsyncRead for Counted<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        if this.early.has_remaining() {
-            let early = this.early.split_to(this.early.len().min(buf.remaining()));
-            buf.put_slice(&early);
-            this.progress.add_read(early.len());
+        if let Some(early) = this.early {
+            let first = early.split_to(early.len().min(buf.remaining()));
+            buf.put_slice(&first);
+            this.progress.add_read(first.len());
+            if early.is_empty() {
+                *this.early = None;
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
