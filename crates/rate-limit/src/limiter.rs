@@ -75,6 +75,13 @@ pub struct LimitStats {
     pub debt: Duration,
 }
 
+/// What one who comes gets.
+#[derive(Debug)]
+pub(crate) enum Pass {
+    Now,
+    Later(Booking),
+}
+
 /// A turn. Dropped before it is used, it is given back.
 #[derive(Debug)]
 pub(crate) struct Booking {
@@ -134,23 +141,39 @@ impl Limiter {
     }
 
     /// Books a turn.
-    pub(crate) fn book(&self, bytes: u64) -> Result<Booking, TooLarge> {
-        let now = Instant::now();
+    pub(crate) fn book(&self, now: Instant, bytes: u64) -> Result<Booking, TooLarge> {
+        let at = self.book_at(now, bytes)?;
+        Ok(self.booking(at, bytes))
+    }
+
+    /// Passes now, or books a turn.
+    pub(crate) fn pass(&self, now: Instant, bytes: u64) -> Result<Pass, TooLarge> {
+        let at = self.book_at(now, bytes)?;
+        Ok(match at > now {
+            true => Pass::Later(self.booking(at, bytes)),
+            false => Pass::Now,
+        })
+    }
+
+    fn book_at(&self, now: Instant, bytes: u64) -> Result<Instant, TooLarge> {
         let at = self.lock().book(now, bytes).inspect_err(|_| self.refused())?;
         if at > now {
             self.0.waited.fetch_add(1, Relaxed);
         }
-        Ok(Booking {
+        Ok(at)
+    }
+
+    fn booking(&self, at: Instant, bytes: u64) -> Booking {
+        Booking {
             limiter: self.clone(),
             at,
             bytes,
             used: false,
-        })
+        }
     }
 
     /// Passes now, or not at all: false.
-    pub(crate) fn try_pass(&self, bytes: u64) -> Result<bool, TooLarge> {
-        let now = Instant::now();
+    pub(crate) fn try_pass(&self, now: Instant, bytes: u64) -> Result<bool, TooLarge> {
         let mut schedule = self.lock();
         let passes = schedule.earliest(now, bytes).inspect_err(|_| self.refused())? <= now;
         if passes {

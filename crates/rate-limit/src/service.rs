@@ -51,15 +51,15 @@ impl<S, Me, G> RateLimit<S, Me, G> {
             return Poll::Ready(());
         };
         loop {
+            let now = Instant::now();
             let Some(turn) = &mut self.turn else {
                 // A dial has no size, so that it is never too large.
-                let Ok(turn) = dials.book(0) else {
+                let Ok(turn) = dials.book(now, 0) else {
                     return Poll::Ready(());
                 };
                 self.turn = Some(turn);
                 continue;
             };
-            let now = Instant::now();
             match turn.turn(now) {
                 Turn::At(at) => ready!(self.alarm.poll(at, now, cx)),
                 Turn::Missed => turn.book_again(),
@@ -72,10 +72,10 @@ impl<S, Me, G> RateLimit<S, Me, G> {
         let Some(dials) = &self.settings.dials else {
             return;
         };
-        let turn = self.turn.take();
-        let due = turn.filter(|turn| turn.turn(Instant::now()) == Turn::Now);
+        let now = Instant::now();
+        let due = self.turn.take().filter(|turn| turn.turn(now) == Turn::Now);
         // Too late, or not readied: it counts ahead, and others wait for it.
-        if let Some(turn) = due.or_else(|| dials.book(0).ok()) {
+        if let Some(turn) = due.or_else(|| dials.book(now, 0).ok()) {
             turn.spend();
         }
     }

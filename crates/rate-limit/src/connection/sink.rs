@@ -10,6 +10,7 @@ use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Out
 use super::{Held, RateLimitConnection};
 use crate::{
     layer::Excess,
+    limiter::Pass,
     schedule::{TooLarge, Turn},
 };
 
@@ -68,18 +69,15 @@ where
         } else if this.held.is_some() {
             DropReason::Refused("the sink was not ready for it")
         } else if this.settings.excess == Excess::Refuse {
-            match limit.try_pass(bytes as u64) {
+            match limit.try_pass(now, bytes as u64) {
                 Ok(true) => return inner.start_send(item),
                 Ok(false) => REFUSED,
                 Err(large) => too_large(large),
             }
         } else {
-            match limit.book(bytes as u64) {
-                Ok(booking) if booking.turn(now) == Turn::Now => {
-                    booking.spend();
-                    return inner.start_send(item);
-                }
-                Ok(booking) => {
+            match limit.pass(now, bytes as u64) {
+                Ok(Pass::Now) => return inner.start_send(item),
+                Ok(Pass::Later(booking)) => {
                     *this.held = Some(Held { item, booking });
                     // It looks at the clock for us.
                     this.halves.wake_reader();
