@@ -3,7 +3,11 @@ use std::{borrow::Cow, fmt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Malformed, RpcError, envelope::Envelope, scan::without_mark};
+use super::{
+    Malformed, RpcError,
+    envelope::Envelope,
+    scan::{beginning, without_mark},
+};
 use crate::failure::Excerpt;
 
 /// A request or a notification of the peer's, borrowed from its text.
@@ -64,6 +68,16 @@ impl fmt::Debug for Call<'_> {
 ///
 /// [`Malformed`] if it has no result, or one that is no `T`.
 pub fn parse_result<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Malformed> {
+    // In the usual order the result is the last member: where it begins is known, and what is behind
+    // it is the end.
+    if let Some((_, true, from)) = beginning(text) {
+        let mut values = serde_json::Deserializer::from_slice(from).into_iter::<T>();
+        if let Some(Ok(result)) = values.next()
+            && let [b'}'] = from[values.byte_offset()..]
+        {
+            return Ok(result);
+        }
+    }
     #[derive(Deserialize)]
     struct Success<T> {
         result: T,

@@ -130,7 +130,19 @@ fn scan_usual(text: &[u8]) -> Option<Kind> {
 }
 
 /// The id, whether a `result` follows or an `error`, and the text from its value on.
-fn beginning(text: &[u8]) -> Option<(u64, bool, &[u8])> {
+pub(super) fn beginning(text: &[u8]) -> Option<(u64, bool, &[u8])> {
+    canonical(text).or_else(|| any_beginning(text))
+}
+
+/// As nearly all peers write it: in this order, and without blanks.
+fn canonical(text: &[u8]) -> Option<(u64, bool, &[u8])> {
+    let mut rest = text.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
+    let id = integer(&mut rest)?;
+    let rest = rest.strip_prefix(br#","result":"#)?;
+    Some((id, true, blank(rest)))
+}
+
+fn any_beginning(text: &[u8]) -> Option<(u64, bool, &[u8])> {
     let mut rest = punctuation(text, b'{')?;
     let (mut version, mut id) = (false, None);
     loop {
@@ -160,15 +172,17 @@ fn string<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn integer(text: &mut &[u8]) -> Option<u64> {
-    let digits = text.iter().take(17).take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = text.split_at(digits);
-    *text = rest;
-    let canonical = number.len() == 1 || number.first() != Some(&b'0');
-    (0 < digits && digits < 17 && canonical).then(|| {
-        number
-            .iter()
-            .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'))
-    })
+    let (mut value, mut digits) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = text.get(digits) {
+        if digits == 16 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        digits += 1;
+    }
+    let canonical = digits == 1 || text.first() != Some(&b'0');
+    *text = &text[digits..];
+    (digits > 0 && canonical).then_some(value)
 }
 
 #[cfg(test)]
