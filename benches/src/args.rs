@@ -9,9 +9,11 @@ use crate::BoxError;
 use crate::kind::Kind;
 use crate::kinds;
 use crate::meter::Timing;
+use crate::once::Once;
 
 pub(crate) const USAGE: &str = "\
 Usage: tower-ws-benches [OPTIONS]
+       tower-ws-benches once KIND SIZE WINDOW REPLIES
        tower-ws-benches server [--core N]
 
   --quick             shorter and fewer runs
@@ -22,6 +24,9 @@ Usage: tower-ws-benches [OPTIONS]
   --windows A,B       messages in flight (default: 1,16,256)
   --repetitions N     runs of each kind in each cell (default: 7, quick 3)
   --run-ms N          length of a run (default: 400, quick 200)
+
+once runs one kind until it has had that many replies, and prints how many there were: for
+tools that count from outside.
 ";
 
 /// What to do.
@@ -30,6 +35,8 @@ pub(crate) enum Command {
     Help,
     /// Be the peer, on this core.
     Server(Option<usize>),
+    /// Run one kind once.
+    Once(Once),
     Compare(Plan),
 }
 
@@ -64,6 +71,7 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Value(command) if command == "server" => return server(parser),
+            Arg::Value(command) if command == "once" => return once(parser),
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Long("quick") => quick = true,
             Arg::Long("check") => plan.check = true,
@@ -92,6 +100,15 @@ fn server(mut parser: Parser) -> Result<Command, BoxError> {
         }
     }
     Ok(Command::Server(core))
+}
+
+fn once(mut parser: Parser) -> Result<Command, BoxError> {
+    Ok(Command::Once(Once {
+        kind: find_kind(&parser.value()?.string()?)?,
+        size: parser.value()?.parse()?,
+        window: positive(&parser.value()?.string()?)?,
+        replies: positive(&parser.value()?.string()?)?,
+    }))
 }
 
 fn list<T>(parser: &mut Parser, parse: impl Fn(&str) -> Result<T, BoxError>) -> Result<Vec<T>, BoxError> {

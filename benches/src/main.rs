@@ -8,6 +8,7 @@ mod drive;
 mod kind;
 mod kinds;
 mod meter;
+mod once;
 mod payload;
 mod peer;
 mod pin;
@@ -26,6 +27,7 @@ fn main() -> Result<ExitCode, BoxError> {
     match args::parse()? {
         Command::Help => print!("{}", args::USAGE),
         Command::Server(core) => server::serve(core)?,
+        Command::Once(once) => once::run(&once)?,
         Command::Compare(plan) => return compare(&plan),
     }
     Ok(ExitCode::SUCCESS)

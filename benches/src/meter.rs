@@ -58,6 +58,13 @@ impl Meter {
         })
     }
 
+    /// Waits until there have been so many replies.
+    pub(crate) async fn reached(&self, replies: u64) {
+        while self.total() < replies {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Waits for a reply: a client that stopped on the way would pass for a slow one.
     async fn next_reply(&self) -> Result<(), BoxError> {
         let (before, at) = (self.total(), Instant::now());
@@ -70,7 +77,7 @@ impl Meter {
         Ok(())
     }
 
-    fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.replies.load(Ordering::Relaxed)
     }
 }

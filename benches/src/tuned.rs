@@ -13,12 +13,19 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::BoxError;
 use crate::kind::Target;
 
-/// Opens `path` of the peer. Nagle's algorithm is off, since batching does its work.
+/// Opens `path` of the peer, to be framed by tokio-tungstenite.
 pub(crate) async fn connect(
     target: &Target,
     path: &str,
     read_buffer: usize,
 ) -> Result<WebSocketStream<TcpStream>, BoxError> {
+    let stream = upgraded(target, path).await?;
+    let config = WebSocketConfig::default().read_buffer_size(read_buffer);
+    Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await)
+}
+
+/// Opens `path` of the peer. Nagle's algorithm is off, since batching does its work.
+pub(crate) async fn upgraded(target: &Target, path: &str) -> Result<TcpStream, BoxError> {
     let mut stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
 
@@ -44,6 +51,5 @@ pub(crate) async fn connect(
     if !accepted {
         return Err("the peer did not accept the upgrade".into());
     }
-    let config = WebSocketConfig::default().read_buffer_size(read_buffer);
-    Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await)
+    Ok(stream)
 }

@@ -152,7 +152,7 @@ impl Future for Call<'_> {
 }
 
 /// The id of an answer with its fields in the usual order, and where its result starts.
-fn scan_id(answer: &str) -> Option<(usize, usize)> {
+pub(crate) fn scan_id(answer: &str) -> Option<(usize, usize)> {
     let rest = answer.strip_prefix(r#"{"jsonrpc":"2.0","id":"#)?;
     let (id, rest) = rest.split_at(rest.bytes().position(|byte| !byte.is_ascii_digit())?);
     let result = rest.strip_prefix(r#","result":"#)?;

@@ -1,6 +1,7 @@
 //! The clients under test, one module each.
 
 mod jsonrpsee;
+mod limit;
 mod minimal;
 mod tower_ws_echo;
 mod tower_ws_rpc;
@@ -15,7 +16,13 @@ pub(crate) const ALL: &[Kind] = &[
     tt_batch::KIND,
     tower_ws_echo::KIND,
     tower_ws_echo::SOCKUDO,
+    tower_ws_echo::PLANE,
     jsonrpsee::KIND,
+    limit::KIND,
     minimal::KIND,
+    tower_ws_rpc::LEAN,
     tower_ws_rpc::KIND,
+    tower_ws_rpc::BORROWED,
+    tower_ws_rpc::FULL,
+    tower_ws_rpc::MCP,
 ];

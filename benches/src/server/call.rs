@@ -1,14 +1,18 @@
-//! JSON-RPC calls with one parameter, answered with it, its JSON copied as it stands.
+//! JSON-RPC calls with one parameter, answered with it, its JSON copied as it stands; and calls of
+//! MCP tools with one argument.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::BoxError;
 
-use super::frame;
+use super::{Mode, frame};
 
 /// Appends the frame that answers the call in `text`.
-pub(crate) fn answer(text: &[u8], output: &mut Vec<u8>) -> Result<(), BoxError> {
+pub(super) fn answer(mode: Mode, text: &[u8], output: &mut Vec<u8>) -> Result<(), BoxError> {
+    if mode == Mode::Mcp {
+        return answer_mcp(text, output);
+    }
     match canonical(text) {
         Some((id, result)) => put(output, id, result),
         None => {
@@ -17,6 +21,42 @@ pub(crate) fn answer(text: &[u8], output: &mut Vec<u8>) -> Result<(), BoxError> 
         }
     }
     Ok(())
+}
+
+fn answer_mcp(text: &[u8], output: &mut Vec<u8>) -> Result<(), BoxError> {
+    let ToolCall { id, method, params } = serde_json::from_slice(text)?;
+    // What notifies is not answered.
+    let Some(id) = id else { return Ok(()) };
+    let result = match (method, params.arguments) {
+        ("tools/call", Some(Arguments { text })) => {
+            format!(r#"{{"content":[{{"type":"text","text":{text}}}],"resultType":"complete"}}"#)
+        }
+        _ => r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#.to_owned(),
+    };
+    put(output, id.get().as_bytes(), result.as_bytes());
+    Ok(())
+}
+
+/// A message of MCP.
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: &'a str,
+    #[serde(borrow, default)]
+    params: Params<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    arguments: Option<Arguments<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Arguments<'a> {
+    #[serde(borrow)]
+    text: &'a RawValue,
 }
 
 /// A call in any order of fields.
@@ -61,7 +101,7 @@ mod tests {
             r#"{"method":"echo", "params": ["a\"b"], "jsonrpc":"2.0", "id":7}"#,
         ] {
             let mut output = Vec::new();
-            answer(call.as_bytes(), &mut output).unwrap();
+            answer(Mode::Rpc, call.as_bytes(), &mut output).unwrap();
             assert_eq!(&output[2..], answered);
         }
     }

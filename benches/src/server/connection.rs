@@ -134,15 +134,15 @@ impl Connection {
             (frame::PING, _) => put(&mut self.output, frame::FIN | frame::PONG, payload),
             (frame::PONG, _) => {}
             (_, Mode::Echo) => put(&mut self.output, frame.head, payload),
-            (_, Mode::Rpc) if frame.head & frame::FIN == 0 => {
+            (_, Mode::Rpc | Mode::Mcp) if frame.head & frame::FIN == 0 => {
                 self.fragments.extend_from_slice(payload);
             }
-            (_, Mode::Rpc) if self.fragments.is_empty() => {
-                call::answer(payload, &mut self.output)?;
+            (_, Mode::Rpc | Mode::Mcp) if self.fragments.is_empty() => {
+                call::answer(mode, payload, &mut self.output)?;
             }
-            (_, Mode::Rpc) => {
+            (_, Mode::Rpc | Mode::Mcp) => {
                 self.fragments.extend_from_slice(payload);
-                call::answer(&self.fragments, &mut self.output)?;
+                call::answer(mode, &self.fragments, &mut self.output)?;
                 self.fragments.clear();
             }
         }

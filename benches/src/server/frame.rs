@@ -1,4 +1,4 @@
-//! Frames by hand (RFC 6455 section 5.2): parsed and unmasked in place, written without a mask.
+//! Frames by hand (RFC 6455 section 5.2): parsed and unmasked in place.
 
 use std::ops::Range;
 
@@ -35,7 +35,10 @@ pub(crate) fn take(input: &mut [u8]) -> Option<Frame> {
         _ => (*input.get(at..)?.first_chunk()?, at + 4),
     };
     let payload = at..at.checked_add(length)?;
-    unmask(input.get_mut(payload.clone())?, mask);
+    let masked = input.get_mut(payload.clone())?;
+    if second & MASKED != 0 {
+        self::mask(masked, mask);
+    }
     Some(Frame { head, payload })
 }
 
@@ -55,7 +58,19 @@ pub(crate) fn put_head(output: &mut Vec<u8>, head: u8, length: usize) {
     }
 }
 
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+/// Writes a text frame of a client, masked with this.
+pub(crate) fn put_masked(output: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
+    let start = output.len();
+    put_head(output, FIN | TEXT, payload.len());
+    output[start + 1] |= MASKED;
+    output.extend_from_slice(&mask);
+    let start = output.len();
+    output.extend_from_slice(payload);
+    self::mask(&mut output[start..], mask);
+}
+
+/// Masks a payload, or takes the mask off it.
+pub(crate) fn mask(payload: &mut [u8], mask: [u8; 4]) {
     // Sixteen bytes at a time, a multiple of the mask, is what the compiler turns into vector code.
     let wide: [u8; 16] = std::array::from_fn(|at| mask[at % 4]);
     for chunk in payload.chunks_mut(16) {

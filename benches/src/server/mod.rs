@@ -8,7 +8,7 @@
 
 mod call;
 mod connection;
-mod frame;
+pub(crate) mod frame;
 mod upgrade;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,6 +26,8 @@ enum Mode {
     Echo,
     /// `/rpc`: answers a JSON-RPC call with its only parameter.
     Rpc,
+    /// `/mcp`: answers `tools/call` with the tool's only argument, as text.
+    Mcp,
 }
 
 /// Serves until the parent ends, having written its port to standard output.

@@ -25,6 +25,7 @@ pub(crate) fn take(input: &[u8]) -> Result<Option<Upgrade>, BoxError> {
     let mode = match head.split(' ').nth(1) {
         Some("/echo") => Mode::Echo,
         Some("/rpc") => Mode::Rpc,
+        Some("/mcp") => Mode::Mcp,
         path => return Err(format!("no such path: {path:?}").into()),
     };
     let key = head
