@@ -7,11 +7,16 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
+use tower_ws::ack::{AckLayer, JsonRpc};
 use tower_ws::auth::{AuthLayer, Credentials};
 use tower_ws::client::ClientLayer;
 use tower_ws::connector::connector;
+use tower_ws::health::HealthLayer;
 use tower_ws::mcp::{Implementation, Mcp};
+use tower_ws::metrics::MetricsLayer;
+use tower_ws::queue::QueueLayer;
 use tower_ws::rate_limit::{Quota, RateLimitLayer};
+use tower_ws::reconnect::ReconnectLayer;
 use tower_ws::transport::{JsonText, TransportLayer};
 use tower_ws::{Client, Request};
 
@@ -97,10 +102,19 @@ async fn full(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
     let limit = RateLimitLayer::new()
         .messages(Quota::per_second(NO_LIMIT))
         .inbound(Quota::per_second(NO_LIMIT));
-    let (client, _inbound) = tower_ws::builder(url(&target, "rpc"))
+    let (client, _inbound) = ServiceBuilder::new()
+        .layer(ClientLayer::new(JsonText))
+        .layer(MetricsLayer::session())
+        .layer(QueueLayer::new())
+        .layer(AckLayer::new(JsonRpc::new(JsonText)))
+        .layer(ReconnectLayer::new())
+        .layer(MetricsLayer::connection())
         .layer(limit)
-        .auth(AuthLayer::bearer(Credentials::fixed("a secret")).allow_plaintext())
-        .connect()
+        .layer(HealthLayer::new())
+        .layer(AuthLayer::bearer(Credentials::fixed("a secret")).allow_plaintext())
+        .layer(TransportLayer::new())
+        .service(connector())
+        .oneshot(http::Request::get(url(&target, "rpc")).body(())?)
         .await?;
     drive(client, &target, &meter).await
 }

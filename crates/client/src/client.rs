@@ -1,9 +1,9 @@
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -77,7 +77,8 @@ impl Client {
     pub async fn send(&self, request: Request) -> Result<Reply, CallError> {
         let made = Instant::now();
         let permit = self.permit(made, &request).await?;
-        self.start(made, request, permit).await
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        self.start(made, &request, permit, Some(waker)).await
     }
 
     /// Tells the peer something. Waits for room, not for the notification to be written: should it
@@ -91,7 +92,7 @@ impl Client {
         self.check(&request)?;
         let made = Instant::now();
         let permit = self.permit(made, &request).await?;
-        self.shared.notify(made, request, permit)
+        self.shared.notify(made, &request, permit)
     }
 
     /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace`
@@ -122,7 +123,15 @@ impl Client {
         }
     }
 
-    fn start(&self, made: Instant, request: Request, permit: OwnedSemaphorePermit) -> CallFuture {
+    /// Makes a call of the task that this waker wakes, if it is known already.
+    fn start(
+        &self,
+        made: Instant,
+        request: &Request,
+        permit: OwnedSemaphorePermit,
+        waker: Option<Waker>,
+    ) -> CallFuture {
+        let parked = waker.is_some();
         let span = tracing::debug_span!(
             "call",
             rpc.system = "jsonrpc",
@@ -131,14 +140,15 @@ impl Client {
             outcome = field::Empty
         );
         let accepted = self
-            .check(&request)
-            .and_then(|()| self.shared.call(made, request, permit));
+            .check(request)
+            .and_then(|()| self.shared.call(made, request, permit, waker));
         let state = match accepted {
             Ok(id) => {
                 span.record("rpc.jsonrpc.request_id", id);
                 Call::Waiting {
                     shared: self.shared.clone(),
                     id,
+                    parked,
                 }
             }
             Err(error) => Call::Failed(error),
@@ -203,7 +213,7 @@ impl Service<Request> for Client {
     /// If it was not ready.
     fn call(&mut self, request: Request) -> CallFuture {
         let permit = self.permit.take().expect("`poll_ready` must be ready before `call`");
-        self.start(Instant::now(), request, permit)
+        self.start(Instant::now(), &request, permit, None)
     }
 }
 
@@ -222,7 +232,12 @@ pub struct CallFuture {
 }
 
 enum Call {
-    Waiting { shared: Arc<Shared>, id: u64 },
+    Waiting {
+        shared: Arc<Shared>,
+        id: u64,
+        /// The task that polls next is the one that will be woken: it need not look.
+        parked: bool,
+    },
     Failed(CallError),
     Done,
 }
@@ -243,7 +258,7 @@ impl CallFuture {
     /// [unanswered](tower_ws_core::Suspicion). Gives [`CallError::TimedOut`].
     pub fn time_is_up(&mut self, limit: Duration) -> CallError {
         let (mut sent, mut cause) = (false, None);
-        if let Call::Waiting { shared, id } = std::mem::replace(&mut self.state, Call::Done) {
+        if let Call::Waiting { shared, id, .. } = std::mem::replace(&mut self.state, Call::Done) {
             (sent, cause) = shared.time_is_up(id);
             self.span.record("outcome", "timed_out");
         }
@@ -255,8 +270,12 @@ impl Future for CallFuture {
     type Output = Result<Reply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &self.state {
-            Call::Waiting { shared, id } => ready!(shared.poll_outcome(*id, cx)),
+        let outcome = match &mut self.state {
+            Call::Waiting { parked, .. } if *parked => {
+                *parked = false;
+                return Poll::Pending;
+            }
+            Call::Waiting { shared, id, .. } => ready!(shared.poll_outcome(*id, cx)),
             _ => match std::mem::replace(&mut self.state, Call::Done) {
                 Call::Failed(error) => Err(error),
                 _ => panic!("polled after it was ready, which futures forbid"),
@@ -280,7 +299,7 @@ impl Future for CallFuture {
 
 impl Drop for CallFuture {
     fn drop(&mut self) {
-        if let Call::Waiting { shared, id } = &self.state {
+        if let Call::Waiting { shared, id, .. } = &self.state {
             shared.abandon(*id);
             self.span.record("outcome", "cancelled");
         }

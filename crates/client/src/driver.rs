@@ -16,7 +16,6 @@ use tower_ws_core::{
     Replay, Suspicion, Ticket,
     jsonrpc::{
         Call, Codec, Decoded, Kind, Malformed, RpcError, parse_batch, parse_error, scan, shape, write_answer,
-        write_call,
     },
 };
 
@@ -47,8 +46,6 @@ pub struct Driver<C, K> {
     mailbox: Mailbox,
     /// Taken from the outbox, not yet with the connection.
     batch: VecDeque<Entry>,
-    /// Where messages are written; each is split off.
-    arena: BytesMut,
     /// Handed to the connection and not flushed. It survives a flush that has to wait.
     dirty: bool,
     /// Control messages handed over since the last flush.
@@ -86,11 +83,6 @@ const PAUSES: usize = 2;
 const PAUSES_WITHIN: usize = 256;
 /// How many entries are taken from the outbox at once.
 const BATCH: usize = 64;
-/// How much room is made at most for a batch of messages to be written in, and for a large message
-/// what it takes.
-const ARENA: usize = 16 * 1024;
-/// What the envelope of a call takes at most, beside its method and parameters.
-const ENVELOPE: usize = 96;
 
 enum Reading {
     /// The bound was reached before the end of what there is.
@@ -112,7 +104,6 @@ where
             shared,
             mailbox,
             batch: VecDeque::new(),
-            arena: BytesMut::new(),
             dirty: false,
             control_given: 0,
             epoch: 0,
@@ -326,9 +317,7 @@ where
         // What a store keeps, it sends in the next session: nobody else should.
         let kept = outgoing.record.is_some();
         let request = match self.codec.decode(outgoing.message) {
-            Decoded::Json(text) => Call::parse(&text)
-                .ok()
-                .map(|call| Request::from_call(call).replay(replay)),
+            Decoded::Json(text) => Request::from_text(&text, replay),
             _ => None,
         };
         if ends && !seen {
@@ -420,7 +409,10 @@ where
         let body = match control {
             Control::Answer(answer) => Body::Answer(answer),
             Control::Cancellation(id) => match &self.shared.config.cancel {
-                Some(cancel) => Body::Call(None, cancel.notice(id)),
+                Some(cancel) => {
+                    let notice = cancel.notice(id);
+                    Body::Call(self.shared.lock().outbox.write(None, &notice))
+                }
                 None => return,
             },
         };
@@ -444,18 +436,7 @@ where
                 return;
             }
             Body::Answer(answer) => (answer.text, Replay::Unsafe, Some(answer.epoch)),
-            Body::Call(id, request) => {
-                let params = request.params.as_deref();
-                let room = request.method.len() + params.map_or(0, <[u8]>::len) + ENVELOPE;
-                // Only if there is too little: as long as a layer keeps what is in the block,
-                // asking for more makes a new one.
-                if this.arena.capacity() < room {
-                    let others = this.batch.len();
-                    this.arena.reserve(room.max(ARENA.min(room * (others + 1))));
-                }
-                write_call(this.arena, id, &request.method, params);
-                (this.arena.split().freeze(), request.replay, None)
-            }
+            Body::Call(call) => (call.text, call.replay, None),
         };
         let message = match this.codec.encode(text) {
             Ok(message) => message,

@@ -83,6 +83,7 @@ mod handler;
 mod layer;
 mod mailbox;
 mod outbox;
+mod params;
 mod peer;
 mod request;
 mod service;

@@ -1,10 +1,10 @@
 //! What waits for the connection: one bounded place for each kind. No I/O, no clock.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tower_ws_core::Ticket;
+use tower_ws_core::{Replay, Ticket, jsonrpc::write_call};
 
 use crate::request::Request;
 
@@ -16,6 +16,8 @@ use crate::request::Request;
 /// | cancellations | [`CANCELLATIONS`](Self::CANCELLATIONS) | the oldest is dropped |
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// Where messages are written; each is split off.
+    arena: BytesMut,
     /// Calls, notifications and answers, in order.
     queue: VecDeque<Entry>,
     /// How many calls in the queue nobody waits for any more.
@@ -41,9 +43,16 @@ pub(crate) struct Entry {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// A request with its id, or a notification.
-    Call(Option<u64>, Request),
+    Call(Written),
     Answer(Bound),
+}
+
+/// A call or a notification as the message that it becomes.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) text: Bytes,
+    pub(crate) replay: Replay,
+    timeout: Option<Duration>,
 }
 
 /// A text that makes sense in one epoch only: an answer to a request that came in then.
@@ -78,6 +87,29 @@ impl Outbox {
     const CONTROL_BYTES: usize = 64 << 10;
     /// As many as calls by default: eight bytes each.
     const CANCELLATIONS: usize = 1024;
+
+    /// How much room is made for messages at most, but for one that is larger.
+    const ARENA: usize = 16 << 10;
+    /// What the envelope of a call takes at most, beside its method and parameters.
+    const ENVELOPE: usize = 96;
+
+    /// Writes a call, or with no id a notification.
+    pub(crate) fn write(&mut self, id: Option<u64>, request: &Request) -> Written {
+        let params = request.params_text();
+        let room = request.method.len() + params.map_or(0, <[u8]>::len) + Self::ENVELOPE;
+        // Only if there is too little: as long as somebody keeps what is in the block, asking for
+        // more makes a new one. The more there is to write, the more comes.
+        if self.arena.capacity() < room {
+            let some = room.saturating_mul(self.queue.len() + 1);
+            self.arena.reserve(room.max(some.min(Self::ARENA)));
+        }
+        write_call(&mut self.arena, id, &request.method, params);
+        Written {
+            text: self.arena.split().freeze(),
+            replay: request.replay,
+            timeout: request.timeout,
+        }
+    }
 
     /// Adds a call or a notification. True if the queue was empty.
     pub(crate) fn push(&mut self, entry: Entry) -> bool {
@@ -220,9 +252,19 @@ impl Entry {
     /// The request, if somebody may still want it sent.
     pub(crate) fn into_request(self) -> Option<Request> {
         match self.body {
-            Body::Call(_, request) if !self.ticket.is_some_and(|ticket| ticket.is_cancelled()) => Some(request),
+            Body::Call(call) if !self.ticket.is_some_and(|ticket| ticket.is_cancelled()) => call.into_request(),
             _ => None,
         }
+    }
+}
+
+impl Written {
+    fn into_request(self) -> Option<Request> {
+        let request = Request::from_text(&self.text, self.replay)?;
+        Some(Request {
+            timeout: self.timeout,
+            ..request
+        })
     }
 }
 
@@ -269,13 +311,33 @@ mod tests {
         }
     }
 
-    fn notification(deadline: Instant) -> Entry {
+    fn notification(outbox: &mut Outbox, deadline: Instant) -> Entry {
         Entry {
-            body: Body::Call(None, Request::new("n")),
+            body: Body::Call(outbox.write(None, &Request::new("n"))),
             ticket: None,
             deadline: Some(deadline),
             _permit: None,
         }
+    }
+
+    #[test]
+    fn a_request_comes_back_as_it_was_given() {
+        let request = Request::new("a \"method\"")
+            .params(&["b"])
+            .unwrap()
+            .replay(Replay::Safe)
+            .timeout(Duration::from_secs(7));
+        let back = Outbox::default().write(Some(1), &request).into_request().unwrap();
+        assert_eq!((back.method(), back.params_text()), (request.method(), request.params_text()));
+        assert_eq!((back.replay, back.timeout), (request.replay, request.timeout));
+    }
+
+    #[test]
+    fn what_is_kept_holds_little_of_what_is_not() {
+        let mut outbox = Outbox::default();
+        let kept: Vec<_> = (0..100).map(|id| outbox.write(Some(id), &Request::new("a")).text).collect();
+        let used: usize = kept.iter().map(Bytes::len).sum();
+        assert!(outbox.arena.capacity() < used, "one at a time: {}", outbox.arena.capacity());
     }
 
     #[test]
@@ -305,7 +367,8 @@ mod tests {
         let mut outbox = Outbox::default();
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         for seconds in [3, 1, 2] {
-            outbox.push(notification(now + second * seconds));
+            let entry = notification(&mut outbox, now + second * seconds);
+            outbox.push(entry);
         }
         let mut batch = VecDeque::new();
         outbox.take(&mut batch, 2);
@@ -320,7 +383,8 @@ mod tests {
     fn a_lost_connection_takes_along_what_was_for_it() {
         let mut outbox = Outbox::default();
         assert!(outbox.push_answer(answer(1)) && outbox.push_answer(answer(1)) && outbox.push_control(answer(1)));
-        outbox.push(notification(Instant::now()));
+        let entry = notification(&mut outbox, Instant::now());
+        outbox.push(entry);
         outbox.cancel(7);
         let mut batch = VecDeque::new();
         outbox.take(&mut batch, 1);

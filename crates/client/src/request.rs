@@ -8,7 +8,7 @@ use tower_ws_core::{
     jsonrpc::{self, parse_result},
 };
 
-use crate::error::CallError;
+use crate::{error::CallError, params::Params};
 
 /// A JSON-RPC call or notification: a method, parameters, and what the layers may know about it.
 ///
@@ -27,7 +27,7 @@ use crate::error::CallError;
 #[derive(Clone)]
 pub struct Request {
     pub(crate) method: Cow<'static, str>,
-    pub(crate) params: Option<Bytes>,
+    pub(crate) params: Option<Params>,
     pub(crate) replay: Replay,
     pub(crate) timeout: Option<Duration>,
 }
@@ -49,14 +49,14 @@ impl Request {
     ///
     /// What `serde_json` says of a value that is no JSON: a map whose keys are no strings.
     pub fn params<T: Serialize + ?Sized>(mut self, params: &T) -> Result<Self, serde_json::Error> {
-        self.params = Some(serde_json::to_vec(params)?.into());
+        self.params = Some(Params::of(params)?);
         Ok(self)
     }
 
     /// Sets the parameters from JSON text.
     #[must_use]
     pub fn raw_params(mut self, params: &RawValue) -> Self {
-        self.params = Some(Bytes::copy_from_slice(params.get().as_bytes()));
+        self.params = Some(Params::raw(params));
         self
     }
 
@@ -76,13 +76,14 @@ impl Request {
         self
     }
 
-    /// The request that a text of ours was made of.
-    pub(crate) fn from_call(call: jsonrpc::Call<'_>) -> Self {
-        let request = Self::new(call.method.into_owned());
-        match call.params {
+    /// The request that a text of ours was made of; `None` if it was made of none.
+    pub(crate) fn from_text(text: &[u8], replay: Replay) -> Option<Self> {
+        let call = jsonrpc::Call::parse(text).ok()?;
+        let request = Self::new(call.method.into_owned()).replay(replay);
+        Some(match call.params {
             Some(params) => request.raw_params(params),
             None => request,
-        }
+        })
     }
 
     /// The method's name.
@@ -92,7 +93,7 @@ impl Request {
 
     /// The parameters as JSON text.
     pub fn params_text(&self) -> Option<&[u8]> {
-        self.params.as_deref()
+        self.params.as_ref().map(Params::text)
     }
 }
 
@@ -100,7 +101,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
-            .field("params_bytes", &self.params.as_ref().map(Bytes::len))
+            .field("params_bytes", &self.params_text().map(<[u8]>::len))
             .field("replay", &self.replay)
             .finish_non_exhaustive()
     }

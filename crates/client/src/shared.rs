@@ -92,15 +92,22 @@ impl Shared {
         request.timeout.unwrap_or(self.config.timeout)
     }
 
-    /// Accepts a call that was made at this moment. Returns its id.
-    pub(crate) fn call(&self, made: Instant, request: Request, permit: OwnedSemaphorePermit) -> Result<u64, CallError> {
-        let limit = self.limit(&request);
+    /// Accepts a call that was made at this moment, by the task that this waker wakes, if it is
+    /// known already. Returns its id.
+    pub(crate) fn call(
+        &self,
+        made: Instant,
+        request: &Request,
+        permit: OwnedSemaphorePermit,
+        waker: Option<Waker>,
+    ) -> Result<u64, CallError> {
+        let limit = self.limit(request);
         let mut state = self.lock();
         state.refuse_if_over()?;
-        let opened = state.table.open(made, limit, Some(permit));
+        let opened = state.table.open(made, limit, Some(permit), waker);
         let id = opened.id;
         let entry = Entry {
-            body: Body::Call(Some(id), request),
+            body: Body::Call(state.outbox.write(Some(id), request)),
             ticket: Some(opened.ticket),
             // Also one without a limit says so: layers below have a limit for messages that say nothing.
             deadline: Some(later(made, limit)),
@@ -116,14 +123,14 @@ impl Shared {
     pub(crate) fn notify(
         &self,
         made: Instant,
-        request: Request,
+        request: &Request,
         permit: OwnedSemaphorePermit,
     ) -> Result<(), CallError> {
-        let deadline = Some(later(made, self.limit(&request)));
+        let deadline = Some(later(made, self.limit(request)));
         let mut state = self.lock();
         state.refuse_if_over()?;
         let entry = Entry {
-            body: Body::Call(None, request),
+            body: Body::Call(state.outbox.write(None, request)),
             ticket: None,
             deadline,
             _permit: Some(permit),

@@ -63,8 +63,15 @@ impl Table {
         }
     }
 
-    /// Opens a slot for a call. The permit is given back when the slot is free again.
-    pub(crate) fn open(&mut self, now: Instant, limit: Duration, permit: Option<OwnedSemaphorePermit>) -> Opened {
+    /// Opens a slot for a call, whose caller is woken by this waker once it has ended. The permit is
+    /// given back when the slot is free again.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        limit: Duration,
+        permit: Option<OwnedSemaphorePermit>,
+        waker: Option<Waker>,
+    ) -> Opened {
         if self.live * 2 >= self.slots.len() {
             self.grow(now);
         }
@@ -92,6 +99,7 @@ impl Table {
         slot.made = now;
         slot.limit = limit;
         slot._permit = permit;
+        slot.waker = waker;
         Opened {
             id,
             ticket: slot.ticket.clone(),
@@ -311,9 +319,9 @@ mod tests {
     fn a_late_answer_finds_nobody() {
         let mut table = Table::new(Ids::new());
         let now = Instant::now();
-        let first = table.open(now, LIMIT, None).id;
+        let first = table.open(now, LIMIT, None, None).id;
         assert_eq!(table.abandon(first).unwrap().phase, Phase::Waiting);
-        let others: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None).id).collect();
+        let others: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None, None).id).collect();
         assert!(table.settle(first, Ok(Answer::Result(Bytes::new()))).is_none());
         for id in others {
             assert!(poll(&mut table, id).is_pending());
@@ -324,10 +332,10 @@ mod tests {
     fn a_deadline_says_whether_the_message_was_sent() {
         let mut table = Table::new(Ids::new());
         let now = Instant::now();
-        let waiting = table.open(now, LIMIT, None);
-        let sent = table.open(now, LIMIT, None);
+        let waiting = table.open(now, LIMIT, None, None);
+        let sent = table.open(now, LIMIT, None, None);
         assert!(sent.ticket.mark_sent());
-        let later = table.open(now, LIMIT * 2, None);
+        let later = table.open(now, LIMIT * 2, None, None);
         assert_eq!(table.earliest(), Some(now + LIMIT));
         let (expired, _) = table.expire(now + LIMIT, None);
         let expired: Vec<_> = expired.iter().map(|call| (call.id, call.made, call.phase)).collect();
@@ -356,7 +364,7 @@ mod tests {
                 let any = |set: &BTreeSet<u64>| set.iter().nth(usize::from(pick) % set.len().max(1)).copied();
                 match step {
                     0 | 1 => {
-                        let id = table.open(now, LIMIT, None).id;
+                        let id = table.open(now, LIMIT, None, None).id;
                         prop_assert!(id > last);
                         last = id;
                         open.insert(id);
