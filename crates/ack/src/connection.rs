@@ -9,7 +9,7 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Outgoing, Progress, Up,
+    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Moment, Outgoing, Progress, Up,
 };
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
@@ -61,6 +61,8 @@ where
     /// The bytes that came in; where the transport does not tell, the messages.
     progress: Option<Progress>,
     messages: u64,
+    /// For what is sent and acknowledged together.
+    moment: Moment,
     alarm: Alarm,
     halves: Halves,
     session: Session,
@@ -68,6 +70,16 @@ where
 
 /// A peer that always has something to say puts off the clock by so many events at most (law 12).
 const FAIR: u8 = 64;
+
+/// What a message from below is.
+enum Heard<K> {
+    /// The application's, as it is.
+    Message,
+    /// The application's, which asked under this key.
+    Answer(K),
+    /// Nothing for the application.
+    Acknowledgement,
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Link {
@@ -102,6 +114,7 @@ where
             unlooked: 0,
             progress: None,
             messages: 0,
+            moment: Moment::default(),
             alarm: Alarm::default(),
             halves: Halves::new(),
             session,
@@ -187,30 +200,34 @@ where
         }
     }
 
-    /// An event from below, as it goes up. `None` if it does not, or not yet.
+    /// A message from below.
+    fn hear(self: Pin<&mut Self>, message: &C::Message) -> Heard<S::Key> {
+        let this = self.project();
+        *this.messages += 1;
+        let Some(ack) = this.strategy.acknowledges(message) else {
+            return Heard::Message;
+        };
+        let full = this.window.is_full();
+        let original = this.window.acknowledged(this.moment.now(), ack.keys, !ack.passes);
+        if full || !ack.passes {
+            this.halves.wake_writer();
+        }
+        match original {
+            // The statistics follow once there is nothing more to read.
+            None if ack.passes => Heard::Message,
+            Some(original) if ack.passes => Heard::Answer(original),
+            _ => {
+                this.session.publish(this.window.stats());
+                Heard::Acknowledgement
+            }
+        }
+    }
+
+    /// Another event from below, as it goes up. `None` if it does not, or not yet.
     fn translate(mut self: Pin<&mut Self>, event: Option<Event<C::Message>>) -> Option<Event<C::Message>> {
         let this = self.as_mut().project();
         let event = match event {
             Some(Event::Up(up)) => Some(Event::Up(self.as_mut().came_up(up))),
-            Some(Event::Message(message)) => match this.strategy.acknowledges(&message) {
-                None => return Some(Event::Message(message)),
-                Some(ack) if ack.passes => {
-                    let full = this.window.is_full();
-                    let original = this.window.acknowledged(Instant::now(), ack.keys, false);
-                    if full {
-                        this.halves.wake_writer();
-                    }
-                    // The statistics follow once there is nothing more to read.
-                    return Some(Event::Message(match original {
-                        Some(original) => this.strategy.translate(message, &original),
-                        None => message,
-                    }));
-                }
-                Some(ack) => {
-                    this.window.acknowledged(Instant::now(), ack.keys, true);
-                    None
-                }
-            },
             Some(Event::Dropped(item, reason)) => {
                 let key = match item.lane {
                     Lane::Normal => this.strategy.awaits(&item),
@@ -268,6 +285,7 @@ where
     fn poll_clock(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         *this.unlooked = 0;
+        this.moment.pass();
         let look = this.awaits_room.then(|| this.window.next_look()).flatten();
         let Some(next) = this.window.next_timeout().into_iter().chain(look).min() else {
             return Poll::Pending;
@@ -319,11 +337,21 @@ where
                 self.halves.park_reader(cx);
             }
             self.as_mut().drive();
-            match self.as_mut().project().inner.poll_next(cx) {
+            let polled = self.as_mut().project().inner.poll_next(cx);
+            *self.as_mut().project().unlooked += u8::from(polled.is_ready());
+            // In place: an event is large, and to move it costs more than to look at it.
+            if let Poll::Ready(Some(Event::Message(message))) = &polled {
+                match self.as_mut().hear(message) {
+                    Heard::Message => return polled,
+                    Heard::Acknowledgement => continue,
+                    Heard::Answer(original) => {
+                        let answer = self.strategy.translate(message.clone(), &original);
+                        return Poll::Ready(Some(Event::Message(answer)));
+                    }
+                }
+            }
+            match polled {
                 Poll::Ready(event) => {
-                    let this = self.as_mut().project();
-                    *this.unlooked += 1;
-                    *this.messages += u64::from(matches!(event, Some(Event::Message(_))));
                     if let Some(event) = self.as_mut().translate(event) {
                         return Poll::Ready(Some(event));
                     }
@@ -401,7 +429,7 @@ where
             this.halves.wake_reader();
             return Ok(());
         }
-        let (bytes, now) = (this.measure.bytes(&item.message), Instant::now());
+        let (bytes, now) = (this.measure.bytes(&item.message), this.moment.now());
         if granted && *this.link == Link::Up && !this.window.has_due() {
             // Nearly all of them: nothing stands before it.
             self.as_mut().note_heard();
@@ -432,7 +460,8 @@ where
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().project().moment.pass();
         self.publish();
         self.halves.park_writer(cx);
         self.poll_move()

@@ -175,5 +175,5 @@ pub use self::{
     reading::{Lease, Reading, Readings, Shared, Source, Unit, Value},
     server::Server,
     suspicion::Suspicion,
-    time::{Alarm, Clock, FAR_FUTURE, Pace, SystemClock, later},
+    time::{Alarm, Clock, FAR_FUTURE, Moment, Pace, SystemClock, later},
 };

@@ -30,6 +30,7 @@ use crate::{
     layer::{Closed, Halves},
     message::{Down, DropReason, Event, Lane, Outgoing, Up},
     progress::Progress,
+    time::Moment,
 };
 
 /// Makes a [`Connection`](crate::Connection) of any socket that is a sink and a stream of messages.
@@ -75,6 +76,8 @@ pub struct Lift<S, M, W = Plain> {
     /// The socket has said that it is ready, and has been handed nothing since.
     socket_ready: bool,
     timers: Timers,
+    /// For the deadlines of messages.
+    moment: Moment,
     halves: Halves,
 }
 
@@ -140,6 +143,7 @@ impl<S, M, W> Lift<S, M, W> {
             blocked: Blocked::default(),
             socket_ready: false,
             timers: Timers::new(Deadlines::default(), None),
+            moment: Moment::default(),
             halves: Halves::new(),
         }
     }
@@ -244,6 +248,7 @@ where
     fn poll_idle(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<M>>> {
         let this = self.as_mut().project();
         *this.unlooked = 0;
+        this.moment.pass();
         this.halves.park_reader(cx);
         this.timers.on_read_pending(std::mem::take(this.received));
         let both = this.halves.both().clone();
@@ -337,7 +342,7 @@ where
             if idle {
                 return Poll::Ready(Ok(()));
             }
-            match this.outbox.next(this.wire) {
+            match this.outbox.next(this.wire, this.moment) {
                 Ok(message) => {
                     *this.socket_ready = false;
                     if let Err(error) = socket.start_send(message) {
@@ -361,7 +366,7 @@ where
             this.outbox.waiting = Some(item);
             return;
         }
-        if let Err(reason) = claim_for_sending(&item) {
+        if let Err(reason) = claim_for_sending(&item, this.moment) {
             return self.drop_message(item, reason);
         }
         *this.socket_ready = false;
@@ -520,7 +525,8 @@ where
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().project().moment.pass();
         self.poll_write(cx, Until::Flushed).map_err(Into::into)
     }
 

@@ -84,7 +84,16 @@ where
                 }
                 vigil.before_read();
             }
-            let Poll::Ready(event) = this.inner.poll_next(cx) else {
+            let polled = this.inner.poll_next(cx);
+            // Nearly all of them, in place: an event is large.
+            if let Poll::Ready(Some(Event::Message(message))) = &polled {
+                *this.unlooked += 1;
+                match self.as_mut().is_answer(message) {
+                    true => continue,
+                    false => return polled,
+                }
+            }
+            let Poll::Ready(event) = polled else {
                 *this.unlooked = 0;
                 let (Some(vigil), false) = (this.vigil, *this.closing) else {
                     return Poll::Pending;
@@ -117,26 +126,27 @@ where
     C: Connection,
     P: Probe<C::Message>,
 {
-    /// What goes up of an event from below. `None` for what concerns only the probes.
+    /// A message has come in: is it the answer to a probe, and nothing for those above?
+    fn is_answer(self: Pin<&mut Self>, message: &C::Message) -> bool {
+        let this = self.project();
+        if let Some(vigil) = this.vigil {
+            vigil.heard();
+            if vigil.awaits()
+                && let Some(nonce) = this.probe.answer(message)
+                && vigil.answered(nonce, this.session)
+            {
+                return true;
+            }
+        }
+        this.session.message_in();
+        false
+    }
+
+    /// What goes up of another event from below. `None` for what concerns only the probes.
     fn pass(mut self: Pin<&mut Self>, event: Event<C::Message>) -> Option<Event<C::Message>> {
         let this = self.as_mut().project();
         match (event, this.vigil) {
             (Event::Up(up), _) => Some(Event::Up(self.came_up(up))),
-            (Event::Message(message), Some(vigil)) => {
-                vigil.heard();
-                if vigil.awaits()
-                    && let Some(nonce) = this.probe.answer(&message)
-                    && vigil.answered(nonce, this.session)
-                {
-                    return None;
-                }
-                this.session.message_in();
-                Some(Event::Message(message))
-            }
-            (Event::Message(message), None) => {
-                this.session.message_in();
-                Some(Event::Message(message))
-            }
             (Event::Delivered(item), Some(vigil)) => {
                 vigil.heard();
                 Some(Event::Delivered(item))

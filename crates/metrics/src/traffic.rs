@@ -133,7 +133,9 @@ impl Traffic {
     }
 
     fn kind(&mut self, word: &'static str) -> &Kind {
-        let seen = self.kinds.iter().position(|(known, _)| *known == word);
+        // Nearly always it is the same word, and not only an equal one.
+        let is_it = |known: &'static str| std::ptr::eq(known, word) || known == word;
+        let seen = self.kinds.iter().position(|(known, _)| is_it(known));
         let at = seen.unwrap_or_else(|| {
             // A measure with more words than there is room for pays with a lock for each message.
             self.kinds.truncate(MAX_KINDS);

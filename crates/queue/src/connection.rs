@@ -293,7 +293,13 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                     return Poll::Ready(Some(Event::Down(down)));
                 }
             }
-            let Poll::Ready(event) = this.inner.poll_next(cx) else {
+            let polled = this.inner.poll_next(cx);
+            // Nearly all of them, in place: an event is large.
+            if let (Poll::Ready(Some(Event::Message(message))), Stage::Open) = (&polled, &this.stage) {
+                this.buffer.store().heard(message);
+                return polled;
+            }
+            let Poll::Ready(event) = polled else {
                 break;
             };
             if let Stage::Ended = this.stage {
@@ -314,7 +320,6 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                 None => self.as_mut().end(None),
                 Some(mut event) => {
                     match &mut event {
-                        Event::Message(message) => this.buffer.store().heard(message),
                         Event::Delivered(item) => this.buffer.store().settled(item, None),
                         Event::Dropped(item, reason) => this.buffer.store().settled(item, Some(reason)),
                         _ => {}

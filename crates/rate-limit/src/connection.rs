@@ -13,7 +13,7 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
     Alarm, Connection, ConnectionId, Disposition, Down, DropReason, Event, Failure, FailureKind, Halves, Length,
-    Measure, Outgoing, Severable, Up,
+    Measure, Moment, Outgoing, Severable, Up,
 };
 
 use crate::{
@@ -70,6 +70,8 @@ pub struct RateLimitConnection<C: Connection, Me = Length, G = NoSignal> {
     intake: Option<Intake>,
     /// The end of a stop.
     stop: Alarm,
+    /// For what goes out, and what comes in, together.
+    moment: Moment,
     halves: Halves,
 }
 
@@ -103,6 +105,7 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
             closing: false,
             turn: Alarm::default(),
             stop: Alarm::default(),
+            moment: Moment::default(),
             halves: Halves::new(),
         }
     }
@@ -143,9 +146,14 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     /// Resolves when something may be read.
     fn poll_stop(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let now = Instant::now();
-        match this.intake.as_mut().and_then(|intake| intake.stopped_until(now)) {
-            Some(until) if !*this.closing => this.stop.poll(until, now, cx),
+        let Some(intake) = this.intake else {
+            return Poll::Ready(());
+        };
+        match intake.stopped_until(this.moment.now()) {
+            Some(until) if !*this.closing => {
+                this.moment.pass();
+                this.stop.poll(until, this.moment.now(), cx)
+            }
             _ => Poll::Ready(()),
         }
     }
@@ -153,6 +161,7 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     /// There was nothing to read.
     fn found_nothing(self: Pin<&mut Self>) {
         let this = self.project();
+        this.moment.pass();
         if let (Some(intake), Some(connection)) = (this.intake, this.up)
             && intake.found_nothing(Instant::now())
         {
@@ -179,7 +188,7 @@ where
             return;
         };
         let bytes = this.measure.bytes(message) as u64;
-        match intake.took(Instant::now(), bytes) {
+        match intake.took(this.moment.now(), bytes) {
             Verdict::Fine | Verdict::GoesOn => {}
             Verdict::Begins => {
                 this.settings.hub.flood_begins();
@@ -231,16 +240,18 @@ where
         if !self.inner.is_severed() && self.as_mut().poll_stop(cx).is_pending() {
             return Poll::Pending;
         }
-        let Poll::Ready(event) = self.as_mut().project().inner.poll_next(cx) else {
+        let polled = self.as_mut().project().inner.poll_next(cx);
+        // Nearly all of them, in place: an event is large.
+        if let Poll::Ready(Some(Event::Message(message))) = &polled {
+            self.took(message);
+            return polled;
+        }
+        let Poll::Ready(event) = polled else {
             self.found_nothing();
             return Poll::Pending;
         };
         match event {
             Some(Event::Up(up)) => Poll::Ready(Some(Event::Up(self.came_up(up)))),
-            Some(Event::Message(message)) => {
-                self.took(&message);
-                Poll::Ready(Some(Event::Message(message)))
-            }
             Some(Event::Down(down)) => {
                 self.settings.heed(&down.cause);
                 if !down.will_retry {

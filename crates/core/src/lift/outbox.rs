@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
 use super::wire::Wire;
-use crate::message::{DropReason, Lane, Outgoing, TicketSteps};
+use crate::{
+    message::{DropReason, Lane, Outgoing, TicketSteps},
+    time::Moment,
+};
 
 /// What has been accepted and the socket has not taken.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl<M> Outbox<M> {
 
     /// What goes next. A control message waits for the end of a message in pieces only if the two
     /// must not mix.
-    pub(crate) fn next<W: Wire<M>>(&mut self, wire: &W) -> Result<M, Refused<M>> {
+    pub(crate) fn next<W: Wire<M>>(&mut self, wire: &W, moment: &mut Moment) -> Result<M, Refused<M>> {
         if let Some(rest) = self.rest.take() {
             let control = self.control.front();
             if !control.is_some_and(|control| wire.interleaves(&control.message)) {
@@ -50,7 +51,7 @@ impl<M> Outbox<M> {
         // Callers ask only when there is something, and the rest was not it.
         let item = self.waiting.take().or_else(|| self.control.pop_front());
         let item = item.expect("the outbox is not empty");
-        match claim_for_sending(&item) {
+        match claim_for_sending(&item, moment) {
             Ok(()) if item.lane == Lane::Control => Ok(item.message),
             Ok(()) => Ok(self.piece(wire, item.message)),
             Err(reason) => Err((item, reason)),
@@ -72,10 +73,9 @@ impl<M> Outbox<M> {
 /// The last step before the socket gets a message: from here on the peer may see it, and its ticket
 /// says so. Fails, with the reason, if it must not be written any more.
 #[inline]
-pub(crate) fn claim_for_sending<M>(item: &Outgoing<M>) -> Result<(), DropReason> {
-    // A look at the clock costs more than the rest.
+pub(crate) fn claim_for_sending<M>(item: &Outgoing<M>, moment: &mut Moment) -> Result<(), DropReason> {
     if item.deadline.is_some()
-        && let Some(reason) = item.drop_reason(Instant::now())
+        && let Some(reason) = item.drop_reason(moment.now())
     {
         return Err(reason);
     }

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod clock;
+mod moment;
 mod pace;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 pub use self::{
     alarm::Alarm,
     clock::{Clock, SystemClock},
+    moment::Moment,
     pace::Pace,
 };
 

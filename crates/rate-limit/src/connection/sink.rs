@@ -61,7 +61,7 @@ where
             size: bytes,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let now = Instant::now();
+        let now = this.moment.now();
         let reason = if let Some(reason) = item.drop_reason(now) {
             reason
         } else if *this.closing {
@@ -92,6 +92,7 @@ where
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.as_mut().project().moment.pass();
         self.halves.park_writer(cx);
         self.as_mut().poll_push()
     }
