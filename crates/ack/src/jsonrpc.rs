@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use tower_ws_core::{
     Outgoing, Up,
-    jsonrpc::{Call, Codec, Ids, Kind, parse_batch, scan, with_id},
+    jsonrpc::{Call, Codec, Ids, Kind, begins_as_result, parse_batch, scan, with_id},
 };
 
 use crate::strategy::{Acknowledgement, Keys, Strategy};
@@ -93,12 +93,22 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     type Key = u64;
 
     fn awaits(&self, item: &Outgoing<M>) -> Option<u64> {
-        let (id, method) = request(self.codec.text(&item.message)?)?;
+        let text = self.codec.text(&item.message)?;
+        if self.left_alone.is_empty()
+            && let Some((id, _)) = request_prefix(text)
+        {
+            return Some(id);
+        }
+        let (id, method) = request(text)?;
         (!self.left_alone.contains(&method)).then_some(id)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
         let text = self.codec.text(message)?;
+        // Who sends the application nonsense under this id answers nothing else by it.
+        if let Some(id) = begins_as_result(text) {
+            return Some(Acknowledgement::passing(Keys::One(id)));
+        }
         match scan(text) {
             Ok(Kind::Batch) => {
                 let answered = parse_batch(text).ok()?.into_iter();
@@ -157,22 +167,31 @@ fn answered_by(kind: Kind) -> Option<u64> {
 
 /// The id and the method of a request.
 fn request(text: &[u8]) -> Option<(u64, Cow<'_, str>)> {
-    if let Some((id, method)) = request_prefix(text) {
-        return Some((id, method.into()));
+    if let Some((id, rest)) = request_prefix(text)
+        && let Some(end) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')
+        && rest[end] == b'"'
+    {
+        return Some((id, str::from_utf8(&rest[..end]).ok()?.into()));
     }
     let call = Call::parse(text).ok()?;
     Some((call.id?.get().parse().ok()?, call.method))
 }
 
-/// The same for a request whose fields come in the usual order, without looking at its parameters.
-fn request_prefix(text: &[u8]) -> Option<(u64, &str)> {
+/// The id of a request whose fields come in the usual order, and the text from its method on.
+fn request_prefix(text: &[u8]) -> Option<(u64, &[u8])> {
+    /// As many as any number of 64 bits has room for.
+    const DIGITS: usize = 19;
     let rest = text.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
-    let (id, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
-    let rest = rest.strip_prefix(br#","method":""#)?;
-    let method = &rest[..rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?];
-    let plain = rest[method.len()] == b'"';
-    let id = str::from_utf8(id).ok()?.parse().ok()?;
-    plain.then_some((id, str::from_utf8(method).ok()?))
+    let (mut id, mut digits) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+        if digits == DIGITS {
+            return None;
+        }
+        id = id * 10 + u64::from(digit - b'0');
+        digits += 1;
+    }
+    let rest = rest[digits..].strip_prefix(br#","method":""#)?;
+    (digits > 0).then_some((id, rest))
 }
 
 #[cfg(test)]

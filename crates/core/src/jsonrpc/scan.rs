@@ -39,7 +39,8 @@ pub enum Kind {
 /// # Errors
 ///
 /// [`Malformed`] if it is no JSON-RPC 2.0 object, and has no id of ours. What `result` or `error`
-/// hold is checked when they are parsed.
+/// hold is checked when they are parsed, and so is whether a text that no codec has looked at is
+/// UTF-8.
 pub fn scan(text: &[u8]) -> Result<Kind, Malformed> {
     let text = without_mark(text);
     match scan_usual(text) {
@@ -59,6 +60,13 @@ pub fn shape(text: &[u8]) -> String {
         Err(error) if error.is_data() => format!("{bytes} bytes, JSON and no object"),
         Err(_) => format!("{bytes} bytes, no JSON"),
     }
+}
+
+/// The id of a text that begins as nearly all results do: with version, id and `result`, in this
+/// order and without blanks. A shorter look than [`scan`], which says what the text really is: of one
+/// that goes on as it should not, only that it cannot be the answer to another request of ours.
+pub fn begins_as_result(text: &[u8]) -> Option<u64> {
+    canonical(text).map(|(id, ..)| id)
 }
 
 /// Without a byte order mark, which [RFC 8259, section 8.1](https://www.rfc-editor.org/rfc/rfc8259#section-8.1)
@@ -125,8 +133,7 @@ fn scan_usual(text: &[u8]) -> Option<Kind> {
         return None;
     }
     let rest = blank(value(rest)?).strip_prefix(b"}")?;
-    let is_whole = blank(rest).is_empty() && (text.is_ascii() || str::from_utf8(text).is_ok());
-    is_whole.then_some(if is_result { Kind::Result(id) } else { Kind::Error(id) })
+    blank(rest).is_empty().then_some(if is_result { Kind::Result(id) } else { Kind::Error(id) })
 }
 
 /// The id, whether a `result` follows or an `error`, and the text from its value on.
