@@ -9,7 +9,8 @@ use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Moment, Outgoing, Progress, Up,
+    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Moment, Outgoing,
+    Progress, Up,
 };
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};

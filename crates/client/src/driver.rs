@@ -14,9 +14,7 @@ use tokio::time::Instant;
 use tower_ws_core::{
     Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, OutageCause, Outgoing, Phase,
     Replay, Suspicion, Ticket,
-    jsonrpc::{
-        Call, Codec, Decoded, Kind, Malformed, RpcError, parse_batch, parse_error, scan, shape, write_answer,
-    },
+    jsonrpc::{Call, Codec, Decoded, Kind, Malformed, RpcError, parse_batch, parse_error, scan, shape, write_answer},
 };
 
 use crate::{

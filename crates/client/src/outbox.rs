@@ -328,16 +328,25 @@ mod tests {
             .replay(Replay::Safe)
             .timeout(Duration::from_secs(7));
         let back = Outbox::default().write(Some(1), &request).into_request().unwrap();
-        assert_eq!((back.method(), back.params_text()), (request.method(), request.params_text()));
+        assert_eq!(
+            (back.method(), back.params_text()),
+            (request.method(), request.params_text())
+        );
         assert_eq!((back.replay, back.timeout), (request.replay, request.timeout));
     }
 
     #[test]
     fn what_is_kept_holds_little_of_what_is_not() {
         let mut outbox = Outbox::default();
-        let kept: Vec<_> = (0..100).map(|id| outbox.write(Some(id), &Request::new("a")).text).collect();
+        let kept: Vec<_> = (0..100)
+            .map(|id| outbox.write(Some(id), &Request::new("a")).text)
+            .collect();
         let used: usize = kept.iter().map(Bytes::len).sum();
-        assert!(outbox.arena.capacity() < used, "one at a time: {}", outbox.arena.capacity());
+        assert!(
+            outbox.arena.capacity() < used,
+            "one at a time: {}",
+            outbox.arena.capacity()
+        );
     }
 
     #[test]

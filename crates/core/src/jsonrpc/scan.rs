@@ -133,7 +133,9 @@ fn scan_usual(text: &[u8]) -> Option<Kind> {
         return None;
     }
     let rest = blank(value(rest)?).strip_prefix(b"}")?;
-    blank(rest).is_empty().then_some(if is_result { Kind::Result(id) } else { Kind::Error(id) })
+    blank(rest)
+        .is_empty()
+        .then_some(if is_result { Kind::Result(id) } else { Kind::Error(id) })
 }
 
 /// The id, whether a `result` follows or an `error`, and the text from its value on.
