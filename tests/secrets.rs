@@ -23,6 +23,7 @@ use tower_ws::{
     client::ClientLayer,
     connector::{
         Connect, WsUrl, connector,
+        guard::Profile,
         proxy::Proxies,
         tls::{Pin, Tls},
     },
@@ -392,6 +393,25 @@ fn show(connected: Result<(Client, Inbound), tower_ws::ConnectError>, shown: &Is
     shown.error(&error.failure());
 }
 
+/// A server that closes with what it was sent.
+#[tokio::test]
+async fn reasons_for_closing() {
+    let (shown, server) = (
+        IssuedCredential::default(),
+        Server::start(Script::json_rpc()).await.unwrap(),
+    );
+    let _guard = shown.trace();
+    let (client, mut inbound) = bounded(loaded(&address(&server)).connect()).await.unwrap();
+    for place in ["authorization", "header", "subprotocol", "path", "query"] {
+        assert!(up(&mut inbound, &shown).await.is_some());
+        server.close(4000, &format!("nobody knows /{}", secret(place)));
+    }
+    assert!(up(&mut inbound, &shown).await.is_some());
+    assert!(String::from_utf8_lossy(&shown.0.lock().unwrap()).contains("nobody knows /[cut]"));
+    bounded(client.close(SECOND)).await;
+    shown.check();
+}
+
 /// What stands below the transport.
 #[tokio::test]
 async fn proxies_and_certificates() {
@@ -402,7 +422,8 @@ async fn proxies_and_certificates() {
         // The server is no proxy, and says so in its way.
         let url = format!("{scheme}://{}:{}@{at}", secret("user"), secret("password"));
         let proxies = Proxies::all(&url).unwrap().loopback(true);
-        let connector = Connect::new().through(proxies.clone());
+        // Otherwise the proxy is not even asked: the server is this machine.
+        let connector = Connect::new().guard(Profile::unguarded()).through(proxies.clone());
         shown.debug((&proxies, &connector));
         let once = loaded(&address(&server))
             .transport(impatient())

@@ -17,14 +17,15 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tower_ws_core::BoxError> {
-//! use http::Uri;
 //! use tower::ServiceExt;
-//! use tower_ws_connector::{Connect, guard::Profile};
+//! use tower_ws_connector::{Connect, WsUrl, guard::Profile};
 //!
 //! // For a URL that somebody else may have chosen: public addresses only, and only `wss`.
 //! # #[cfg(feature = "tls")] {
 //! let connector = Connect::new().guard(Profile::untrusted()).connector();
-//! let stream = connector.oneshot(Uri::from_static("wss://server.example/")).await?;
+//! // Connectors know `https`, not `wss`.
+//! let url = WsUrl::parse("wss://server.example/")?.dial()?;
+//! let stream = connector.oneshot(url).await?;
 //! # drop(stream); }
 //! # Ok(()) }
 //! ```
