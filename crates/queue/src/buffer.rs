@@ -67,17 +67,33 @@ impl<M, S: Store<M>> Buffer<M, S> {
             given_back_bytes: 0,
             hub,
         };
-        // A store may bring messages along.
-        let (bytes, earliest_deadline) = (&mut buffer.bytes, &mut buffer.earliest_deadline);
-        buffer.store.take_if(&mut |held| {
+        buffer.count();
+        buffer
+    }
+
+    /// The store may have brought messages along, or taken some back: counts what is there.
+    pub(crate) fn count(&mut self) {
+        let Self {
+            bounds,
+            store,
+            bytes,
+            earliest_deadline,
+            ..
+        } = self;
+        *bytes = 0;
+        *earliest_deadline = None;
+        let mut count = |held: &Held<M>| {
             *bytes += held.bytes;
             *earliest_deadline = earlier(*earliest_deadline, bounds.until(held));
             false
-        });
+        };
+        store.take_if(&mut count);
+        if let Some(held) = &self.waiting_for_room {
+            self.earliest_deadline = earlier(self.earliest_deadline, self.bounds.until(held));
+        }
         // Before anything else is found wrong with them: a store knows what may have been sent.
-        buffer.give_back_what_the_store_gave_up();
-        buffer.report();
-        buffer
+        self.give_back_what_the_store_gave_up();
+        self.report();
     }
 
     /// The store, to tell it what passes by.
@@ -156,11 +172,11 @@ impl<M, S: Store<M>> Buffer<M, S> {
         self.waiting_for_room.is_some()
     }
 
-    /// Takes out the message that has been held longest.
-    pub(crate) fn pop(&mut self) -> Option<Outgoing<M>> {
-        let held = self.take_front();
+    /// Takes out the message that has been held longest, once the store lets it go.
+    pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outgoing<M>>> {
+        let left = self.store.poll_leave(cx).map(|held| self.left(held));
         self.report();
-        held.map(|held| held.item)
+        left.map(|held| held.map(|held| held.item))
     }
 
     /// Gives up what has been held too long.
@@ -222,11 +238,14 @@ impl<M, S: Store<M>> Buffer<M, S> {
 
     /// The next message given up, and why.
     pub(crate) fn next_given_back(&mut self) -> Option<(Outgoing<M>, DropReason)> {
-        let (mut held, reason) = self.given_back.pop_front()?;
-        self.given_back_bytes -= held.bytes;
-        // Not before it is told: nothing may vanish in between.
-        self.store.settled(&mut held.item, Some(&reason));
-        Some((held.item, reason))
+        loop {
+            let (mut held, reason) = self.given_back.pop_front()?;
+            self.given_back_bytes -= held.bytes;
+            // Not before it is told: nothing may vanish in between.
+            if let Some(reason) = self.store.dropped(&mut held.item, reason) {
+                return Some((held.item, reason));
+            }
+        }
     }
 
     /// True if some of what was given up has not been told.
@@ -257,7 +276,13 @@ impl<M, S: Store<M>> Buffer<M, S> {
     }
 
     fn take_front(&mut self) -> Option<Held<M>> {
-        let held = self.store.pop_front()?;
+        let held = self.store.pop_front();
+        self.left(held)
+    }
+
+    /// This one has left the store.
+    fn left(&mut self, held: Option<Held<M>>) -> Option<Held<M>> {
+        let held = held?;
         self.bytes -= held.bytes;
         self.admit_waiting();
         if self.store.is_empty() {
@@ -354,7 +379,16 @@ mod tests {
     use proptest::prelude::*;
     use tower_ws_core::Ticket;
 
+    use std::task::Waker;
+
     use super::*;
+
+    fn leave<M>(buffer: &mut Buffer<M, VecDeque<Held<M>>>) -> Option<Outgoing<M>> {
+        match buffer.poll_leave(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(item) => item,
+            Poll::Pending => unreachable!("memory does not wait"),
+        }
+    }
     use crate::{
         handle::Handle,
         store::{MakeStore, MemoryStore},
@@ -414,7 +448,7 @@ mod tests {
                         pushed += 1;
                     }
                     Op::Pop if buffer.has_next(now) => {
-                        let item = buffer.pop().expect("it has one");
+                        let item = leave(&mut buffer).expect("it has one");
                         prop_assert!(item.drop_reason(now).is_none());
                         popped.push(item.message);
                     }
@@ -456,8 +490,8 @@ mod tests {
         assert_eq!((buffer.bytes, buffer.next_expiry()), (8, Some(now)));
         buffer.push(Outgoing::new("new"), 3, now);
         buffer.expire(now);
-        assert_eq!(buffer.pop().map(|item| item.message), Some("older"));
-        assert_eq!(buffer.pop().map(|item| item.message), Some("new"));
+        assert_eq!(leave(&mut buffer).map(|item| item.message), Some("older"));
+        assert_eq!(leave(&mut buffer).map(|item| item.message), Some("new"));
         assert!(matches!(buffer.next_given_back(), Some((_, DropReason::Expired))));
     }
 }

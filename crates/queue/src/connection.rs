@@ -58,6 +58,9 @@ pub struct QueueConnection<C: Connection, Me = Length, S = crate::MemoryStore> {
     below_closed: bool,
     /// Something that was held has been passed on since the last flush.
     unflushed: bool,
+    /// The connection below says that it is flushed. One that broke says so too, so the store hears
+    /// of it once whoever reads has found that nothing else is to be told.
+    flushed: bool,
     /// A writer waits for room.
     awaits_room: bool,
     drain: Duration,
@@ -104,6 +107,7 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
             stage: Stage::Open,
             below_closed: false,
             unflushed: false,
+            flushed: false,
             awaits_room: false,
             drain: settings.drain,
             closing: Closing::Not,
@@ -127,6 +131,7 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
         let this = self.project();
         if let Some(down) = &down {
             this.buffer.store().went_down(down);
+            this.buffer.count();
         }
         this.buffer.give_up(&DropReason::Closed);
         *this.link = Link::Down;
@@ -207,17 +212,19 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
         let mut cx = Context::from_waker(this.halves.both());
         let now = Instant::now();
         while this.buffer.has_next(now) {
-            let ready = ready!(this.inner.as_mut().poll_ready(&mut cx));
-            ready!(this.buffer.store().poll_front(&mut cx));
-            let sent = ready.and_then(|()| match this.buffer.pop() {
-                Some(item) => this.inner.as_mut().start_send(item),
-                None => Ok(()),
-            });
-            if sent.is_err() {
+            if ready!(this.inner.as_mut().poll_ready(&mut cx)).is_err() {
                 *this.below_closed = true;
                 return Poll::Ready(Err(Closed));
             }
-            *this.unflushed = true;
+            let Some(item) = ready!(this.buffer.poll_leave(&mut cx)) else {
+                break;
+            };
+            // From here on a flush that was done before means nothing.
+            (*this.unflushed, *this.flushed) = (true, false);
+            if this.inner.as_mut().start_send(item).is_err() {
+                *this.below_closed = true;
+                return Poll::Ready(Err(Closed));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -240,7 +247,10 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
         }
         *this.unflushed = false;
         if *this.link == Link::Up {
-            this.buffer.store().flushed();
+            if !*this.flushed && this.buffer.store().awaits_flush() {
+                *this.flushed = true;
+                this.halves.wake_reader();
+            }
             ready!(drained);
         }
         kept.map(Ok)
@@ -300,6 +310,9 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                 return polled;
             }
             let Poll::Ready(event) = polled else {
+                if std::mem::take(this.flushed) {
+                    this.buffer.store().flushed();
+                }
                 break;
             };
             if let Stage::Ended = this.stage {
@@ -309,8 +322,9 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                 Some(Event::Up(up)) => return Poll::Ready(Some(Event::Up(self.came_up(up)))),
                 Some(Event::Down(down)) if down.will_retry => {
                     *this.link = Link::Down;
-                    *this.unflushed = false;
+                    (*this.unflushed, *this.flushed) = (false, false);
                     this.buffer.store().went_down(&down);
+                    this.buffer.count();
                     this.buffer.give_up_bound();
                     // A flush does not wait for another connection.
                     this.halves.wake_writer();
@@ -318,11 +332,15 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
                 }
                 Some(Event::Down(down)) => self.as_mut().end(Some(down)),
                 None => self.as_mut().end(None),
+                Some(Event::Dropped(mut item, reason)) => match this.buffer.store().dropped(&mut item, reason) {
+                    Some(reason) => return Poll::Ready(Some(Event::Dropped(item, reason))),
+                    // While the link is up, the `Down` that follows sees to it.
+                    None if *this.link == Link::Up => {}
+                    None => this.buffer.count(),
+                },
                 Some(mut event) => {
-                    match &mut event {
-                        Event::Delivered(item) => this.buffer.store().settled(item, None),
-                        Event::Dropped(item, reason) => this.buffer.store().settled(item, Some(reason)),
-                        _ => {}
+                    if let Event::Delivered(item) = &mut event {
+                        this.buffer.store().settled(item);
                     }
                     return Poll::Ready(Some(event));
                 }

@@ -30,13 +30,14 @@ pub trait MakeStore<M> {
 /// 2. Whoever flushes learns that it was accepted once [`poll_kept`](Self::poll_kept) is ready. A
 ///    message that could not be recorded after all is [given up](Self::given_up), and comes back as
 ///    [`Dropped`](tower_ws_core::Event::Dropped).
-/// 3. It leaves by [`pop_front`](Self::pop_front), right before it is handed to the connection,
-///    once [`poll_front`](Self::poll_front) is ready; or by `pop_front` or
-///    [`take_if`](Self::take_if) because the queue gives it up. Handed over is not acknowledged:
-///    its record must stay.
-/// 4. [`settled`](Self::settled) says what became of it: acknowledged, or given up here or by a
-///    layer below. Where the acknowledgement is a reply, the reply passes [`heard`](Self::heard)
-///    instead, and the store's author knows which message it answers. Now the record may go.
+/// 3. It leaves by [`poll_leave`](Self::poll_leave), and goes straight to the connection; or by
+///    [`pop_front`](Self::pop_front) or [`take_if`](Self::take_if), because the queue gives it up.
+///    Handed over is not acknowledged: its record must stay.
+/// 4. [`settled`](Self::settled) says that it is acknowledged. Where the acknowledgement is a
+///    reply, the reply passes [`heard`](Self::heard) instead, and the store's author knows which
+///    message it answers. What awaits none is settled by [`flushed`](Self::flushed). Now the record
+///    may go. [`dropped`](Self::dropped) says that it is given up, here or by a layer below.
+/// 5. When the connection [goes down](Self::went_down) under it, the store may hold it again.
 ///
 /// A message that is neither settled nor answered when the process ends has been sent, or not:
 /// whether it may be sent again is for its [`replay`](Outgoing::replay) to say. Tickets do not
@@ -52,7 +53,7 @@ pub trait Store<M> {
     /// The message that has been here longest.
     fn front(&self) -> Option<&Held<M>>;
 
-    /// Takes out the message that has been here longest.
+    /// Takes out the message that has been here longest, to give it up.
     fn pop_front(&mut self) -> Option<Held<M>>;
 
     /// How many messages are here.
@@ -73,11 +74,12 @@ pub trait Store<M> {
         false
     }
 
-    /// Ready once the message in front may be handed to the connection. Asked when the connection
-    /// is ready for it. By default at once.
-    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes out the message that has been here longest, once it may be handed to the connection:
+    /// it goes there in the same breath. Asked when the connection is ready for it. By default at
+    /// once.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Option<Held<M>>> {
         let _ = cx;
-        Poll::Ready(())
+        Poll::Ready(self.pop_front())
     }
 
     /// Ready once everything that has entered is kept as well as it ever will be, or is to be
@@ -94,16 +96,30 @@ pub trait Store<M> {
         None
     }
 
-    /// Everything that was handed to the connection has been flushed by it, and it is up. By
-    /// default nothing is done.
+    /// True if a message is out that [`flushed`](Self::flushed) settles. By default false: nobody
+    /// looks out for it.
+    fn awaits_flush(&self) -> bool {
+        false
+    }
+
+    /// Everything that was handed to this connection has been flushed by it, and after that it had
+    /// no end to tell of. By default nothing is done.
     fn flushed(&mut self) {}
 
-    /// A message has come to its end, as far as this session goes: acknowledged by the peer if
-    /// there is no reason, otherwise given up, and whoever reads is told of it next. The store
-    /// takes its [number](Outgoing::record) off, unless it keeps the message for the next session.
+    /// The peer has acknowledged this message. The store takes its [number](Outgoing::record) off.
     /// By default nothing is done.
-    fn settled(&mut self, item: &mut Outgoing<M>, dropped: Option<&DropReason>) {
-        let _ = (item, dropped);
+    fn settled(&mut self, item: &mut Outgoing<M>) {
+        let _ = item;
+    }
+
+    /// A message is given up for this reason, by the queue or by a layer below. Returns the reason
+    /// that whoever reads is told next; `None` if nobody is told, because the store holds the
+    /// message again, now or when the connection [goes down](Self::went_down). The store takes the
+    /// message's [number](Outgoing::record) off, unless it keeps it for the next session. By
+    /// default the reason is told.
+    fn dropped(&mut self, item: &mut Outgoing<M>, reason: DropReason) -> Option<DropReason> {
+        let _ = item;
+        Some(reason)
     }
 
     /// The peer said this. By default nothing is done.
@@ -117,7 +133,8 @@ pub trait Store<M> {
         let _ = up;
     }
 
-    /// A connection has gone down. By default nothing is done.
+    /// A connection has gone down. The store may take messages that were out on it back into its
+    /// list. By default nothing is done.
     fn went_down(&mut self, down: &Down) {
         let _ = down;
     }

@@ -101,8 +101,8 @@ impl Store<String> for Slow {
         true
     }
 
-    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.disk.poll(self.left + 1, cx)
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Option<Held<String>>> {
+        self.disk.poll(self.left + 1, cx).map(|()| self.pop_front())
     }
 
     fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -114,6 +114,10 @@ impl Store<String> for Slow {
         let at = self.held.iter().position(|held| held.item.message == refused)?;
         self.left += 1;
         Some((self.held.remove(at)?, DropReason::Refused("the disk is full")))
+    }
+
+    fn awaits_flush(&self) -> bool {
+        self.disk.0.lock().unwrap().flushed < self.left
     }
 
     fn flushed(&mut self) {

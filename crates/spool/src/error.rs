@@ -24,7 +24,17 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
-    /// It is damaged, or no database at all.
+    /// Others than its owner may change or replace the messages: by the mode of the file, of its
+    /// log, of its lock, or of its folder.
+    #[error("{path:?} has the mode {mode:o}: others can change what is sent; take that from them with chmod")]
+    #[non_exhaustive]
+    Exposed {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is damaged, or no database at all, or beside it lies what is none of its own.
     #[error("the spool {path:?} is damaged or no database; move it away to begin afresh, its messages are lost then")]
     #[non_exhaustive]
     Damaged {

@@ -1,10 +1,4 @@
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use tower_ws_core::{Reading, Readings, Shared, Unit, Value};
 
@@ -34,36 +28,26 @@ pub struct Snapshot {
 /// What a spool and its handles share.
 pub(crate) struct Hub {
     writer: Arc<writer::Shared>,
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
     recovered: usize,
 }
 
 impl Hub {
-    /// A spool that begins with so many messages, of so many bytes.
-    pub(crate) fn new(writer: Arc<writer::Shared>, messages: usize, bytes: usize) -> Self {
-        Self {
-            writer,
-            messages: messages.into(),
-            bytes: bytes.into(),
-            recovered: messages,
-        }
-    }
-
-    pub(crate) fn set(&self, messages: usize, bytes: usize) {
-        self.messages.store(messages, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+    pub(crate) fn new(writer: Arc<writer::Shared>) -> Self {
+        let recovered = writer.with(|ledger| ledger.messages());
+        Self { writer, recovered }
     }
 
     fn snapshot(&self) -> Snapshot {
-        let (commits, failure) = self.writer.health();
-        Snapshot {
-            messages: self.messages.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            recovered: self.recovered,
-            commits,
-            failure,
-        }
+        self.writer.with(|ledger| {
+            let (commits, failure) = ledger.health();
+            Snapshot {
+                messages: ledger.messages(),
+                bytes: ledger.bytes(),
+                recovered: self.recovered,
+                commits,
+                failure,
+            }
+        })
     }
 }
 

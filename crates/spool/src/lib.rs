@@ -49,7 +49,8 @@
 //! session.send("1 precious".to_owned().into()).await?;
 //!
 //! // Nobody has acknowledged it when the process ends; the next one brings it along.
-//! drop((session, spool));
+//! drop(session);
+//! spool.close().await;
 //! let spool = Spool::<String, _>::open(&path, strategy)?;
 //! assert_eq!(spool.handle().snapshot().recovered, 1);
 //! # Ok(())
@@ -209,7 +210,10 @@
 mod change;
 mod disk;
 mod error;
+mod files;
 mod handle;
+mod journal;
+mod ledger;
 mod options;
 mod record;
 mod spool;

@@ -3,7 +3,7 @@ use std::{fmt, path::Path, sync::Arc};
 use tower_ws_ack::Strategy;
 use tower_ws_core::{Clock, Pack, SystemClock, Verbatim};
 
-use crate::{error::OpenError, spool::Spool};
+use crate::{error::OpenError, ledger::Limits, spool::Spool};
 
 /// How a [`Spool`] keeps its messages.
 #[derive(Clone)]
@@ -16,8 +16,7 @@ pub struct SpoolOptions<P = Verbatim> {
 /// What does not depend on the messages.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
+    pub(crate) limits: Limits,
     pub(crate) file_bytes: u64,
     pub(crate) survives: Survives,
     pub(crate) clock: Arc<dyn Clock>,
@@ -48,8 +47,10 @@ impl SpoolOptions {
     pub fn new() -> Self {
         Self {
             settings: Settings {
-                messages: Self::MESSAGES,
-                bytes: Self::BYTES,
+                limits: Limits {
+                    messages: Self::MESSAGES,
+                    bytes: Self::BYTES,
+                },
                 file_bytes: Self::FILE_BYTES,
                 survives: Survives::default(),
                 clock: Arc::new(SystemClock),
@@ -76,8 +77,10 @@ impl<P> SpoolOptions<P> {
     /// A message for which there is no room comes back as refused. With the default bounds that
     /// means that something is wrong: nothing is acknowledged.
     pub fn limits(mut self, messages: usize, bytes: usize) -> Self {
-        self.settings.messages = messages.max(1);
-        self.settings.bytes = bytes.max(1);
+        self.settings.limits = Limits {
+            messages: messages.max(1),
+            bytes: bytes.max(1),
+        };
         self
     }
 
@@ -131,8 +134,7 @@ impl<P> fmt::Debug for SpoolOptions<P> {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpoolOptions")
-            .field("messages", &self.messages)
-            .field("bytes", &self.bytes)
+            .field("limits", &self.limits)
             .field("file_bytes", &self.file_bytes)
             .field("survives", &self.survives)
             .finish_non_exhaustive()

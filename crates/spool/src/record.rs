@@ -1,72 +1,119 @@
-//! One recorded message, as the session knows it. Time is passed in.
+//! One recorded message: where it is, and how it becomes one of the queue's. Time is passed in.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tower_ws_core::{Outgoing, Ticket, later};
-use tower_ws_queue::Held;
+use tower_ws_core::{DropReason, Ticket, later};
 
 use crate::change::Row;
 
+/// A message that is recorded.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) row: Row,
-    /// The commit that has it.
-    pub(crate) written: u64,
-    /// The commit that has its mark, if it is marked as leaving.
-    pub(crate) marked: Option<u64>,
-    pub(crate) place: Place,
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) state: State,
+    /// The batch that has it; `None`: it is not on the disk, and will not be.
+    pub(crate) put: Option<u64>,
+    /// The batch that has its mark, if it is marked as leaving.
+    pub(crate) mark: Option<u64>,
+    /// The peer may have seen it, on a connection that is gone.
+    pub(crate) seen: bool,
+    pub(crate) terms: Terms,
 }
 
-/// Where the message is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
-    /// In the queue.
-    Held,
-    /// Handed to the connection, or on its way to it.
-    Out,
+/// What a session knows of a message beside what is recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// When it was accepted, and until when it may be held.
+    pub(crate) since: Instant,
+    pub(crate) deadline: Option<Instant>,
+    /// Whom to tell of its outcome.
+    pub(crate) ticket: Option<Ticket>,
+    /// It makes sense on the connection of one epoch only.
+    pub(crate) bound: bool,
+}
+
+/// Where a message is. One that is *forgotten* has no record.
+///
+/// ```text
+///             enter                begin
+///               |     .-------------------------------- Kept <--.
+///               v     v                                          |
+///   Lost <--- Held ------- leave, once committed ----> Out       |
+///     |      ^  |                                      | |       |
+///     |      |  |      .----- went down, unflushed ----' |       |
+///     |      '--|------'                                 |       |
+///     |         | given up              given up below   |       |
+///     '-----> Told <-------------------------------------+       | the session ends
+///               |                                        |       |  (from anywhere)
+///               v                  acknowledged, flushed |       |
+///           forgotten <----------------------------------'     --'
+/// ```
+#[derive(Debug)]
+pub(crate) enum State {
     /// Nowhere: the next session sends it.
     Kept,
+    /// In the queue, or given up by it and not told of yet.
+    Held,
+    /// Handed to the connection, until it is acknowledged. With a ticket: until it is flushed, and
+    /// the ticket knows whether it has been written.
+    Out(Option<Ticket>),
+    /// The store gives it up, for this reason, and has not said so yet.
+    Lost(DropReason),
+    /// Whoever reads was told of its end. Forgotten once he has come back; if the next session may
+    /// send it `again`, not before it is sure that this one goes on.
+    Told { again: bool },
 }
 
 impl Record {
-    /// One that was in the file.
-    pub(crate) fn recovered(row: Row) -> Self {
-        Self {
-            marked: row.leaving.then_some(0),
-            row,
-            written: 0,
-            place: Place::Kept,
-            ticket: None,
-        }
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.state, State::Held)
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.row.payload.len()
+    /// Is it on the disk, if the outcomes up to this batch are known?
+    pub(crate) fn is_written(&self, done: u64) -> bool {
+        self.put.is_some_and(|put| put <= done)
     }
 
-    /// True if the one who waited for it has been reported how it ended, or has gone.
+    /// Is as much on the disk as has to be, before the peer may see it? What the peer may not see
+    /// `twice` has to be marked.
+    pub(crate) fn may_leave(&self, twice: bool, done: u64) -> bool {
+        self.is_written(done) && (twice || self.mark.is_some_and(|mark| mark <= done))
+    }
+
+    /// May the peer have seen it, where it is or before?
+    pub(crate) fn may_be_seen(&self) -> bool {
+        self.seen
+            || match &self.state {
+                State::Out(None) => true,
+                State::Out(Some(ticket)) => ticket.may_have_been_seen(),
+                _ => false,
+            }
+    }
+
+    /// True if the one who waited for it has been told how it ended, or has gone.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.ticket.as_ref().is_some_and(Ticket::is_abandoned)
+        self.terms.ticket.as_ref().is_some_and(Ticket::is_abandoned)
     }
+}
 
-    /// The message, as a queue holds it that begins now. Its age and its deadline go on by wall
-    /// time.
-    pub(crate) fn revive<M>(&self, message: M, now: Instant, wall: SystemTime) -> Held<M> {
+impl Terms {
+    /// Those of a message whose age and deadline go on by wall time.
+    pub(crate) fn of(row: &Row, now: Instant, wall: SystemTime) -> Self {
         let wall = millis(wall);
-        let mut item = Outgoing::new(message).replay(self.row.replay);
-        item.record = std::num::NonZeroU64::new(self.row.seq);
-        // A deadline that has passed is one that passes now.
-        item.deadline = self.row.deadline.map(|at| {
-            let left = at.saturating_sub(wall).max(0);
-            later(now, Duration::from_millis(left.unsigned_abs()))
-        });
         // A clock that was set back makes nothing younger than new; one that cannot go back so far
         // makes it new.
-        let age = Duration::from_millis(wall.saturating_sub(self.row.accepted).max(0).unsigned_abs());
-        let since = now.checked_sub(age).unwrap_or(now);
-        Held::new(item, self.row.size, since)
+        let age = Duration::from_millis(wall.saturating_sub(row.accepted).max(0).unsigned_abs());
+        Self {
+            since: now.checked_sub(age).unwrap_or(now),
+            // A deadline that has passed is one that passes now.
+            deadline: row.deadline.map(|at| {
+                let left = at.saturating_sub(wall).max(0);
+                later(now, Duration::from_millis(left.unsigned_abs()))
+            }),
+            ticket: None,
+            bound: false,
+        }
     }
 }
 
@@ -91,8 +138,8 @@ mod tests {
 
     const SECOND: i64 = 1000;
 
-    fn record(accepted: i64, deadline: Option<i64>) -> Record {
-        Record::recovered(Row {
+    fn row(accepted: i64, deadline: Option<i64>) -> Row {
+        Row {
             seq: 3,
             accepted,
             deadline,
@@ -100,7 +147,7 @@ mod tests {
             leaving: false,
             size: 5,
             payload: Bytes::new(),
-        })
+        }
     }
 
     fn wall(seconds: u64) -> SystemTime {
@@ -110,11 +157,9 @@ mod tests {
     #[test]
     fn age_and_deadline_go_on() {
         let now = Instant::now();
-        let held = record(100 * SECOND, Some(170 * SECOND)).revive("x", now, wall(130));
-        assert_eq!(now.duration_since(held.since), Duration::from_secs(30));
-        assert_eq!(held.item.deadline, Some(now + Duration::from_secs(40)));
-        assert_eq!((held.bytes, held.item.replay), (5, Replay::Safe));
-        assert_eq!(held.item.record.map(u64::from), Some(3));
+        let terms = Terms::of(&row(100 * SECOND, Some(170 * SECOND)), now, wall(130));
+        assert_eq!(now.duration_since(terms.since), Duration::from_secs(30));
+        assert_eq!(terms.deadline, Some(now + Duration::from_secs(40)));
         assert_eq!(wall_of(now + Duration::from_secs(40), now, wall(130)), 170 * SECOND);
     }
 
@@ -122,14 +167,14 @@ mod tests {
     fn a_clock_that_jumps_does_no_more_than_that() {
         let now = Instant::now();
         // Back before it was accepted: it is new. The deadline is farther off.
-        let held = record(100 * SECOND, Some(170 * SECOND)).revive("x", now, wall(50));
-        assert_eq!(held.since, now);
-        assert_eq!(held.item.deadline, Some(now + Duration::from_secs(120)));
+        let terms = Terms::of(&row(100 * SECOND, Some(170 * SECOND)), now, wall(50));
+        assert_eq!(terms.since, now);
+        assert_eq!(terms.deadline, Some(now + Duration::from_secs(120)));
         // Far ahead: it is old, and late.
-        let held = record(100 * SECOND, Some(170 * SECOND)).revive("x", now, wall(1 << 40));
-        assert!(held.item.drop_reason(now) == Some(tower_ws_core::DropReason::Expired));
-        let odd = record(i64::MIN / 2, Some(i64::MAX / 2)).revive("x", now, wall(0));
-        assert!(odd.item.deadline.is_some_and(|deadline| deadline > now));
+        let terms = Terms::of(&row(100 * SECOND, Some(170 * SECOND)), now, wall(1 << 40));
+        assert_eq!(terms.deadline, Some(now));
+        let odd = Terms::of(&row(i64::MIN / 2, Some(i64::MAX / 2)), now, wall(0));
+        assert!(odd.deadline.is_some_and(|deadline| deadline > now));
         assert_eq!(wall_of(now, now + Duration::from_secs(1), wall(7)), 7 * SECOND);
     }
 }

@@ -1,22 +1,18 @@
-use std::{
-    fmt,
-    future::poll_fn,
-    marker::PhantomData,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
-};
+use std::{fmt, future::poll_fn, marker::PhantomData, path::Path, sync::Arc, thread};
 
+use tokio::time::Instant;
 use tower_ws_ack::Strategy;
-use tower_ws_core::{Pack, Verbatim};
+use tower_ws_core::{Clock, Pack, Verbatim};
 use tower_ws_queue::MakeStore;
 
 use crate::{
+    change::Row,
     disk::Disk,
     error::OpenError,
     handle::{Handle, Hub},
+    journal::{Contents, Journal},
+    ledger::Ledger,
     options::{Settings, SpoolOptions},
-    record::Record,
     store::SpoolStore,
     writer::{self, Shared},
 };
@@ -28,9 +24,11 @@ use crate::{
 ///
 /// # Dropping it
 ///
-/// When the last clone and the last session are gone, what was handed to the writer's thread is
-/// written and the file is closed; dropping **blocks** until then, for one or two commits. So a
-/// clean exit loses nothing. To wait without blocking, [`close`](Self::close) it first.
+/// When the last clone and the last session are gone, what was left for the writer's thread is
+/// still written and the file is closed, in that thread: dropping never waits for a disk. So the
+/// file may be in use for another commit or two, and a process that ends at once may end before
+/// what was settled is off the disk: the next one sends it again, or reports it as interrupted. A
+/// clean exit [closes](Self::close) it first.
 pub struct Spool<M, S, P = Verbatim> {
     core: Arc<Core>,
     strategy: S,
@@ -42,10 +40,8 @@ pub struct Spool<M, S, P = Verbatim> {
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) hub: tower_ws_core::Shared<Hub>,
-    pub(crate) options: Settings,
-    /// What is recorded, while no session has it.
-    idle: Mutex<Option<Vec<Record>>>,
-    thread: Option<JoinHandle<()>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    settings: Settings,
 }
 
 impl<M, S> Spool<M, S>
@@ -78,38 +74,43 @@ where
     S: Strategy<M>,
 {
     pub(crate) fn open_with(path: &Path, strategy: S, options: SpoolOptions<P>) -> Result<Self, OpenError> {
-        let SpoolOptions {
-            settings: options,
-            pack,
-        } = options;
-        let (disk, contents) = Disk::open(path, options.survives, options.file_bytes)?;
-        let unreadable = |row: &&crate::change::Row| pack.unpack(row.payload.clone()).is_none();
+        let survives = options.settings.survives;
+        let (disk, contents) = Disk::open(path, survives, options.settings.file_bytes)?;
+        let unreadable = |row: &&Row| options.pack.unpack(row.payload.clone()).is_none();
         if let Some(row) = contents.rows.iter().find(unreadable) {
             let (path, record) = (path.to_owned(), row.seq);
             return Err(OpenError::Unreadable { path, record });
         }
-        let next_seq = contents.rows.last().map_or(1, |row| row.seq + 1);
-        let shared = Shared::new(next_seq, contents.first_id);
-        let records: Vec<_> = contents.rows.into_iter().map(Record::recovered).collect();
-        let hub = Hub::new(shared.clone(), records.len(), records.iter().map(Record::bytes).sum());
-        if !records.is_empty() {
-            tracing::info!(messages = records.len(), "the spool brings messages along");
+        if !contents.rows.is_empty() {
+            tracing::info!(messages = contents.rows.len(), "the spool brings messages along");
         }
+        Self::over(disk, contents, strategy, options).map_err(|cause| OpenError::Io {
+            path: path.to_owned(),
+            cause,
+        })
+    }
+
+    /// Over another journal, with what is in it.
+    pub(crate) fn over(
+        journal: impl Journal,
+        contents: Contents,
+        strategy: S,
+        options: SpoolOptions<P>,
+    ) -> std::io::Result<Self> {
+        let SpoolOptions { settings, pack } = options;
+        let (now, wall) = (Instant::now(), settings.clock.now());
+        let ledger = Ledger::new(settings.limits, contents.rows, contents.first_id, now, wall);
+        let shared = Shared::new(ledger);
         let writes = shared.clone();
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("tower-ws-spool".to_owned())
-            .spawn(move || writer::run(disk, writes))
-            .map_err(|cause| OpenError::Io {
-                path: path.to_owned(),
-                cause,
-            })?;
+            .spawn(move || writer::run(journal, writes))?;
         Ok(Self {
             core: Arc::new(Core {
+                hub: tower_ws_core::Shared::new(Hub::new(shared.clone())),
                 shared,
-                hub: tower_ws_core::Shared::new(hub),
-                options,
-                idle: Mutex::new(Some(records)),
-                thread: Some(thread),
+                clock: settings.clock.clone(),
+                settings,
             }),
             strategy,
             pack,
@@ -121,7 +122,7 @@ where
 impl<M, S, P> Spool<M, S, P> {
     /// A handle to look into it.
     pub fn handle(&self) -> Handle {
-        self.core.handle()
+        Handle(self.core.hub.clone())
     }
 
     /// The strategy that it was opened with: the acknowledging layer below is to have the same.
@@ -130,12 +131,14 @@ impl<M, S, P> Spool<M, S, P> {
     }
 
     /// Writes what is still to be written and closes the file, for all clones: whoever sends
-    /// afterwards gets the message back as refused. Close the session first.
+    /// afterwards gets the message back as refused. Close the session first: what a queue still
+    /// holds leaves no more, and comes back as closed.
     ///
-    /// Dropping the future does not undo it.
+    /// Dropping the future does not undo it. It waits for as long as the disk takes, so give it a
+    /// time limit where a disk may hang.
     pub async fn close(&self) {
         self.core.shared.stop();
-        poll_fn(|cx| self.core.shared.poll_stopped(cx)).await;
+        poll_fn(|cx| self.core.shared.poll_ended(cx)).await;
     }
 }
 
@@ -147,11 +150,7 @@ where
     type Store = SpoolStore<M, S, P>;
 
     fn make_store(&self) -> Self::Store {
-        let records = self.core.take();
-        if records.is_none() {
-            tracing::error!("the spool is in use by another session; this one's messages come back as refused");
-        }
-        SpoolStore::new(self.core.clone(), self.pack.clone(), self.strategy.clone(), records)
+        SpoolStore::new(self.core.clone(), self.pack.clone(), self.strategy.clone())
     }
 }
 
@@ -169,45 +168,14 @@ impl<M, P: Clone, S: Clone> Clone for Spool<M, S, P> {
 impl<M, S, P> fmt::Debug for Spool<M, S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spool")
-            .field("options", &self.core.options)
+            .field("options", &self.core.settings)
             .field("snapshot", &self.handle().snapshot())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Core ===
-
-impl Core {
-    pub(crate) fn handle(&self) -> Handle {
-        Handle(self.hub.clone())
-    }
-
-    fn take(&self) -> Option<Vec<Record>> {
-        self.lock().take()
-    }
-
-    /// The session is over; the next one gets what it leaves.
-    pub(crate) fn leave(&self, records: Vec<Record>) {
-        *self.lock() = Some(records);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Record>>> {
-        // Nothing that can panic runs under this lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         self.shared.stop();
-        // A waker that the writer drops may be the last owner of a session: it cannot wait for
-        // itself.
-        if let Some(thread) = self
-            .thread
-            .take()
-            .filter(|own| own.thread().id() != thread::current().id())
-        {
-            let _ = thread.join();
-        }
     }
 }

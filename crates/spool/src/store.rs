@@ -1,19 +1,22 @@
-mod list;
-
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    num::NonZeroU64,
     sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use tokio::time::Instant;
-use tower_ws_ack::Strategy;
-use tower_ws_core::{DropReason, Outgoing, Pack, Replay, Verbatim, jsonrpc::Ids};
-use tower_ws_queue::Held;
+use tower_ws_ack::{Keys, Strategy};
+use tower_ws_core::{
+    Clock, Down, DropReason, Failure, Outgoing, Pack, Phase, Replay, TicketSteps, Up, Verbatim, jsonrpc::Ids,
+};
+use tower_ws_queue::{Held, Store};
 
 use crate::{
     change::Row,
-    record::{Place, Record, millis, wall_of},
+    ledger::{Ledger, Returned},
+    record::{Terms, millis, wall_of},
     spool::Core,
     writer::Shared,
 };
@@ -23,82 +26,52 @@ pub struct SpoolStore<M, S, P = Verbatim>
 where
     S: Strategy<M>,
 {
-    core: Arc<Core>,
+    /// Where each message is.
+    shared: Arc<Shared>,
+    /// `None`: another session has the spool.
+    core: Option<Arc<Core>>,
+    clock: Arc<dyn Clock>,
     pack: P,
     strategy: S,
-    /// Another session has the file.
-    locked_out: bool,
     /// By the order of acceptance.
     held: VecDeque<(u64, Held<M>)>,
-    records: BTreeMap<u64, Record>,
-    bytes: usize,
     /// What is out and awaits an acknowledgement.
     keys: BTreeMap<S::Key, u64>,
-    /// What is out and awaits none: settled with the next flush.
-    unkeyed: Vec<u64>,
-    /// Given up by the store, and not reported yet.
-    lost: VecDeque<(u64, DropReason)>,
-    /// Settled and reported by the last event. Deleted from the disk at the next call, when the
-    /// reader has surely seen it.
-    reported: Vec<u64>,
-    /// Safe, and interrupted: sent by the next session, if this one ends here, and otherwise done
-    /// with.
-    interrupted: Vec<u64>,
-    /// The last commit that a flush has to wait for, and the last whose failures are known.
-    written: u64,
-    seen: u64,
-    sweep_at: usize,
     ids: Option<Ids>,
+    is_up: bool,
 }
 
 /// How many messages are marked as leaving at a time. More cost fewer commits; fewer are taken for
 /// sent, though they were not, if the process is killed in between.
 const AHEAD: usize = 64;
-/// How many messages are recorded before it is looked for those that nobody waits for any more.
-const SWEEP: usize = 256;
+
+const IN_USE: &str = "another session uses the spool";
 
 impl<M, S, P> SpoolStore<M, S, P>
 where
     P: Pack<M>,
     S: Strategy<M>,
 {
-    pub(crate) fn new(core: Arc<Core>, pack: P, strategy: S, records: Option<Vec<Record>>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, pack: P, strategy: S) -> Self {
+        let (now, wall) = (Instant::now(), core.clock.now());
+        let begun = core.shared.with(|ledger| ledger.begin(now, wall));
         let mut store = Self {
-            core,
+            clock: core.clock.clone(),
+            shared: match begun {
+                Some(_) => core.shared.clone(),
+                None => Shared::new(Ledger::shut(IN_USE)),
+            },
+            core: begun.is_some().then_some(core),
             pack,
             strategy,
-            locked_out: records.is_none(),
             held: VecDeque::new(),
-            records: BTreeMap::new(),
-            bytes: 0,
             keys: BTreeMap::new(),
-            unkeyed: Vec::new(),
-            lost: VecDeque::new(),
-            reported: Vec::new(),
-            interrupted: Vec::new(),
-            written: 0,
-            seen: 0,
-            sweep_at: SWEEP,
             ids: None,
+            is_up: false,
         };
-        let (now, wall) = (Instant::now(), store.core.options.clock.now());
-        for mut record in records.into_iter().flatten() {
-            // Looked at when the file was opened, or packed by this process: it is a message.
-            let Some(message) = store.pack.unpack(record.row.payload.clone()) else {
-                continue;
-            };
-            let seq = record.row.seq;
-            let held = record.revive(message, now, wall);
-            record.place = Place::Held;
-            if record.marked.is_some() && !store.may_go_again(&held.item) {
-                // It may have left with an earlier process.
-                record.place = Place::Out;
-                store.lost.push_back((seq, DropReason::Interrupted(None)));
-            }
-            store.written = store.written.max(record.written);
-            store.bytes += record.bytes();
-            store.records.insert(seq, record);
-            store.held.push_back((seq, held));
+        match begun {
+            Some(returned) => store.hold(returned, None),
+            None => tracing::error!("{IN_USE}; this one's messages come back as refused"),
         }
         store
     }
@@ -114,161 +87,284 @@ where
 
     /// Takes a number for a message, and leaves it to the writer.
     fn record(&mut self, held: &Held<M>) -> Result<u64, DropReason> {
-        if self.locked_out {
-            return Err(DropReason::Refused("another session uses the spool"));
-        }
-        let Some(payload) = self.pack.pack(&held.item.message) else {
+        let item = &held.item;
+        let Some(payload) = self.pack.pack(&item.message) else {
             return Err(DropReason::Refused("the spool keeps no message of its kind"));
         };
-        if self.is_full(payload.len()) || self.records.len() >= self.sweep_at {
-            self.sweep();
-        }
-        if self.is_full(payload.len()) {
-            return Err(DropReason::Refused("the spool is full of what is not acknowledged"));
-        }
-        let (now, wall) = (Instant::now(), self.core.options.clock.now());
-        let row = |seq| Row {
-            seq,
+        let (now, wall) = (Instant::now(), self.clock.now());
+        let terms = Terms {
+            since: held.since,
+            deadline: item.deadline,
+            ticket: item.ticket.clone(),
+            bound: item.epoch.is_some(),
+        };
+        let row = Row {
+            seq: 0,
             accepted: millis(wall),
             // Of what makes sense on this connection only, the next process has no use.
-            deadline: match held.item.epoch {
-                Some(_) => Some(millis(wall)),
-                None => held.item.deadline.map(|at| wall_of(at, now, wall)),
+            deadline: match terms.bound {
+                true => Some(millis(wall)),
+                false => item.deadline.map(|at| wall_of(at, now, wall)),
             },
-            replay: held.item.replay,
+            replay: item.replay,
             leaving: false,
             size: held.bytes,
             payload,
         };
         let first_id = self.ids.as_ref().map_or(0, Ids::peek);
-        let mut kept = None;
-        let put = self.core.shared.put(first_id, |seq| {
-            let row = row(seq);
-            kept = Some(row.clone());
-            row
-        });
-        let (Some((seq, written)), Some(row)) = (put, kept) else {
-            return Err(DropReason::Refused("the spool is closed"));
-        };
-        self.written = written;
-        self.bytes += row.payload.len();
-        let record = Record {
-            row,
-            written,
-            marked: None,
-            place: Place::Held,
-            ticket: held.item.ticket.clone(),
-        };
-        self.records.insert(seq, record);
-        self.tally();
-        Ok(seq)
-    }
-
-    /// One that is larger than the bound is taken while nothing else is there.
-    fn is_full(&self, more: usize) -> bool {
-        let limits = &self.core.options;
-        let over = self.records.len() >= limits.messages || self.bytes + more > limits.bytes;
-        over && !self.records.is_empty()
-    }
-
-    /// Learns what could not be written.
-    fn collect(&mut self) {
-        let done = self.core.shared.done();
-        if done == self.seen {
-            return;
-        }
-        self.seen = done;
-        let failed = self.core.shared.take_failed();
-        for seq in failed.marks {
-            if let Some(record) = self.records.get_mut(&seq) {
-                record.marked = None;
+        let keys = &mut self.keys;
+        self.shared.with(|ledger| {
+            if ledger.must_sweep(row.payload.len()) {
+                ledger.sweep();
+                keys.retain(|_, seq| ledger.knows(*seq));
             }
-        }
-        for seq in failed.puts {
-            if let Some(record) = self.records.remove(&seq) {
-                self.bytes -= record.bytes();
-                self.tally();
-                let reason = DropReason::Refused("the spool could not record it; its log says why");
-                self.lost.push_back((seq, reason));
+            ledger.enter(row, terms, first_id)
+        })
+    }
+
+    /// Holds what comes back, or gives it up: what the peer may have seen, and must not see twice.
+    fn hold(&mut self, returned: Vec<Returned>, cause: Option<&Failure>) {
+        for Returned { row, terms, seen } in returned {
+            // Looked at when the file was opened, or packed by this process: it is a message.
+            let Some(message) = self.pack.unpack(row.payload) else {
+                continue;
+            };
+            let mut item = Outgoing::new(message).replay(row.replay);
+            item.record = NonZeroU64::new(row.seq);
+            item.deadline = terms.deadline;
+            if let Some(ticket) = &terms.ticket {
+                // Unless he has given up, which the queue sees.
+                let _ = matches!(ticket.phase(), Phase::Sent(_)) && ticket.mark_held();
             }
+            item.ticket = terms.ticket;
+            let lost = match seen {
+                true if terms.bound || !self.may_go_again(&item) => Some(DropReason::Interrupted(cause.cloned())),
+                false if terms.bound => Some(DropReason::Disconnected),
+                _ => None,
+            };
+            self.shared.with(|ledger| ledger.hold(row.seq, seen, lost));
+            let at = self.held.partition_point(|(seq, _)| *seq < row.seq);
+            self.held.insert(at, (row.seq, Held::new(item, row.size, terms.since)));
         }
     }
 
-    /// Marks the next messages as leaving, those that must not be sent twice.
-    fn mark_ahead(&mut self) {
-        let mut seqs = Vec::new();
-        for (seq, held) in self.held.iter().take(AHEAD) {
-            let unmarked = self.records.get(seq).is_some_and(|record| record.marked.is_none());
-            if unmarked && !self.may_go_again(&held.item) {
-                seqs.push(*seq);
-            }
-        }
-        let marked = self.core.shared.mark(seqs.iter().copied(), true);
-        for seq in seqs {
-            if let Some(record) = self.records.get_mut(&seq) {
-                record.marked = Some(marked);
-            }
-        }
+    /// The next of those in front that must be marked before they leave.
+    fn unmarked(&self) -> Vec<u64> {
+        let ahead = self.held.iter().take(AHEAD);
+        let ahead = ahead.filter(|(_, held)| !self.may_go_again(&held.item));
+        ahead.map(|(seq, _)| *seq).collect()
     }
 
-    /// Lets go of what is out, and whose caller knows the outcome or has given up.
-    fn sweep(&mut self) {
-        let over = self.records.iter();
-        let over = over.filter(|(_, record)| record.place != Place::Held && record.is_abandoned());
-        let over: Vec<u64> = over.map(|(seq, _)| *seq).collect();
-        over.into_iter().for_each(|seq| self.forget(seq));
-        let records = &self.records;
-        self.keys.retain(|_, seq| records.contains_key(seq));
-        self.sweep_at = (self.records.len() * 2).max(SWEEP);
-    }
-
-    /// The session has not ended: what was reported as interrupted is done with.
-    fn goes_on(&mut self) {
-        for seq in std::mem::take(&mut self.interrupted) {
-            self.forget(seq);
+    /// It awaits no acknowledgement any more.
+    fn release(&mut self, seq: u64, item: &Outgoing<M>) {
+        if let Some(key) = self.strategy.awaits(item)
+            && self.keys.get(&key) == Some(&seq)
+        {
+            self.keys.remove(&key);
         }
     }
 
     fn acknowledged(&mut self, key: &S::Key) {
         if let Some(seq) = self.keys.remove(key) {
-            self.forget(seq);
+            self.shared.with(|ledger| ledger.forget(seq));
         }
+    }
+}
+
+impl<M, S, P> Store<M> for SpoolStore<M, S, P>
+where
+    P: Pack<M>,
+    S: Strategy<M>,
+{
+    fn push_back(&mut self, mut held: Held<M>) -> Result<(), (Held<M>, DropReason)> {
+        match self.record(&held) {
+            Ok(seq) => {
+                held.item.record = NonZeroU64::new(seq);
+                self.held.push_back((seq, held));
+                Ok(())
+            }
+            Err(reason) => Err((held, reason)),
+        }
+    }
+
+    fn front(&self) -> Option<&Held<M>> {
+        self.held.front().map(|(_, held)| held)
+    }
+
+    fn pop_front(&mut self) -> Option<Held<M>> {
+        self.held.pop_front().map(|(_, held)| held)
+    }
+
+    fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    fn take_if(&mut self, wanted: &mut dyn FnMut(&Held<M>) -> bool) -> Vec<Held<M>> {
+        let mut taken = Vec::new();
+        for _ in 0..self.held.len() {
+            let Some((seq, held)) = self.held.pop_front() else {
+                break;
+            };
+            match wanted(&held) {
+                true => taken.push(held),
+                false => self.held.push_back((seq, held)),
+            }
+        }
+        taken
+    }
+
+    fn writes_ahead(&self) -> bool {
+        true
+    }
+
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Option<Held<M>>> {
+        let Some((seq, held)) = self.held.front() else {
+            return Poll::Ready(None);
+        };
+        let (seq, twice) = (*seq, self.may_go_again(&held.item));
+        let left = self.shared.poll(cx, |ledger| ledger.leave(seq, twice));
+        if left.is_pending() {
+            let unmarked = if twice { Vec::new() } else { self.unmarked() };
+            let gives_up = self.shared.with(|ledger| {
+                ledger.mark(unmarked);
+                ledger.has_lost() || ledger.is_shut()
+            });
+            if gives_up {
+                // What is given up is taken out first: the one in front may be among it.
+                cx.waker().wake_by_ref();
+            }
+        }
+        ready!(left);
+        let left = self.held.pop_front().map(|(_, mut held)| {
+            match self.strategy.awaits(&held.item) {
+                // Of two with one key, the layer below refuses the second.
+                Some(key) => drop(self.keys.entry(key).or_insert(seq)),
+                None => {
+                    let ticket = held.item.ticket.get_or_insert_default().clone();
+                    self.shared.with(|ledger| ledger.await_flush(seq, ticket));
+                }
+            }
+            held
+        });
+        Poll::Ready(left)
+    }
+
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.poll(cx, |ledger| {
+            ledger.came_back();
+            ledger.poll_kept()
+        })
+    }
+
+    fn given_up(&mut self) -> Option<(Held<M>, DropReason)> {
+        loop {
+            let (lost, is_shut) = self.shared.with(|ledger| (ledger.next_lost(), ledger.is_shut()));
+            let Some((seq, reason)) = lost else {
+                if !is_shut {
+                    return None;
+                }
+                // Nothing can leave any more.
+                return self.pop_front().map(|held| (held, DropReason::Closed));
+            };
+            if let Ok(at) = self.held.binary_search_by_key(&seq, |(seq, _)| *seq)
+                && let Some((_, held)) = self.held.remove(at)
+            {
+                return Some((held, reason));
+            }
+        }
+    }
+
+    fn awaits_flush(&self) -> bool {
+        self.shared.with(|ledger| ledger.awaits_flush())
+    }
+
+    fn flushed(&mut self) {
+        self.shared.with(Ledger::flushed);
+    }
+
+    fn settled(&mut self, item: &mut Outgoing<M>) {
+        let Some(seq) = item.record.take().map(NonZeroU64::get) else {
+            return;
+        };
+        self.release(seq, item);
+        self.shared.with(|ledger| {
+            ledger.goes_on();
+            ledger.forget(seq);
+        });
+    }
+
+    fn dropped(&mut self, item: &mut Outgoing<M>, reason: DropReason) -> Option<DropReason> {
+        let Some(seq) = item.record.map(NonZeroU64::get) else {
+            return Some(reason);
+        };
+        self.release(seq, item);
+        let again = self.may_go_again(item);
+        let (told, kept) = self.shared.with(|ledger| {
+            // One of our own is no business of the reader's.
+            item.ticket = item.ticket.take().filter(|_| ledger.is_waited_for(seq));
+            ledger.dropped(seq, reason, again)
+        });
+        if !kept {
+            item.record = None;
+        }
+        if told.is_none() && !self.is_up {
+            self.take_back(None);
+        }
+        told
+    }
+
+    fn heard(&mut self, message: &M) {
+        self.shared.with(Ledger::goes_on);
+        if self.keys.is_empty() {
+            return;
+        }
+        match self.strategy.acknowledges(message).map(|ack| ack.keys) {
+            None => {}
+            Some(Keys::One(key)) => self.acknowledged(&key),
+            Some(Keys::Each(keys)) => keys.iter().for_each(|key| self.acknowledged(key)),
+            Some(Keys::UpTo(key)) => {
+                let keys: Vec<_> = self.keys.range(..=key).map(|(key, _)| key.clone()).collect();
+                keys.iter().for_each(|key| self.acknowledged(key));
+            }
+        }
+    }
+
+    fn came_up(&mut self, up: &mut Up) {
+        self.is_up = true;
+        let first_id = self.shared.with(|ledger| {
+            ledger.goes_on();
+            ledger.first_id()
+        });
+        // One counter for everybody, and it goes on where that of the last process ended.
+        let ids = self
+            .ids
+            .get_or_insert_with(|| up.extensions.get::<Ids>().cloned().unwrap_or_default());
+        ids.skip_to(first_id);
+        up.extensions.insert(ids.clone());
+        if let Some(core) = &self.core {
+            up.show(core.hub.source());
+        }
+    }
+
+    fn went_down(&mut self, down: &Down) {
+        self.is_up = false;
+        self.shared.with(|ledger| match down.will_retry {
+            true => ledger.goes_on(),
+            false => ledger.came_back(),
+        });
+        self.take_back(Some(&down.cause));
     }
 }
 
 impl<M, S, P> SpoolStore<M, S, P>
 where
+    P: Pack<M>,
     S: Strategy<M>,
 {
-    /// Its record goes.
-    fn forget(&mut self, seq: u64) {
-        if let Some(record) = self.records.remove(&seq) {
-            self.bytes -= record.bytes();
-            self.core.shared.remove([seq]);
-            self.tally();
-        }
-    }
-
-    /// Whoever reads has come back.
-    fn delete_reported(&mut self) {
-        for seq in std::mem::take(&mut self.reported) {
-            self.forget(seq);
-        }
-    }
-
-    fn tally(&self) {
-        self.core.hub.set(self.records.len(), self.bytes);
-    }
-}
-
-/// They are not leaving after all.
-fn unmark<'a>(records: impl IntoIterator<Item = &'a mut Record>, shared: &Shared) {
-    let marked = records
-        .into_iter()
-        .filter_map(|record| record.marked.take().and(Some(record.row.seq)));
-    let marked: Vec<u64> = marked.collect();
-    if !marked.is_empty() {
-        shared.mark(marked, false);
+    /// What is out and was not flushed is with no connection any more.
+    fn take_back(&mut self, cause: Option<&Failure>) {
+        let returned = self.shared.with(Ledger::went_down);
+        self.hold(returned, cause);
     }
 }
 
@@ -277,27 +373,7 @@ where
     S: Strategy<M>,
 {
     fn drop(&mut self) {
-        if self.locked_out {
-            return;
-        }
-        // Nobody is left to tell that they could not be recorded.
-        for seq in self.core.shared.take_failed().puts {
-            self.records.remove(&seq);
-        }
-        self.delete_reported();
-        // What a caller knows the outcome of is not sent behind his back.
-        let (over, mut left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.records)
-            .into_values()
-            .partition(Record::is_abandoned);
-        self.core.shared.remove(over.iter().map(|record| record.row.seq));
-        let held = left.iter_mut().filter(|record| record.place == Place::Held);
-        unmark(held, &self.core.shared);
-        for record in &mut left {
-            record.place = Place::Kept;
-            record.ticket = None;
-        }
-        self.core.hub.set(left.len(), left.iter().map(Record::bytes).sum());
-        self.core.leave(left);
+        self.shared.with(Ledger::end);
     }
 }
 
@@ -308,8 +384,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpoolStore")
             .field("held", &self.held.len())
-            .field("recorded", &self.records.len())
-            .field("bytes", &self.bytes)
+            .field("shared", &self.shared)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 use tower::layer::util::Stack;
-use tower_ws_core::{Down, DropReason, Outgoing, Up};
+use tower_ws_core::{Down, DropReason, Outgoing, TicketSteps, Up};
 use tower_ws_queue::{Held, MakeStore, QueueLayer, Store};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{Spool, SpoolOptions, SpoolStore, Survives, Unacknowledged};
@@ -66,12 +66,14 @@ impl MakeStore<String> for Fast {
     }
 }
 
-fn wait(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Poll<()> {
+fn wait<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
     let mut cx = Context::from_waker(Waker::noop());
-    while poll(&mut cx).is_pending() {
-        std::thread::yield_now();
+    loop {
+        match poll(&mut cx) {
+            Poll::Pending => std::thread::yield_now(),
+            ready => return ready,
+        }
     }
-    Poll::Ready(())
 }
 
 impl Store<String> for Waits {
@@ -99,8 +101,8 @@ impl Store<String> for Waits {
         self.0.writes_ahead()
     }
 
-    fn poll_front(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        wait(|cx| self.0.poll_front(cx))
+    fn poll_leave(&mut self, _: &mut Context<'_>) -> Poll<Option<Held<String>>> {
+        wait(|cx| self.0.poll_leave(cx))
     }
 
     fn poll_kept(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -111,12 +113,20 @@ impl Store<String> for Waits {
         self.0.given_up()
     }
 
+    fn awaits_flush(&self) -> bool {
+        self.0.awaits_flush()
+    }
+
     fn flushed(&mut self) {
         self.0.flushed();
     }
 
-    fn settled(&mut self, item: &mut Outgoing<String>, dropped: Option<&DropReason>) {
-        self.0.settled(item, dropped);
+    fn settled(&mut self, item: &mut Outgoing<String>) {
+        self.0.settled(item);
+    }
+
+    fn dropped(&mut self, item: &mut Outgoing<String>, reason: DropReason) -> Option<DropReason> {
+        self.0.dropped(item, reason)
     }
 
     fn heard(&mut self, message: &String) {
@@ -186,8 +196,10 @@ async fn it_is_a_list_like_any_other() {
                 }
                 4 | 5 => {
                     poll_fn(|cx| store.poll_kept(cx)).await;
-                    poll_fn(|cx| store.poll_front(cx)).await;
-                    let (ours, theirs) = (store.pop_front(), list.pop_front());
+                    let (ours, theirs) = (poll_fn(|cx| store.poll_leave(cx)).await, list.pop_front());
+                    if let Some(ticket) = ours.as_ref().and_then(|held| held.item.ticket.as_ref()) {
+                        assert!(ticket.mark_sent());
+                    }
                     assert_eq!(ours.map(|held| held.item.message), theirs.map(|held| held.item.message));
                     store.flushed();
                 }
@@ -196,7 +208,7 @@ async fn it_is_a_list_like_any_other() {
                     let mut wanted = |held: &Held<String>| held.item.message.len().is_multiple_of(odd);
                     let ours = store.take_if(&mut wanted).into_iter();
                     let ours = ours.map(|mut held| {
-                        store.settled(&mut held.item, Some(&DropReason::Expired));
+                        store.dropped(&mut held.item, DropReason::Expired);
                         held.item.message
                     });
                     let theirs = Store::take_if(&mut list, &mut wanted)

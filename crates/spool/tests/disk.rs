@@ -30,8 +30,20 @@ async fn killed(path: &Path, messages: usize) {
     drop(session);
     within(spool.close()).await;
     for (name, bytes) in copies {
-        fs::write(name, bytes).unwrap();
+        write(name, bytes);
     }
+}
+
+/// A file that is its owner's alone.
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    fs::write(&path, bytes).unwrap();
+    #[cfg(unix)]
+    chmod(path, 0o600);
+}
+
+#[cfg(unix)]
+fn chmod(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
 }
 
 fn name(path: &Path, end: &str) -> String {
@@ -49,9 +61,15 @@ async fn two_may_not_have_the_same_file() {
         "{error}"
     );
     within(spool.close()).await;
+    within(open(&path, numbers()).close()).await;
+    // Dropped is closed too, soon.
     drop(open(&path, numbers()));
-    // Dropped is closed.
-    drop(open(&path, numbers()));
+    within(async {
+        while Spool::<String, _>::open(&path, numbers()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -75,7 +93,7 @@ async fn what_is_no_spool_is_left_alone() {
     assert!(matches!(error(&path), OpenError::Foreign { .. }));
 
     let path = folder.path().join("later.db");
-    drop(open(&path, numbers()));
+    within(open(&path, numbers()).close()).await;
     let later = rusqlite::Connection::open(&path).unwrap();
     later.execute_batch("PRAGMA user_version = 2").unwrap();
     drop(later);
@@ -122,8 +140,8 @@ async fn a_torn_log_costs_no_more_than_what_is_missing() {
         log.truncate(log.len() * cut / 20);
         // What follows was on the disk before.
         log.extend((0..rng.usize(0..5000)).map(|_| rng.u8(..)));
-        fs::write(&path, &file).unwrap();
-        fs::write(name(&path, "-wal"), log).unwrap();
+        write(&path, &file);
+        write(name(&path, "-wal"), log);
         let recovered = open(&path, numbers()).handle().snapshot().recovered;
         assert!(recovered <= before, "{cut}: {recovered} of {before}");
         before = recovered;
@@ -149,7 +167,7 @@ async fn a_damaged_file_never_panics() {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (folder, path) = folder();
     killed(&path, 50).await;
-    drop(open(&path, numbers()));
+    within(open(&path, numbers()).close()).await;
     let whole = fs::read(&path).unwrap();
     let mut told = 0;
     for n in 0..150 {
@@ -164,7 +182,7 @@ async fn a_damaged_file_never_panics() {
             }
         }
         let path = folder.path().join(format!("{n}.db"));
-        fs::write(&path, bytes).unwrap();
+        write(&path, bytes);
         match Spool::<String, _>::open(&path, numbers().all_safe()) {
             Ok(spool) => {
                 let (mut session, _peer, _listener) = session(&spool).await;
@@ -310,7 +328,7 @@ async fn the_file_shrinks() {
     drop(first);
     within(spool.close()).await;
     let large = fs::metadata(&path).unwrap().len();
-    drop(open(&path, numbers()));
+    within(open(&path, numbers()).close()).await;
     let small = fs::metadata(&path).unwrap().len();
     assert!(large > 500_000 && small < 100_000, "{large} bytes, then {small}");
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{arrivals, dropped, folder, message, numbers, open, session, up, within};
 use tower::{Layer, ServiceExt};
 use tower_ws_ack::JsonRpc;
@@ -140,9 +140,8 @@ async fn an_end_in_order_keeps_what_nobody_waits_for() {
     back.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(back, expected);
     drop(first);
-    drop(spool);
+    within(spool.close()).await;
 
-    // Dropping the last handle has written everything.
     let spool = open(&path, numbers().all_safe());
     let (mut second, mut peer, _listener) = session(&spool).await;
     assert_eq!(arrivals(&mut second, &mut peer, 2).await, ["1 sent", "2 held"]);
@@ -236,6 +235,12 @@ async fn leftovers_of_a_client_are_what_is_not_kept() {
     drop(peer);
     while !matches!(within(inbound.next()).await, Some(Incoming::Down(_))) {}
     within(client.notify(Request::new("told"))).await.unwrap();
+    within(async {
+        while spool.handle().snapshot().commits == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let call = {
         let client = client.clone();
         tokio::spawn(async move { client.send(Request::new("asked")).await })
@@ -284,6 +289,8 @@ async fn without_acknowledgements_what_was_flushed_is_settled() {
     let (mut first, mut peer, _listener) = session(&spool).await;
     within(first.send(message("flushed"))).await.unwrap();
     assert_eq!(arrivals(&mut first, &mut peer, 1).await, ["flushed"]);
+    // Whoever reads finds that the connection has nothing to say against it.
+    assert!(first.next().now_or_never().is_none());
     assert_eq!(spool.handle().snapshot().messages, 0);
     drop(peer);
     while !matches!(within(first.next()).await, Some(Event::Down(_))) {}
