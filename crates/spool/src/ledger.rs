@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{Causes, DropReason, Ticket};
+use tower_ws_core::{Causes, DropReason, Phase, Ticket};
 
 use crate::{
     change::{Change, Changes, Row},
@@ -23,6 +23,9 @@ use crate::{
 const CLOSED: &str = "the spool is closed";
 const FAILED: &str = "the spool could not record it; its log says why";
 const FULL: &str = "the spool is full of what is not acknowledged";
+
+/// The batch of what may be on the disk, and is not to be taken for recorded.
+const NEVER: u64 = u64::MAX;
 
 /// How many messages are recorded before it is looked for those that nobody waits for any more.
 const SWEEP: usize = 256;
@@ -286,8 +289,11 @@ impl Ledger {
     pub(crate) fn flushed(&mut self) {
         for seq in std::mem::take(&mut self.unflushed) {
             match self.records.get(&seq).map(|record| &record.state) {
-                Some(State::Out(Some(ticket))) if ticket.may_have_been_seen() => self.forget(seq),
-                Some(State::Out(Some(_))) => self.unflushed.push(seq),
+                // A flush that passed by what it should have written proves nothing.
+                Some(State::Out(Some(ticket))) => match ticket.phase() {
+                    Phase::Waiting | Phase::Held => self.unflushed.push(seq),
+                    Phase::Sent(_) | Phase::Settled => self.forget(seq),
+                },
                 _ => {}
             }
         }
@@ -341,7 +347,7 @@ impl Ledger {
             self.unmark(seq);
             return (Some(reason), true);
         }
-        let again = again && !waits && matches!(reason, DropReason::Interrupted(_));
+        let again = again && !waits && record.is_written(done) && matches!(reason, DropReason::Interrupted(_));
         record.state = State::Told { again };
         self.told.push(seq);
         (Some(reason), false)
@@ -449,9 +455,7 @@ impl Ledger {
         let Some(record) = self.records.get_mut(&seq) else {
             return;
         };
-        if !unknown {
-            record.put = None;
-        }
+        record.put = unknown.then_some(NEVER);
         match record.state {
             State::Held => self.hold(seq, false, Some(reason)),
             // They know of its end already.
@@ -546,3 +550,6 @@ impl Ledger {
         self.records.keys().copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

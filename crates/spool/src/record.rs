@@ -12,7 +12,7 @@ use crate::change::Row;
 pub(crate) struct Record {
     pub(crate) row: Row,
     pub(crate) state: State,
-    /// The batch that has it; `None`: it is not on the disk, and will not be.
+    /// The batch that has it. `None`: it is not on the disk, and will not be.
     pub(crate) put: Option<u64>,
     /// The batch that has its mark, if it is marked as leaving.
     pub(crate) mark: Option<u64>,

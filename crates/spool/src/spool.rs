@@ -10,7 +10,7 @@ use crate::{
     disk::Disk,
     error::OpenError,
     handle::{Handle, Hub},
-    journal::{Contents, Journal},
+    journal::Contents,
     ledger::Ledger,
     options::{Settings, SpoolOptions},
     store::SpoolStore,
@@ -30,7 +30,7 @@ use crate::{
 /// what was settled is off the disk: the next one sends it again, or reports it as interrupted. A
 /// clean exit [closes](Self::close) it first.
 pub struct Spool<M, S, P = Verbatim> {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     strategy: S,
     pack: P,
     message: PhantomData<fn(M) -> M>,
@@ -84,28 +84,25 @@ where
         if !contents.rows.is_empty() {
             tracing::info!(messages = contents.rows.len(), "the spool brings messages along");
         }
-        Self::over(disk, contents, strategy, options).map_err(|cause| OpenError::Io {
-            path: path.to_owned(),
-            cause,
-        })
+        let spool = Self::new(contents, strategy, options);
+        let shared = spool.core.shared.clone();
+        let writer = thread::Builder::new().name("tower-ws-spool".to_owned());
+        match writer.spawn(move || writer::run(disk, shared)) {
+            Ok(_) => Ok(spool),
+            Err(cause) => Err(OpenError::Io {
+                path: path.to_owned(),
+                cause,
+            }),
+        }
     }
 
-    /// Over another journal, with what is in it.
-    pub(crate) fn over(
-        journal: impl Journal,
-        contents: Contents,
-        strategy: S,
-        options: SpoolOptions<P>,
-    ) -> std::io::Result<Self> {
+    /// With what a journal holds. Somebody has to write to it.
+    pub(crate) fn new(contents: Contents, strategy: S, options: SpoolOptions<P>) -> Self {
         let SpoolOptions { settings, pack } = options;
         let (now, wall) = (Instant::now(), settings.clock.now());
         let ledger = Ledger::new(settings.limits, contents.rows, contents.first_id, now, wall);
         let shared = Shared::new(ledger);
-        let writes = shared.clone();
-        thread::Builder::new()
-            .name("tower-ws-spool".to_owned())
-            .spawn(move || writer::run(journal, writes))?;
-        Ok(Self {
+        Self {
             core: Arc::new(Core {
                 hub: tower_ws_core::Shared::new(Hub::new(shared.clone())),
                 shared,
@@ -115,7 +112,7 @@ where
             strategy,
             pack,
             message: PhantomData,
-        })
+        }
     }
 }
 
