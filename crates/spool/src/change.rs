@@ -64,26 +64,11 @@ impl Changes {
     }
 
     pub(crate) fn remove(&mut self, seq: u64) {
-        // What nobody has written need not be removed.
-        if !self.forget_put(seq) {
-            self.changes.insert(seq, Change::Remove);
-        }
-    }
-
-    /// Of a record that is not there nothing is to be written.
-    pub(crate) fn cancel(&mut self, seq: u64) {
-        if !self.forget_put(seq) {
-            self.changes.remove(&seq);
-        }
-    }
-
-    fn forget_put(&mut self, seq: u64) -> bool {
-        let is_put = matches!(self.changes.get(&seq), Some(Change::Put(_)));
-        if is_put {
+        if let Some(Change::Put(_)) = self.changes.insert(seq, Change::Remove) {
+            // Nobody has written it.
             self.changes.remove(&seq);
             self.puts -= 1;
         }
-        is_put
     }
 
     /// Puts back what could not be written, below what came since.

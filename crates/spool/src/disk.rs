@@ -72,7 +72,7 @@ impl Disk {
         }
         let mut connection = connect(&path).map_err(of)?;
         if is_new {
-            begin(&connection).map_err(of)?;
+            begin(&mut connection).map_err(of)?;
         }
         match form(&mut connection).map_err(of)? {
             Form::Known(version) => configure(&mut connection, version, survives, most).map_err(of)?,
@@ -183,11 +183,15 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// Says whose it is, in an empty file: one page, so that a crash leaves nothing or all of it.
-fn begin(connection: &Connection) -> Result<(), rusqlite::Error> {
+/// Says whose it is, in an empty file: one write of one page, so that whoever looks, and a crash,
+/// finds nothing or all of it.
+fn begin(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update(None, "application_id", APPLICATION)
+    let transaction = connection.transaction()?;
+    // Only has an effect before there is anything.
+    transaction.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
 }
 
 enum Form {

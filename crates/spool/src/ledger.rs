@@ -445,23 +445,15 @@ impl Ledger {
     }
 
     fn put_failed(&mut self, seq: u64, unknown: bool) {
-        let reason = match unknown {
-            true => DropReason::Interrupted(None),
-            false => {
-                self.pending.cancel(seq);
-                DropReason::Refused(FAILED)
-            }
-        };
         let Some(record) = self.records.get_mut(&seq) else {
             return;
         };
         record.put = unknown.then_some(NEVER);
-        match record.state {
-            State::Held => self.hold(seq, false, Some(reason)),
-            // They know of its end already.
-            State::Told { .. } => {}
+        match (record.is_held(), unknown) {
             // Nobody was told that it is kept.
-            _ => self.forget(seq),
+            (false, _) => self.forget(seq),
+            (true, true) => self.hold(seq, false, Some(DropReason::Interrupted(None))),
+            (true, false) => self.hold(seq, false, Some(DropReason::Refused(FAILED))),
         }
     }
 

@@ -155,7 +155,11 @@ pub(crate) fn run(mut journal: impl Journal, shared: Arc<Shared>) {
 }
 
 fn write(journal: &mut impl Journal, shared: &Shared, batch: Batch) -> ControlFlow<()> {
-    let Err(error) = journal.commit(&batch) else {
+    tracing::trace!(batch = batch.number, "commits");
+    let outcome = journal.commit(&batch);
+    // A process that is killed here has written what nobody knows of.
+    tracing::trace!(batch = batch.number, "the commit is over");
+    let Err(error) = outcome else {
         shared.tell(|ledger| ledger.committed(&batch));
         return ControlFlow::Continue(());
     };

@@ -107,6 +107,8 @@ struct World {
     accepted: BTreeSet<String>,
     /// Settled, or told of.
     over: BTreeSet<String>,
+    /// Among them, what no later process may send or report.
+    done: BTreeSet<String>,
     /// On the wire, by connection.
     out: Vec<Held<String>>,
     /// How often each was written by the socket.
@@ -132,6 +134,7 @@ impl World {
             entered: BTreeSet::new(),
             accepted: BTreeSet::new(),
             over: BTreeSet::new(),
+            done: BTreeSet::new(),
             out: Vec::new(),
             sent: BTreeMap::new(),
         }
@@ -221,6 +224,7 @@ impl World {
         };
         let mut held = self.out.remove(at);
         self.store.settled(&mut held.item);
+        self.done.insert(held.item.message.clone());
         self.over.insert(held.item.message);
     }
 
@@ -234,7 +238,10 @@ impl World {
                 .partition(|held| held.item.message.starts_with('n'));
             self.out = out;
             let over: Vec<Held<String>> = over;
-            self.over.extend(over.into_iter().map(|held| held.item.message));
+            for held in over {
+                self.done.insert(held.item.message.clone());
+                self.over.insert(held.item.message);
+            }
         }
     }
 
@@ -274,7 +281,8 @@ impl World {
     fn give_up(&mut self) {
         self.tell_what_the_store_gave_up();
         if let Some(mut held) = self.store.pop_front() {
-            self.told(&mut held.item, DropReason::Expired);
+            let reason = self.rng.choice([DropReason::Expired, DropReason::Closed]).unwrap();
+            self.told(&mut held.item, reason);
         }
     }
 
@@ -301,6 +309,11 @@ impl World {
         if item.record.is_some() {
             // Kept for the next session, says the store.
             assert!(self.on_disk(&text).is_some(), "{text} is said to be kept");
+            self.accepted.insert(text);
+            return;
+        }
+        if !matches!(reason, DropReason::Interrupted(_)) {
+            self.done.insert(text.clone());
         }
         self.entered.remove(&text);
         assert!(self.over.insert(text.clone()), "{text} ended twice");
@@ -341,6 +354,15 @@ impl World {
             self.write();
         }
         self.look();
+        if self.journal.fault.is_none_or(|(_, fault)| fault != Fault::Lost) {
+            let left = self
+                .journal
+                .rows
+                .values()
+                .map(|row| std::str::from_utf8(&row.payload).unwrap());
+            let left: Vec<_> = left.filter(|text| self.done.contains(*text)).collect();
+            assert!(left.is_empty(), "{left:?} are done with, and still on the disk");
+        }
         let next = spool(self.journal.rows.values().cloned().collect());
         let mut store = next.make_store();
         let mut found = BTreeSet::new();

@@ -21,15 +21,18 @@ use tower_ws_reconnect::{Decision, History, ReconnectLayer};
 use tower_ws_spool::{Handle, Spool};
 use tower_ws_transport::{JsonText, Message, TransportLayer};
 
+use crate::steps::{self, Stepped, step};
+
 /// How many messages the last child sends, and how long it may take to see everything settled.
 const LAST: u32 = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn main(arguments: &[String]) {
-    let [traffic, file, port, seed, last] = arguments else {
-        panic!("five arguments: {arguments:?}")
+    let [traffic, file, port, seed, last, step] = arguments else {
+        panic!("six arguments: {arguments:?}")
     };
     let (file, last) = (Path::new(file), last == "true");
+    steps::end_at(step.parse().unwrap());
     let target = http::Request::get(format!("ws://127.0.0.1:{port}/")).body(()).unwrap();
     let rng = fastrand::Rng::with_seed(seed.parse().unwrap());
     let sent = |message: &Message| message.as_text()?.parse::<u64>().ok();
@@ -53,6 +56,7 @@ pub(crate) fn main(arguments: &[String]) {
 }
 
 fn say(what: std::fmt::Arguments<'_>) {
+    step();
     // One write for each line: a line is said, or it is not.
     let line = format!("{what}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
@@ -84,6 +88,7 @@ async fn numbers<S>(
 ) where
     S: Strategy<Message, Key: Send> + Clone + Send + Sync + 'static,
 {
+    let strategy = Stepped(strategy);
     let spool = Spool::open(file, strategy.clone()).unwrap();
     let session = stack!(spool, strategy).oneshot(target).await.unwrap();
     let (mut sink, mut stream) = boxed(session).split();
@@ -148,7 +153,7 @@ async fn numbers<S>(
 
 /// Calls of a client, many at a time.
 async fn calls(file: &Path, target: http::Request<()>, mut rng: fastrand::Rng, last: bool) {
-    let strategy = JsonRpc::new(JsonText).safe_methods(["*"]);
+    let strategy = Stepped(JsonRpc::new(JsonText).safe_methods(["*"]));
     let spool = Spool::open(file, strategy.clone()).unwrap();
     let service = ServiceBuilder::new()
         .layer(ClientLayer::new(JsonText))

@@ -1,9 +1,10 @@
-//! The proof: a process that is killed, again and again, at random moments, and a server that
-//! remembers what it was told.
+//! The proof: a process that is killed, again and again, and a server that remembers what it was
+//! told.
 //!
 //! Each scenario runs many processes over one file. Each process sends numbered messages, says
-//! which ones were accepted (its flush was done), and is killed by SIGKILL: in regular traffic,
-//! while it starts, in an outage. The last one may finish. Then:
+//! which ones were accepted (its flush was done), and is killed: by SIGKILL at a random moment,
+//! while it starts, in regular traffic or in an outage; or at its first [step](steps), its second,
+//! its third, and so on, a commit's beginning and end among them. The last one may finish. Then:
 //!
 //! - what is safe to send twice: everything accepted was applied, in the order of acceptance;
 //! - what is not: nothing was applied twice, and everything accepted was applied or reported as
@@ -11,11 +12,16 @@
 //! - calls: each answer was that of its question, no id meant two calls, and no call was asked by a
 //!   stranger's id;
 //! - the file has not grown with the number of messages.
+//!
+//! 52 kills, and twenty times as many where `TOWER_WS_LONG` is set. There, and if there is `strace`,
+//! a process is also killed at each system call that writes.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 
 mod child;
+mod owners;
 mod server;
+mod steps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,12 +51,28 @@ enum Traffic {
     Calls,
 }
 
+/// How often each is killed.
 const TRAFFIC: [(Traffic, u64); 4] = [
-    (Traffic::Safe, 25),
+    (Traffic::Safe, 16),
     (Traffic::Cumulative, 8),
-    (Traffic::Unsafe, 15),
-    (Traffic::Calls, 10),
+    (Traffic::Unsafe, 16),
+    (Traffic::Calls, 12),
 ];
+const LONG: u64 = 20;
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Start,
+    Traffic,
+    Outage,
+    /// By itself, at this step.
+    Step(u64),
+    /// At this system call.
+    Call(u64),
+    /// In order.
+    Last,
+}
 
 /// Longer than a child ever takes, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,20 +80,43 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FILE_BYTES: u64 = 1 << 20;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    if arguments.get(1).map(String::as_str) == Some("child") {
-        return child::main(&arguments[2..]);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((first, rest)) if first == "child" => return child::main(rest),
+        Some((first, rest)) if first == "owner" => return owners::main(rest),
+        Some((first, _)) if first == "--list" => return println!("kill: test"),
+        _ => {}
     }
+    owners::one_at_a_time();
+    owners::nothing_undoes_it();
     let seed = std::env::var("SPOOL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    let is_long = std::env::var_os("TOWER_WS_LONG").is_some();
+    let has_strace = is_long && std::process::Command::new("strace").arg("-V").output().is_ok();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
+    let mut kills = 0;
     for (traffic, rounds) in TRAFFIC {
         println!("{traffic:?}: SPOOL_SEED={seed}");
-        runtime.block_on(scenario(traffic, rounds, seed));
+        let rounds = rounds * if is_long { LONG } else { 1 };
+        let mut rng = fastrand::Rng::with_seed(seed);
+        // Every other one at the next step.
+        let ends = (0..rounds).map(|round| match (round % 2, rng.u8(0..3)) {
+            (0, _) => End::Step(round / 2 + 1),
+            (_, 0) => End::Start,
+            (_, 1) => End::Traffic,
+            _ => End::Outage,
+        });
+        let mut ends: Vec<_> = ends.collect();
+        if has_strace {
+            ends.extend((0..rounds / 4).map(|call| End::Call(call + 1)));
+        }
+        kills += ends.len();
+        runtime.block_on(scenario(traffic, &ends, seed));
     }
+    println!("{kills} kills, and the ledgers add up");
 }
 
 /// What the children have said.
@@ -83,36 +128,37 @@ struct Said {
     left: Option<usize>,
 }
 
-async fn scenario(traffic: Traffic, rounds: u64, seed: u64) {
+async fn scenario(traffic: Traffic, ends: &[End], seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("spool.db");
     let server = Server::start(rng.u64(..)).await;
     let mut said = Said::default();
-    for round in 0..rounds {
-        let (mut child, mut lines) = start(traffic, &file, &server, rng.u64(..), false);
-        // A third is killed as it starts, a third in traffic, a third in an outage.
-        let kind = rng.u8(0..3);
-        if kind > 0 {
+    for (round, end) in ends.iter().enumerate() {
+        let (mut child, mut lines) = start(traffic, &file, &server, rng.u64(..), *end);
+        if let End::Traffic | End::Outage = end {
             said.until(&mut lines, "up").await;
             said.during(&mut lines, Duration::from_millis(rng.u64(0..150))).await;
         }
-        if kind == 2 {
+        if let End::Outage = end {
             server.go_dark(true);
             said.until(&mut lines, "down").await;
         }
-        said.during(&mut lines, Duration::from_millis(rng.u64(0..80))).await;
-        child.start_kill().unwrap();
-        let _ = child.wait().await;
+        if let End::Start | End::Traffic | End::Outage = end {
+            said.during(&mut lines, Duration::from_millis(rng.u64(0..80))).await;
+            child.start_kill().unwrap();
+        }
         // What it had said before is still in the pipe.
         said.rest(&mut lines).await;
+        let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+        assert!(status.code().is_none(), "it was not killed, but ended with {status}");
         server.go_dark(false);
         println!(
-            "{traffic:?}: round {round}, kind {kind}: {} accepted so far",
+            "{traffic:?}: round {round}, {end:?}: {} accepted so far",
             said.accepted.len()
         );
     }
-    let (mut child, mut lines) = start(traffic, &file, &server, rng.u64(..), true);
+    let (mut child, mut lines) = start(traffic, &file, &server, rng.u64(..), End::Last);
     said.rest(&mut lines).await;
     assert!(
         timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success(),
@@ -161,15 +207,29 @@ fn start(
     file: &Path,
     server: &Server,
     seed: u64,
-    last: bool,
+    end: End,
 ) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut command = match end {
+        End::Call(call) => {
+            // Counted by thread.
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+            let calls = "write,writev,sendto,pwrite64,fsync,fdatasync,ftruncate,unlink,openat";
+            strace.arg(format!("inject={calls}:signal=SIGKILL:when={call}"));
+            strace.arg(std::env::current_exe().unwrap());
+            strace
+        }
+        _ => Command::new(std::env::current_exe().unwrap()),
+    };
+    let step = if let End::Step(step) = end { step } else { 0 };
+    let mut child = command
         .arg("child")
         .arg(format!("{traffic:?}"))
         .arg(file)
         .arg(server.port().to_string())
         .arg(seed.to_string())
-        .arg(last.to_string())
+        .arg(matches!(end, End::Last).to_string())
+        .arg(step.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
