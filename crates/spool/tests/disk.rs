@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use futures_util::{SinkExt, StreamExt};
 use support::{dropped, folder, message, numbers, open, session, within};
 use tower_ws_core::{DropReason, Event};
+use tower_ws_queue::{Held, MakeStore, Store};
 use tower_ws_spool::{OpenError, Spool, SpoolOptions, Survives};
 use tower_ws_transport::Message;
 
@@ -72,45 +73,159 @@ async fn two_may_not_have_the_same_file() {
     .await;
 }
 
+/// Everything in a folder: names, contents and modes.
+fn everything(folder: &Path) -> BTreeMap<OsString, (Vec<u8>, fs::Permissions)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let read = |entry: fs::DirEntry| {
+        let bytes = fs::read(entry.path()).unwrap();
+        (entry.file_name(), (bytes, entry.metadata().unwrap().permissions()))
+    };
+    entries.map(read).collect()
+}
+
+/// Somebody else's database, with this beside it when its process was killed.
+fn foreign(path: &Path, sql: &str) {
+    let other = rusqlite::Connection::open(path).unwrap();
+    other.execute_batch(sql).unwrap();
+    let copies = ["", "-wal", "-journal"].map(|end| (name(path, end), fs::read(name(path, end))));
+    drop(other);
+    for (name, bytes) in copies {
+        bytes.into_iter().for_each(|bytes| write(&name, bytes));
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_spool_is_left_alone() {
+    type Make = fn(&Path);
+    let makes: [(&str, Make); 11] = [
+        ("damaged", |path| write(path, "x")),
+        ("damaged", |path| write(path, "hello world\n")),
+        ("damaged", |path| write(path, "y".repeat(511))),
+        ("damaged", |path| {
+            write(path, "Dear diary, this is longer than a header is.".repeat(99))
+        }),
+        ("foreign", |path| {
+            foreign(path, "PRAGMA user_version = 1; CREATE TABLE diary (day)")
+        }),
+        ("foreign", |path| {
+            foreign(
+                path,
+                "PRAGMA auto_vacuum = FULL; PRAGMA application_id = 7; CREATE TABLE diary (day)",
+            )
+        }),
+        // Its log, or its journal, is not played back either.
+        ("foreign", |path| {
+            foreign(
+                path,
+                "PRAGMA journal_mode = WAL; CREATE TABLE diary (day); INSERT INTO diary VALUES (1)",
+            )
+        }),
+        ("damaged", |path| {
+            foreign(
+                path,
+                "PRAGMA cache_size = 1; CREATE TABLE diary (day); BEGIN; INSERT INTO diary VALUES (randomblob(99999))",
+            )
+        }),
+        // What belonged to something else, or to a spool that is gone.
+        ("damaged", |path| write(name(path, "-wal"), "the log of nothing")),
+        ("damaged", |path| write(name(path, "-journal"), "")),
+        ("io", |path| {
+            fs::rename(path.parent().unwrap(), path.with_extension("moved")).unwrap_or(())
+        }),
+    ];
+    for (n, (expected, make)) in makes.iter().enumerate() {
+        let (folder, path) = folder();
+        make(&path);
+        let path = if *expected == "io" { path.join("below.db") } else { path };
+        let before = everything(folder.path());
+        let error = error(&path);
+        let told = match error {
+            OpenError::Damaged { .. } => "damaged",
+            OpenError::Foreign { .. } => "foreign",
+            OpenError::Io { .. } => "io",
+            other => panic!("{n}: {other:?}"),
+        };
+        assert_eq!((told, everything(folder.path()) == before), (*expected, true), "{n}");
+    }
+    let (folder, _) = folder();
+    assert!(matches!(error(folder.path()), OpenError::Io { .. }));
+    #[cfg(unix)]
+    assert!(matches!(error(Path::new("/dev/null")), OpenError::Io { .. }));
+}
+
+#[tokio::test]
+async fn what_a_later_version_wrote_is_left_alone() {
     let (folder, path) = folder();
-    fs::write(
-        &path,
-        b"Dear diary, this is no database at all, and it is longer than a header is.".repeat(20),
-    )
-    .unwrap();
-    let before = fs::read(&path).unwrap();
-    assert!(matches!(error(&path), OpenError::Damaged { .. }));
-    assert_eq!(fs::read(&path).unwrap(), before);
-
-    let path = folder.path().join("other.db");
-    let other = rusqlite::Connection::open(&path).unwrap();
-    other
-        .execute_batch("CREATE TABLE diary (day TEXT); PRAGMA user_version = 1;")
-        .unwrap();
-    drop(other);
-    assert!(matches!(error(&path), OpenError::Foreign { .. }));
-
-    let path = folder.path().join("later.db");
-    within(open(&path, numbers()).close()).await;
+    killed(&path, 3).await;
     let later = rusqlite::Connection::open(&path).unwrap();
+    let keep_log = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    later.set_db_config(keep_log, true).unwrap();
     later.execute_batch("PRAGMA user_version = 2").unwrap();
     drop(later);
-    assert!(matches!(
-        error(&path),
+    let before = everything(folder.path());
+    let error = error(&path);
+    let version = matches!(
+        error,
         OpenError::Version {
             found: 2,
             supported: 1,
             ..
         }
-    ));
+    );
+    assert!(version && everything(folder.path()) == before, "{error:?}");
+}
 
-    assert!(matches!(error(folder.path()), OpenError::Io { .. }));
-    assert!(matches!(
-        error(&folder.path().join("no/such/folder.db")),
-        OpenError::Io { .. }
-    ));
+#[cfg(unix)]
+#[tokio::test]
+async fn what_others_may_write_to_is_refused_and_no_mode_is_changed() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let (folder, path) = folder();
+    killed(&path, 1).await;
+    let (log, lock) = (name(&path, "-wal"), name(&path, "-lock"));
+    let wide = [
+        (&*path, 0o620),
+        (Path::new(&log), 0o602),
+        (Path::new(&lock), 0o666),
+        (folder.path(), 0o777),
+    ];
+    for (wide, wrong) in wide {
+        let right = mode(wide);
+        chmod(wide, wrong);
+        let error = error(&path);
+        let found = matches!(&error, OpenError::Exposed { mode, .. } if *mode == wrong);
+        assert!(found && mode(wide) == wrong, "{wide:?}: {error:?}");
+        chmod(wide, right);
+    }
+    // Whoever may only read, or add to the folder, changes nothing: that is logged at most.
+    chmod(folder.path(), 0o1777);
+    chmod(&path, 0o640);
+    within(open(&path, numbers()).close()).await;
+    assert_eq!(mode(&path), 0o640);
+    // An empty file is a new one.
+    let empty = folder.path().join("empty.db");
+    fs::write(&empty, "").unwrap();
+    let spool = open(&empty, numbers());
+    assert_eq!((mode(&empty), mode(Path::new(&name(&empty, "-wal")))), (0o600, 0o600));
+    within(spool.close()).await;
+}
+
+/// What is written to a file that has no name any more outlives nothing.
+#[tokio::test]
+async fn a_file_that_was_taken_away_accepts_nothing() {
+    let (folder, path) = folder();
+    let spool = open(&path, numbers());
+    let (mut session, _peer, _listener) = session(&spool).await;
+    within(session.send(message(1))).await.unwrap();
+    fs::rename(&path, folder.path().join("elsewhere.db")).unwrap();
+    within(session.send(message(2))).await.unwrap();
+    let back = dropped(&mut session);
+    assert!(
+        matches!(&back[..], [(two, DropReason::Refused(_))] if two == "2"),
+        "{back:?}"
+    );
+    let failure = spool.handle().snapshot().failure.unwrap();
+    assert!(failure.contains("removed"), "{failure}");
 }
 
 #[tokio::test]
@@ -123,40 +238,88 @@ async fn what_was_packed_otherwise_is_told_at_once() {
     assert_eq!(open(&path, numbers()).handle().snapshot().recovered, 1);
 }
 
-/// The power fails in the middle of a write: the end of the log is missing, or is rubbish.
+/// The power fails in the middle of a write. After each commit both files are copied; what a write
+/// that was cut short leaves behind is put together from two copies. The next process finds the
+/// messages of the one or of the other, all of them.
 #[tokio::test]
-async fn a_torn_log_costs_no_more_than_what_is_missing() {
-    const MESSAGES: usize = 30;
+async fn a_torn_write_is_all_or_nothing_at_each_commit() {
+    const COMMITS: usize = 40;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (folder, whole) = folder();
-    killed(&whole, MESSAGES).await;
-    let (file, log) = (fs::read(&whole).unwrap(), fs::read(name(&whole, "-wal")).unwrap());
-    let mut before = MESSAGES;
-    for cut in (0..=20).rev() {
-        let path = folder.path().join(format!("{cut}.db"));
-        let mut log = log.clone();
-        log.truncate(log.len() * cut / 20);
-        // What follows was on the disk before.
-        log.extend((0..rng.usize(0..5000)).map(|_| rng.u8(..)));
-        write(&path, &file);
-        write(name(&path, "-wal"), log);
-        let recovered = open(&path, numbers()).handle().snapshot().recovered;
-        assert!(recovered <= before, "{cut}: {recovered} of {before}");
-        before = recovered;
-        if cut == 20 {
-            assert_eq!(recovered, MESSAGES, "nothing was missing");
+    let (folder, path) = folder();
+    let spool = open(&path, numbers().all_safe());
+    let mut store = spool.make_store();
+    let (mut live, mut copies) = (Vec::new(), Vec::new());
+    for n in 0..COMMITS {
+        let before = spool.handle().snapshot().commits;
+        // Enough for the log to be written back, and begun anew, now and then.
+        match live.len() > 3 && rng.bool() {
+            true => {
+                let mut held = store.pop_front().unwrap();
+                let _ = store.dropped(&mut held.item, DropReason::Expired);
+                live.remove(0);
+            }
+            false => {
+                let text = format!("{n} {}", "x".repeat(rng.usize(1..400_000)));
+                let held = Held::new(message(&text), 1, tokio::time::Instant::now());
+                assert!(store.push_back(held).is_ok());
+                live.push(text);
+            }
         }
-        // They are the first ones, and whole.
-        let rows = rusqlite::Connection::open(&path).unwrap();
-        let sql = "SELECT count(*), coalesce(max(CAST(CAST(payload AS TEXT) AS INTEGER)), -1) FROM message";
-        let (count, last) = rows
-            .query_row(sql, (), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .unwrap();
-        assert_eq!((count, last), (recovered as i64, recovered as i64 - 1));
+        within(async {
+            std::future::poll_fn(|cx| store.poll_kept(cx)).await;
+            while spool.handle().snapshot().commits == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let file = fs::read(&path).unwrap();
+        copies.push((live.clone(), file, fs::read(name(&path, "-wal")).unwrap()));
     }
-    assert_eq!(before, 0);
+    let mut checked = 0;
+    let mut check = |file: &[u8], log: &[u8], may: [&Vec<String>; 2]| {
+        checked += 1;
+        let path = folder.path().join(format!("copy {checked}.db"));
+        write(&path, file);
+        write(name(&path, "-wal"), log);
+        let spool = open(&path, numbers());
+        let mut store = spool.make_store();
+        let found: Vec<_> = store
+            .take_if(&mut |_| true)
+            .into_iter()
+            .map(|held| held.item.message)
+            .collect();
+        assert!(may.contains(&&found), "{checked}: {} messages", found.len());
+        drop((store, spool));
+        fs::remove_file(path).unwrap();
+    };
+    for pair in copies.windows(2) {
+        let [(was, old_file, old_log), (is, file, log)] = pair else {
+            unreachable!()
+        };
+        // The log is written first.
+        for _ in 0..2 {
+            let cut = rng.usize(0..=log.len());
+            let rest = old_log.get(cut..).unwrap_or_default();
+            check(old_file, &[&log[..cut], rest].concat(), [was, is]);
+        }
+        check(old_file, log, [is, is]);
+        // Then, sometimes, the file from it, in whatever order.
+        if old_file != file {
+            let mut torn = file.clone();
+            for (page, old) in torn.chunks_mut(4096).zip(old_file.chunks(4096)) {
+                if rng.bool() && page.len() == old.len() {
+                    page.copy_from_slice(old);
+                }
+            }
+            torn.truncate(rng.usize(old_file.len().min(file.len())..=file.len()));
+            check(&torn, log, [is, is]);
+        }
+    }
+    let restarts = copies.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    assert!(restarts > 0, "the log was never written back");
+    within(spool.close()).await;
 }
 
 /// Damage is told or does no harm; it never panics.
