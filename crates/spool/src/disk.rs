@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, ffi, params};
 use tower_ws_core::Replay;
 
 use crate::{
@@ -174,6 +174,13 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     // No lock of its own: it never leaves the thread that uses it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    // What it may not write to, SQLite opens all the same.
+    if connection.is_readonly("main")? {
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_READONLY),
+            None,
+        ));
+    }
     // Whoever has it has it for long: to wait does not help.
     connection.busy_timeout(Duration::ZERO)?;
     // Keeps out what knows nothing of our lock, such as other programs.

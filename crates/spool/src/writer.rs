@@ -195,3 +195,6 @@ impl fmt::Debug for Shared {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 
 mod child;
+mod limits;
 mod owners;
 mod server;
 mod steps;
@@ -84,11 +85,18 @@ fn main() {
     match arguments.split_first() {
         Some((first, rest)) if first == "child" => return child::main(rest),
         Some((first, rest)) if first == "owner" => return owners::main(rest),
+        #[cfg(unix)]
+        Some((first, rest)) if first == "fill" => return limits::main(rest),
         Some((first, _)) if first == "--list" => return println!("kill: test"),
         _ => {}
     }
     owners::one_at_a_time();
     owners::nothing_undoes_it();
+    #[cfg(unix)]
+    {
+        limits::read_only_files_are_told_at_once();
+        limits::a_file_that_may_not_grow();
+    }
     let seed = std::env::var("SPOOL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let is_long = std::env::var_os("TOWER_WS_LONG").is_some();
