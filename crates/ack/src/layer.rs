@@ -30,6 +30,7 @@ impl<S> AckLayer<S> {
                 bytes: Self::BYTES,
                 timeout: Self::TIMEOUT,
                 suspicions: Self::SUSPICIONS,
+                recorded_too: false,
             },
             hub: None,
         }
@@ -96,12 +97,21 @@ impl<S, Me> AckLayer<S, Me> {
     /// sent, before it is sent no more: a peer may die of it. At least 1. Default
     /// [3](Self::SUSPICIONS).
     ///
-    /// Then it comes back as [`Interrupted`](tower_ws_core::DropReason::Interrupted), with a WARN.
-    /// One that a store [keeps](tower_ws_core::Outgoing::record) goes on being sent, with the WARN:
-    /// its promise is to arrive.
+    /// Then it comes back as [`Interrupted`](tower_ws_core::DropReason::Interrupted), with a WARN
+    /// that names it. One that a store [keeps](tower_ws_core::Outgoing::record) goes on being sent,
+    /// with the delays of the redials, and the WARN names its record: its promise is to arrive.
+    /// [Unless](Self::give_up_recorded) that is to end, too.
     #[must_use]
     pub fn suspicions(mut self, connections: u32) -> Self {
         self.limits.suspicions = connections.max(1);
+        self
+    }
+
+    /// Gives up what a store keeps, too, once it has been [suspected](Self::suspicions) often
+    /// enough. Default: it is sent for ever.
+    #[must_use]
+    pub fn give_up_recorded(mut self) -> Self {
+        self.limits.recorded_too = true;
         self
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
     pub(crate) timeout: Duration,
     pub(crate) suspicions: u32,
+    /// Is what a store keeps given up for them, too?
+    pub(crate) recorded_too: bool,
 }
 
 #[derive(Debug)]
@@ -330,8 +332,10 @@ where
                 continue;
             };
             let seen = kept.ticket.may_have_been_seen();
-            // One that a store keeps is not given up for it: it goes on, with the redials' delays.
-            let is_suspect = kept.suspect(self.heard, self.limits.suspicions) && kept.outgoing.record.is_none();
+            // One that a store keeps is not given up for it, unless it is to be: it goes on, with the
+            // redials' delays.
+            let is_suspect = kept.suspect(self.heard, self.limits.suspicions)
+                && (self.limits.recorded_too || kept.outgoing.record.is_none());
             if seen && !(replay && !is_suspect && kept.may_go(strategy)) {
                 self.give_up(serial, DropReason::Interrupted(None));
             } else if kept.outgoing.epoch.is_some() {
@@ -482,6 +486,7 @@ impl<M, K> Kept<M, K> {
                 tracing::warn!(
                     connections = self.suspicions,
                     ticket = self.ticket.tag(),
+                    record = self.outgoing.record,
                     "connections ended right after the same message: the peer may die of it"
                 );
             }

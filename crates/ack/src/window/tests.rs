@@ -278,7 +278,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
     #[test]
     fn whatever_happens(ops in prop::collection::vec(op(), 0..80)) {
-        let limits = Limits { messages: 10, bytes: 200, timeout: SECOND * 10, suspicions: u32::MAX };
+        let limits = Limits { messages: 10, bytes: 200, timeout: SECOND * 10, suspicions: u32::MAX, recorded_too: false };
         let mut world = World {
             now: Instant::now(),
             window: Window::new(limits),
@@ -306,6 +306,7 @@ fn a_late_acknowledgement_is_not_taken_for_anothers() {
         bytes: 200,
         timeout: SECOND,
         suspicions: 3,
+        recorded_too: false,
     });
     window.accept(now, 7, Outgoing::new((0_u64, 7_u8)), 1);
     let (_, item) = window.next_due(now, &mut Plain).unwrap();
@@ -325,6 +326,33 @@ fn a_late_acknowledgement_is_not_taken_for_anothers() {
         (window.stats().late, window.stats().unmatched, window.has_events()),
         (1, 0, false)
     );
+}
+
+#[test]
+fn what_a_store_keeps_is_sent_for_ever_unless_it_is_not_to_be() {
+    let gone = Failure::new(FailureKind::Network, "gone");
+    for (recorded_too, connections) in [(false, 100), (true, 3)] {
+        let limits = Limits {
+            messages: 10,
+            bytes: 200,
+            timeout: SECOND * 1000,
+            suspicions: 3,
+            recorded_too,
+        };
+        let (now, mut window) = (Instant::now(), Window::new(limits));
+        let mut item = Outgoing::new((0_u64, 7_u8)).replay(Replay::Safe);
+        item.record = std::num::NonZeroU64::new(5);
+        window.accept(now, 7, item, 1);
+        let mut sent = 0;
+        while let Some((_, item)) = window.next_due(now, &mut Plain).filter(|_| sent < 100) {
+            let ticket = item.ticket.unwrap();
+            sent += 1;
+            ticket.enter(sent);
+            assert!(ticket.mark_sent());
+            window.down(&gone, &Plain);
+        }
+        assert_eq!((sent, window.has_events()), (connections, recorded_too));
+    }
 }
 
 #[test]
