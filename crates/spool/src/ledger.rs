@@ -288,13 +288,14 @@ impl Ledger {
     /// The connection has flushed what it was handed.
     pub(crate) fn flushed(&mut self) {
         for seq in std::mem::take(&mut self.unflushed) {
-            match self.records.get(&seq).map(|record| &record.state) {
-                // A flush that passed by what it should have written proves nothing.
-                Some(State::Out(Some(ticket))) => match ticket.phase() {
-                    Phase::Waiting | Phase::Held => self.unflushed.push(seq),
-                    Phase::Sent(_) | Phase::Settled => self.forget(seq),
-                },
-                _ => {}
+            let state = self.records.get(&seq).map(|record| &record.state);
+            let Some(State::Out(Some(ticket))) = state else {
+                continue;
+            };
+            // A flush that passed by what it should have written proves nothing.
+            match ticket.phase() {
+                Phase::Waiting | Phase::Held => self.unflushed.push(seq),
+                Phase::Sent(_) | Phase::Settled => self.forget(seq),
             }
         }
     }

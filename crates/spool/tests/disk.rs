@@ -96,59 +96,44 @@ fn foreign(path: &Path, sql: &str) {
 
 #[tokio::test]
 async fn what_is_no_spool_is_left_alone() {
-    type Make = fn(&Path);
-    let makes: [(&str, Make); 11] = [
-        ("damaged", |path| write(path, "x")),
-        ("damaged", |path| write(path, "hello world\n")),
-        ("damaged", |path| write(path, "y".repeat(511))),
-        ("damaged", |path| {
-            write(path, "Dear diary, this is longer than a header is.".repeat(99))
-        }),
-        ("foreign", |path| {
-            foreign(path, "PRAGMA user_version = 1; CREATE TABLE diary (day)")
-        }),
-        ("foreign", |path| {
-            foreign(
-                path,
-                "PRAGMA auto_vacuum = FULL; PRAGMA application_id = 7; CREATE TABLE diary (day)",
-            )
-        }),
-        // Its log, or its journal, is not played back either.
-        ("foreign", |path| {
-            foreign(
-                path,
-                "PRAGMA journal_mode = WAL; CREATE TABLE diary (day); INSERT INTO diary VALUES (1)",
-            )
-        }),
-        ("damaged", |path| {
-            foreign(
-                path,
-                "PRAGMA cache_size = 1; CREATE TABLE diary (day); BEGIN; INSERT INTO diary VALUES (randomblob(99999))",
-            )
-        }),
-        // What belonged to something else, or to a spool that is gone.
-        ("damaged", |path| write(name(path, "-wal"), "the log of nothing")),
-        ("damaged", |path| write(name(path, "-journal"), "")),
-        ("io", |path| {
-            fs::rename(path.parent().unwrap(), path.with_extension("moved")).unwrap_or(())
-        }),
+    let texts = [1, 12, 99, 100, 511, 512, 4096].map(|length| "y".repeat(length));
+    let texts = texts.iter().map(|text| ("damaged", "", text.as_str()));
+    // What belonged to something else, or to a spool that is gone.
+    let beside = [("damaged", "-wal", "the log of nothing"), ("damaged", "-journal", "")];
+    // Their logs and journals are not played back, either.
+    let databases = [
+        "PRAGMA user_version = 1; CREATE TABLE diary (day)",
+        "PRAGMA auto_vacuum = FULL; PRAGMA application_id = 7; CREATE TABLE diary (day)",
+        "PRAGMA journal_mode = WAL; CREATE TABLE diary (day); INSERT INTO diary VALUES (1)",
     ];
-    for (n, (expected, make)) in makes.iter().enumerate() {
+    let databases = databases.map(|sql| ("foreign", "sql", sql));
+    let unfinished =
+        "PRAGMA cache_size = 1; CREATE TABLE diary (day); BEGIN; INSERT INTO diary VALUES (randomblob(99999))";
+    let odd = texts
+        .chain(beside)
+        .chain(databases)
+        .chain([("damaged", "sql", unfinished)]);
+    for (expected, kind, content) in odd {
         let (folder, path) = folder();
-        make(&path);
-        let path = if *expected == "io" { path.join("below.db") } else { path };
+        match kind {
+            "sql" => foreign(&path, content),
+            end => write(name(&path, end), content),
+        }
         let before = everything(folder.path());
-        let error = error(&path);
-        let told = match error {
+        let told = match error(&path) {
             OpenError::Damaged { .. } => "damaged",
             OpenError::Foreign { .. } => "foreign",
-            OpenError::Io { .. } => "io",
-            other => panic!("{n}: {other:?}"),
+            other => panic!("{content}: {other:?}"),
         };
-        assert_eq!((told, everything(folder.path()) == before), (*expected, true), "{n}");
+        assert_eq!(
+            (told, everything(folder.path()) == before),
+            (expected, true),
+            "{content}"
+        );
     }
-    let (folder, _) = folder();
+    let (folder, path) = folder();
     assert!(matches!(error(folder.path()), OpenError::Io { .. }));
+    assert!(matches!(error(&path.join("no/such/folder.db")), OpenError::Io { .. }));
     #[cfg(unix)]
     assert!(matches!(error(Path::new("/dev/null")), OpenError::Io { .. }));
 }

