@@ -91,14 +91,42 @@
 //!
 //! When the flush after it is done: `sink.send(message).await` is `Ok`. Then it is on the disk,
 //! also in an outage, and it survives what [`Survives`] says; unless it comes back as
-//! [`Dropped`](tower_ws_core::Event::Dropped), which whoever reads is woken for by then. Nothing is
-//! handed to the connection before it is recorded.
+//! [`Dropped`](tower_ws_core::Event::Dropped), which whoever reads is woken for by then.
 //!
 //! Through a client: an answer means that it is done. A call that has no answer when the process is
 //! killed is, if it was recorded by then, sent by the next process, whose client ignores the
 //! answer: nobody waits for it. When the session ends in order, each call learns how it ended, and
 //! is not sent behind its caller's back. A notification that is still held then is kept for the
 //! next session, and is not among the client's leftovers.
+//!
+//! # The life of a message
+//!
+//! ```text
+//!          enters                      handed over
+//!            |        .--> held -------------------------> out
+//!            '--------'    ^  |    once its record, and    | |
+//!                          |  |    its mark, are known     | |
+//!   the next session takes |  |    to be on the disk       | |
+//!   it, unless it may be   |  |                            | |
+//!   out and must not go    |  '---> given up, and told     | |
+//!   twice: then it is told |        of <-------------------' | acknowledged,
+//!                          |         |                       | or flushed
+//!   the session ends: kept-'         v                       |
+//!                                forgotten <-----------------'
+//! ```
+//!
+//! Each record is in one of these states, and they change under one lock, under which the outcomes
+//! of commits are told, too. So nothing is handed over before it is committed, whatever fails in
+//! between. What the peer must not see twice is marked on the disk before: up to 64 messages with
+//! one write. A mark that could not be written is written again, and nothing passes it.
+//!
+//! A commit that fails is *refused*, and its messages come back as
+//! [`Refused`](tower_ws_core::DropReason::Refused); or its outcome is *unknown*, because the system
+//! failed in the middle of it: its messages come back as
+//! [`Interrupted`](tower_ws_core::DropReason::Interrupted), are taken off the disk as soon as it
+//! works again, and may be sent by the next process if this one is killed before; or the file is
+//! *lost*, because it is damaged, or was removed or replaced. Then nothing more leaves: what is held
+//! comes back as [`Closed`](tower_ws_core::DropReason::Closed), and what is new as refused.
 //!
 //! # What the next session sends
 //!
@@ -110,12 +138,12 @@
 //! | had been handed over, and was not acknowledged | is sent (again) | comes back as [`Interrupted`](tower_ws_core::DropReason::Interrupted), right after the first `Up` |
 //! | was acknowledged, had expired, was given back | - | - |
 //!
-//! What is safe, its [`replay`](tower_ws_core::Outgoing::replay) says, or the strategy. So that
-//! nothing unsafe is sent twice, it is marked before it is handed over, up to 64 messages with one
-//! write; one that is marked and did not get away before a kill counts as handed over. A session
-//! that ends in order gives back what it holds as [`Closed`](tower_ws_core::DropReason::Closed). If
-//! such a message has still its [number](tower_ws_core::Outgoing::record), it is kept: the next
-//! session sends it, and you should not. What somebody waits for (it has a ticket) is not kept.
+//! What is safe, its [`replay`](tower_ws_core::Outgoing::replay) says, or the strategy. A message
+//! that is marked, and did not get away before a kill, counts as handed over. A session that ends in
+//! order gives back what it holds as [`Closed`](tower_ws_core::DropReason::Closed). If such a message
+//! has still its [number](tower_ws_core::Outgoing::record), it is kept: the next session sends it,
+//! and you should not. What somebody waits for (it has a ticket) is not kept, nor what was not on the
+//! disk yet.
 //!
 //! It may also be that an acknowledgement had come, and its record was still there when the process
 //! was killed: then the message is sent again, or reported as interrupted. *Safe* must mean safe.
@@ -136,8 +164,10 @@
 //! # Without acknowledgements
 //!
 //! What awaits none (by the strategy, such as a notification, or with [`Unacknowledged`]
-//! everything) is settled by the next flush of the connection. That is weaker: the bytes are with
-//! the system by then, not with the peer.
+//! everything) is settled by the flush of the connection that it went out on, once that connection
+//! has written it, and had no end to tell of afterwards. That is weaker: the bytes are with the
+//! system by then, not with the peer. If the connection goes down before, the message goes out again
+//! on the next one, if it is safe or was never written. Otherwise it comes back as interrupted.
 //!
 //! # Time
 //!
@@ -147,27 +177,58 @@
 //!
 //! # Disks that fail
 //!
-//! [`OpenError`] says what is wrong with a file when it is opened, and nothing is repaired or
-//! overwritten. When a write fails later (a full disk), each new message comes back as
-//! [`Refused`](tower_ws_core::DropReason::Refused), unsent, until there is room again; what is
-//! recorded stays, what is safe still goes out, the [`Handle`] shows the
-//! [failure](Snapshot::failure), and the log has it once. A disk that hangs makes flushes wait;
-//! reading, answers and the control lane go on.
+//! The disk is the business of one thread. Nothing here blocks a thread of the runtime, except
+//! [opening](Spool::open), whose docs say so; dropping does not, and [closing](Spool::close) can be
+//! given up.
+//!
+//! | the disk | what follows |
+//! |---|---|
+//! | is full, or the [limit](SpoolOptions::file_limit) of the file is reached | each new message comes back as refused, unsent, until there is room; settling makes some. What is recorded stays, and what is safe still goes out |
+//! | is read-only, or the file, or its folder, is | [`OpenError::Io`]; if it becomes so later, as when it is full |
+//! | fails in the middle of a write, or of a flush | the messages of that write come back as interrupted; the next ones are tried |
+//! | hangs | flushes wait, and so does what is new; reading, answers, the control lane and closing (for as long as the queue [drains](tower_ws_queue::QueueLayer::drain)) go on. What waits is bounded by the [limits](SpoolOptions::limits) |
+//! | loses the file, or shows it damaged | the spool is closed, as above |
+//! | cut the last write short (power) | it is there as a whole, or not at all |
+//!
+//! After a failure the disk is left alone for 1 s. The [`Handle`] shows the
+//! [failure](Snapshot::failure), and the log has it once.
+//!
+//! # Whose the file is
+//!
+//! Beside the file there are its log, `-wal`, of some MiB, which belongs to it, and its lock,
+//! `-lock`, which is empty and stays. Whoever has locked that has the file: one spool, in one process.
+//! The lock is that of the system for one opening of a file
+//! ([`File::try_lock`](std::fs::File::try_lock): `flock`, or `LockFileEx`), and goes with the process.
+//! SQLite's own locks would not do: POSIX drops all locks of a process on a file as soon as it closes
+//! that file once, be it for a backup. They are held as well, against programs that know
+//! nothing of ours. A link is another name of the file; a second name by a hard link is not noticed.
+//! The file does not belong on a network share.
+//!
+//! What is no spool is looked at and left as it is, with what lies beside it: a file of one byte or
+//! of text, the database of another application, a spool of a later version, a log or a journal that
+//! belongs to nothing. What the spool makes is readable by its owner alone, and **not encrypted**. A
+//! file that others can read keeps its mode, and a `WARN` says so; where others can write to the
+//! file, to its log or lock, or replace it (a folder that all can write to, and that is not sticky),
+//! it is [`OpenError::Exposed`]: they could make this process send what they like.
 //!
 //! # The database
 //!
 //! It is SQLite, by `rusqlite`, compiled in. It is the best kept and most tested of the embedded
 //! databases; its file format is stable and any tool reads it; a torn write is noticed by the
-//! checksums of its log; what is damaged is an error, not a panic; a file has one owner, by a lock
-//! that the kernel removes with the process. The price is 20 s of a C compiler, which `ring` needs
-//! anyway, and six small crates. The pure Rust stores were looked at: the present `redb` (4.x) and
-//! `fjall` (3.x) need a later Rust than this workspace does, `redb` does not check pages as it
-//! reads them, and has had panics on damaged files, and the log-structured `fjall` is made for much
-//! more data than a queue has. The payload itself has no checksum: a bit that the disk loses in
-//! silence is not noticed.
+//! checksums of its log; what is damaged is an error, not a panic. The price is 20 s of a C compiler,
+//! which `ring` needs anyway, and six small crates. The pure Rust stores were looked at: `redb` (4.x)
+//! does not check pages as it reads them, and has had panics on damaged files, and the log-structured
+//! `fjall` (3.x) is made for much more data than a queue has. The payload itself has no checksum: a
+//! bit that the disk loses in silence is not noticed.
 //!
-//! Beside the file there is its log, `-wal`, of some MiB: they belong together. Both are readable
-//! by their owner alone, and **not encrypted**. The file does not belong on a network share.
+//! # What shows that it holds
+//!
+//! The states and their order are run over a journal in memory that fails at each of its commits in
+//! turn, in each way, and is looked at after each step as if the process had been killed there. A
+//! process is killed 52 times by each run of the tests, and some 1,300 times by `.ci/long`, at random
+//! and at each step (system calls among them, where there is `strace`), and the ledger of the server is held
+//! against what was accepted. Writes cut short are put together from copies of both files after each
+//! commit. Three processes fight for one file.
 //!
 //! # What it costs
 //!
@@ -204,8 +265,9 @@
 //!
 //! # Logs
 //!
-//! `INFO` for what is brought along and when the disk works again, `ERROR` when it fails and when a
-//! second session wants the file.
+//! `INFO` for what is brought along and when the disk works again, `WARN` for files that others can
+//! read, `ERROR` when the disk fails and when a second session wants the file; `TRACE` for the
+//! beginning and the end of each commit.
 
 mod change;
 mod disk;

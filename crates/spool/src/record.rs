@@ -33,22 +33,8 @@ pub(crate) struct Terms {
     pub(crate) bound: bool,
 }
 
-/// Where a message is. One that is *forgotten* has no record.
-///
-/// ```text
-///             enter                begin
-///               |     .-------------------------------- Kept <--.
-///               v     v                                          |
-///   Lost <--- Held ------- leave, once committed ----> Out       |
-///     |      ^  |                                      | |       |
-///     |      |  |      .----- went down, unflushed ----' |       |
-///     |      '--|------'                                 |       |
-///     |         | given up              given up below   |       |
-///     '-----> Told <-------------------------------------+       | the session ends
-///               |                                        |       |  (from anywhere)
-///               v                  acknowledged, flushed |       |
-///           forgotten <----------------------------------'     --'
-/// ```
+/// Where a message is: the states of the [crate docs](crate#the-life-of-a-message), and two on the
+/// way to *forgotten*, which is to have no record.
 #[derive(Debug)]
 pub(crate) enum State {
     /// Nowhere: the next session sends it.

@@ -3,7 +3,8 @@ use std::convert::Infallible;
 use tower_ws_ack::{Acknowledgement, Strategy};
 use tower_ws_core::Outgoing;
 
-/// For a stack without acknowledgements: what was handed over is settled once it has been flushed.
+/// For a stack without acknowledgements: what was handed over is settled once the connection that
+/// it went out on has flushed it.
 ///
 /// That is less than at least once. What the socket of a connection had taken when the connection
 /// broke, or the machine stopped, is lost, as it is without a spool. What the queue held is not.
