@@ -10,7 +10,7 @@ use std::{
 use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tower_ws_core::{Alarm, Closed, Connection, Down, DropReason, Event, Halves, Lease, Length, Up};
+use tower_ws_core::{Alarm, Closed, Connection, Down, DropReason, Event, FailureKind, Halves, Lease, Length, Up};
 
 use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 
@@ -130,6 +130,11 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
     fn end(self: Pin<&mut Self>, down: Option<Down>) {
         let this = self.project();
         if let Some(down) = &down {
+            // Closed by us, after a flush, and not broken before that: it was one.
+            let closed = matches!(this.closing, Closing::Below | Closing::Done);
+            if *this.flushed && closed && down.cause.kind() == FailureKind::Local {
+                this.buffer.store().flushed();
+            }
             this.buffer.store().went_down(down);
             this.buffer.count();
         }

@@ -96,14 +96,14 @@ pub trait Store<M> {
         None
     }
 
-    /// True if a message is out that [`flushed`](Self::flushed) settles. By default false: nobody
-    /// looks out for it.
+    /// True if a message is out that [`flushed`](Self::flushed) would settle now. By default false:
+    /// nobody looks out for it.
     fn awaits_flush(&self) -> bool {
         false
     }
 
     /// Everything that was handed to this connection has been flushed by it, and after that it had
-    /// no end to tell of. By default nothing is done.
+    /// no end to tell of, or that it was closed by this side. By default nothing is done.
     fn flushed(&mut self) {}
 
     /// The peer has acknowledged this message. The store takes its [number](Outgoing::record) off.

@@ -241,8 +241,17 @@ impl Ledger {
         }
     }
 
+    /// Has something that awaits a flush been written?
     pub(crate) fn awaits_flush(&self) -> bool {
-        !self.unflushed.is_empty()
+        self.unflushed.iter().any(|seq| self.is_sent(*seq) == Some(true))
+    }
+
+    /// `None`: it awaits no flush.
+    fn is_sent(&self, seq: u64) -> Option<bool> {
+        match &self.records.get(&seq)?.state {
+            State::Out(Some(ticket)) => Some(matches!(ticket.phase(), Phase::Sent(_) | Phase::Settled)),
+            _ => None,
+        }
     }
 
     /// Leaves marks to be written, for what is held and not marked.
@@ -289,14 +298,11 @@ impl Ledger {
     /// The connection has flushed what it was handed.
     pub(crate) fn flushed(&mut self) {
         for seq in std::mem::take(&mut self.unflushed) {
-            let state = self.records.get(&seq).map(|record| &record.state);
-            let Some(State::Out(Some(ticket))) = state else {
-                continue;
-            };
-            // A flush that passed by what it should have written proves nothing.
-            match ticket.phase() {
-                Phase::Waiting | Phase::Held => self.unflushed.push(seq),
-                Phase::Sent(_) | Phase::Settled => self.forget(seq),
+            match self.is_sent(seq) {
+                Some(true) => self.forget(seq),
+                // A flush that passed by what it should have written proves nothing.
+                Some(false) => self.unflushed.push(seq),
+                None => {}
             }
         }
     }

@@ -347,6 +347,27 @@ async fn what_a_broken_connection_was_handed_goes_again_or_comes_back() {
     }
 }
 
+/// Sent, and closed at once: nobody has read in between.
+#[tokio::test]
+async fn a_close_settles_what_it_has_flushed() {
+    let (_folder, path) = folder();
+    let spool = open(&path, Unacknowledged);
+    let (mut first, mut peer, _listener) = session(&spool).await;
+    within(first.send(message("last words").replay(Replay::Unsafe)))
+        .await
+        .unwrap();
+    let said = async {
+        while let Some(Ok(said)) = peer.next().await {
+            assert_eq!(said, "last words");
+        }
+    };
+    let (closed, ()) = within(async { tokio::join!(first.close(), said) }).await;
+    closed.unwrap();
+    assert_eq!(dropped(&mut first), []);
+    drop(first);
+    assert_eq!(spool.handle().snapshot().messages, 0);
+}
+
 #[tokio::test]
 async fn one_session_at_a_time() {
     let (_folder, path) = folder();
