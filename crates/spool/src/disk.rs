@@ -117,9 +117,9 @@ impl Journal for Disk {
 }
 
 fn refused(error: rusqlite::Error) -> JournalError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Lost(error.into()),
-        _ => JournalError::Refused(error.into()),
+    match is_damage(&error) {
+        true => JournalError::Lost(error.into()),
+        false => JournalError::Refused(error.into()),
     }
 }
 
@@ -249,13 +249,29 @@ fn configure(connection: &mut Connection, version: i64, survives: Survives, most
     let page = integer(connection, "PRAGMA page_size")?;
     let pages = (most / page.max(1) as u64).clamp(1, u64::from(u32::MAX) - 1);
     connection.query_row(&format!("PRAGMA max_page_count = {pages}"), (), |_| Ok(()))?;
-    // What an earlier outage needed, the file system gets back: a page with each step.
+    match tidy(connection) {
+        Err(error) if !is_damage(&error) => {
+            tracing::warn!(%error, "the spool could not be tidied up; it is used as it is")
+        }
+        tidied => tidied?,
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+/// What an earlier outage needed, the file system gets back. A disk that is full may not allow it:
+/// all the more has to be sent.
+fn tidy(connection: &Connection) -> Result<(), rusqlite::Error> {
+    // A page with each step.
     let mut vacuum = connection.prepare("PRAGMA incremental_vacuum")?;
     let mut freed = vacuum.query(())?;
     while freed.next()?.is_some() {}
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(())
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 fn load(connection: &mut Connection) -> Result<Contents, rusqlite::Error> {

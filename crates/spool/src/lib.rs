@@ -183,7 +183,7 @@
 //!
 //! | the disk | what follows |
 //! |---|---|
-//! | is full, or the [limit](SpoolOptions::file_limit) of the file is reached | each new message comes back as refused, unsent, until there is room; settling makes some. What is recorded stays, and what is safe still goes out |
+//! | is full, or the [limit](SpoolOptions::file_limit) of the file is reached | each new message comes back as refused, unsent, until there is room; settling makes some. What is recorded stays, and what is safe still goes out, also if the spool is opened then |
 //! | is read-only, or the file, or its folder, is | [`OpenError::Io`]; if it becomes so later, as when it is full |
 //! | fails in the middle of a write, or of a flush | the messages of that write come back as interrupted; the next ones are tried |
 //! | hangs | flushes wait, and so does what is new; reading, answers, the control lane and closing (for as long as the queue [drains](tower_ws_queue::QueueLayer::drain)) go on. What waits is bounded by the [limits](SpoolOptions::limits) |

@@ -24,6 +24,7 @@ use tower_ws_spool::{Spool, Unacknowledged};
 const NOBODY: u32 = 65534;
 /// In blocks of 512 bytes: 512 KiB.
 const BLOCKS: &str = "1024";
+const NONE: &str = "16";
 
 /// Opens the file, and fills it until something comes back.
 pub(crate) fn main(arguments: &[String]) {
@@ -106,12 +107,15 @@ pub(crate) fn a_file_that_may_not_grow() {
     let file = folder.path().join("spool.db");
     // Without the signal the process would be ended; with it ignored a write fails.
     let script = r#"trap "" XFSZ; ulimit -f $1; exec "$2" fill "$3""#;
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", script, "sh", BLOCKS])
-        .arg(std::env::current_exe().unwrap())
-        .arg(&file);
-    let said = said(limited).unwrap();
+    let fill = |blocks| {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", script, "sh", blocks]);
+        limited.arg(std::env::current_exe().unwrap()).arg(&file);
+        said(limited).unwrap()
+    };
+    let said = fill(BLOCKS);
+    // What is there can be read, and sent, on a disk that takes nothing more, its own log included.
+    assert!(fill(NONE).starts_with("opened"));
     let number = |line: &str, word| line.strip_prefix(word)?.split([' ', ':']).next()?.parse::<u32>().ok();
     let kept: BTreeSet<u32> = said.lines().filter_map(|line| number(line, "kept ")).collect();
     let lost = said.lines().find_map(|line| number(line, "interrupted ")).expect(&said);
