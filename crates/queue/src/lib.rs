@@ -103,7 +103,7 @@
 //!
 //! - It sends nothing again. What the connection below has accepted is no longer its business, and
 //!   a message that was written to a connection which then broke is lost, unless an acknowledging
-//!   layer below keeps it.
+//!   layer below keeps it, or a [`Store`] takes it back.
 //! - It does not outlive the process: what is in memory is lost with it, unless its [`Store`] is a
 //!   durable one, such as that of `tower-ws-spool`.
 //! - It does not limit a rate: it passes on what the layers below take. Put a rate limit below.

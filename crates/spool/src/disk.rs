@@ -251,7 +251,7 @@ fn configure(connection: &mut Connection, version: i64, survives: Survives, most
     connection.query_row(&format!("PRAGMA max_page_count = {pages}"), (), |_| Ok(()))?;
     match tidy(connection) {
         Err(error) if !is_damage(&error) => {
-            tracing::warn!(%error, "the spool could not be tidied up; it is used as it is")
+            tracing::warn!(%error, "the spool could not be tidied up; it is used as it is");
         }
         tidied => tidied?,
     }

@@ -9,9 +9,15 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use crate::error::OpenError;
+
+/// How often, and how far apart, a lock is tried that somebody else has.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What stands where the database should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,7 +94,8 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
 /// undo: the lock is that of one opening of a file beside, not of the process, and the kernel drops
 /// it with the process.
 ///
-/// It is never removed. Somebody else may be about to lock it.
+/// It is never removed. Somebody else may be about to lock it. Whoever has it may be about to close:
+/// that is waited for, for half a second.
 pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |cause| OpenError::Io {
         path: path.to_owned(),
@@ -96,11 +103,14 @@ pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     };
     let lock = private().create(true).truncate(false).open(beside(path, "-lock"));
     let lock = lock.map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(io(cause)),
+    for _ in 0..LOOKS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => thread::park_timeout(LOOK),
+            Err(TryLockError::Error(cause)) => return Err(io(cause)),
+        }
     }
+    Err(OpenError::InUse { path: path.to_owned() })
 }
 
 /// By which a file is known again under its name; `None` where there is no such thing.

@@ -148,8 +148,9 @@ impl Ledger {
             let Some(record) = self.records.get_mut(&seq) else {
                 continue;
             };
-            // What a caller knows the outcome of is not sent behind his back.
-            if record.put.is_none() || record.is_abandoned() {
+            // What is not recorded was never accepted. What a caller knows the outcome of is not sent
+            // behind his back.
+            if matches!(record.put, None | Some(NEVER)) || record.is_abandoned() {
                 self.forget(seq);
                 continue;
             }

@@ -25,10 +25,10 @@ use crate::{
 /// # Dropping it
 ///
 /// When the last clone and the last session are gone, what was left for the writer's thread is
-/// still written and the file is closed, in that thread: dropping never waits for a disk. So the
-/// file may be in use for another commit or two, and a process that ends at once may end before
-/// what was settled is off the disk: the next one sends it again, or reports it as interrupted. A
-/// clean exit [closes](Self::close) it first.
+/// still written and the file is closed, in that thread: dropping never waits for a disk. Whoever
+/// opens the file next waits for it. A process that ends at once may end before what was settled is
+/// off the disk: the next one sends it again, or reports it as interrupted. A clean exit
+/// [closes](Self::close) it first.
 pub struct Spool<M, S, P = Verbatim> {
     pub(crate) core: Arc<Core>,
     strategy: S,
@@ -56,8 +56,9 @@ where
     /// `strategy` is that of the acknowledging layer below; [`Unacknowledged`](crate::Unacknowledged),
     /// if there is none.
     ///
-    /// It **blocks** while it reads the file, so it belongs before the runtime starts, or on a
-    /// thread that may block.
+    /// It **blocks** while it reads the file, and for half a second if the file is in use: whoever
+    /// has it may be closing it. So it belongs before the runtime starts, or on a thread that may
+    /// block.
     ///
     /// # Errors
     ///

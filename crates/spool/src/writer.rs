@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tower_ws_core::Causes;
+
 use crate::{
     journal::{Batch, Journal, JournalError},
     ledger::Ledger,
@@ -115,9 +117,9 @@ impl Shared {
     }
 
     /// Tells the ledger of an outcome: whoever waits for it may go on.
-    fn tell(&self, f: impl FnOnce(&mut Ledger)) {
+    fn tell<R>(&self, f: impl FnOnce(&mut Ledger) -> R) -> R {
         let mut state = self.lock();
-        f(&mut state.ledger);
+        let answer = f(&mut state.ledger);
         let waker = state.waker.take();
         let closers = match state.ledger.is_ended() {
             true => std::mem::take(&mut state.closers),
@@ -125,6 +127,14 @@ impl Shared {
         };
         drop(state);
         waker.into_iter().chain(closers).for_each(Waker::wake);
+        answer
+    }
+
+    fn tell_failed(&self, batch: Batch, error: &JournalError) {
+        let messages = batch.changes.puts();
+        if self.tell(|ledger| ledger.failed(batch, error)) {
+            tracing::error!(error = %Causes(error), messages, "the spool cannot be written; new messages come back");
+        }
     }
 
     /// Leaves the disk alone for a while, unless it is the end.
@@ -160,10 +170,12 @@ fn write(journal: &mut impl Journal, shared: &Shared, batch: Batch) -> ControlFl
     // A process that is killed here has written what nobody knows of.
     tracing::trace!(batch = batch.number, "the commit is over");
     let Err(error) = outcome else {
-        shared.tell(|ledger| ledger.committed(&batch));
+        if shared.tell(|ledger| ledger.committed(&batch)) {
+            tracing::info!("the spool can be written again");
+        }
         return ControlFlow::Continue(());
     };
-    shared.tell(|ledger| ledger.failed(batch, &error));
+    shared.tell_failed(batch, &error);
     if let JournalError::Lost(_) = error {
         return ControlFlow::Break(());
     }
@@ -172,7 +184,7 @@ fn write(journal: &mut impl Journal, shared: &Shared, batch: Batch) -> ControlFl
     if !relief.changes.is_empty()
         && let Err(error) = journal.commit(&relief)
     {
-        shared.tell(|ledger| ledger.failed(relief, &error));
+        shared.tell_failed(relief, &error);
         if shared.with(|ledger| ledger.is_shut()) {
             return ControlFlow::Break(());
         }

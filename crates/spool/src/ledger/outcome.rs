@@ -34,16 +34,16 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn committed(&mut self, batch: &Batch) {
+    /// Returns whether it is the first after a failure.
+    pub(crate) fn committed(&mut self, batch: &Batch) -> bool {
         self.commits += 1;
-        if self.failure.take().is_some() {
-            tracing::info!("the spool can be written again");
-        }
         self.over(batch.number);
+        self.failure.take().is_some()
     }
 
-    pub(crate) fn failed(&mut self, batch: Batch, error: &JournalError) {
-        let (number, refused) = (batch.number, batch.changes.puts());
+    /// Returns whether it is another failure than the last one.
+    pub(crate) fn failed(&mut self, batch: Batch, error: &JournalError) -> bool {
+        let number = batch.number;
         let unknown = matches!(error, JournalError::Unknown(_));
         for (seq, change) in batch.changes {
             match change {
@@ -58,12 +58,10 @@ impl Ledger {
                 relief => self.pending.restore(seq, relief),
             }
         }
-        let text = Causes(error).to_string();
-        if self.failure.as_ref() != Some(&text) {
-            tracing::error!(error = %text, refused, "the spool cannot be written; new messages come back");
-            self.failure = Some(text);
-        }
         self.over(number);
+        let text = Causes(error).to_string();
+        let last = self.failure.replace(text);
+        last != self.failure
     }
 
     fn put_failed(&mut self, seq: u64, unknown: bool) {

@@ -179,7 +179,7 @@ impl World {
             return;
         };
         match self.journal.commit(&batch) {
-            Ok(()) => shared.with(|ledger| ledger.committed(&batch)),
+            Ok(()) => drop(shared.with(|ledger| ledger.committed(&batch))),
             Err(error) => shared.with(|ledger| {
                 ledger.failed(batch, &error);
                 if let JournalError::Lost(_) = error {

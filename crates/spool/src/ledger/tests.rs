@@ -30,7 +30,7 @@ fn commit(spool: &Spool<String, Strategy>, outcome: Result<(), JournalError>) {
         match outcome {
             Ok(()) => ledger.committed(&batch),
             Err(error) => ledger.failed(batch, &error),
-        }
+        };
     });
 }
 
@@ -54,6 +54,22 @@ fn an_unknown_commit_comes_back_as_interrupted_and_is_taken_off_the_disk() {
         assert_eq!(pending, usize::from(expected == "interrupted"));
         assert_eq!(spool.handle().snapshot().messages, 0);
     }
+}
+
+#[test]
+fn what_is_not_known_to_be_recorded_holds_up_no_later_session() {
+    let spool = spool(Vec::new());
+    let mut store = spool.make_store();
+    store.push_back(held("k1", Replay::Safe)).unwrap();
+    commit(&spool, Err(JournalError::Unknown("a flush failed".into())));
+    // Nobody was told, and nobody was told that it is kept.
+    drop(store);
+    let store = spool.make_store();
+    assert!(store.is_empty() && spool.handle().snapshot().messages == 0);
+    assert!(
+        spool.core.shared.with(|ledger| ledger.has_work()),
+        "it is taken off the disk"
+    );
 }
 
 #[test]

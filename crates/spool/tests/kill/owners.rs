@@ -36,8 +36,10 @@ pub(crate) fn main(arguments: &[String]) {
         match open(Path::new(file)) {
             Ok(spool) => {
                 fs::File::create_new(inside).expect("nobody else is inside");
-                // Refused, and it changes nothing.
-                assert!(matches!(open(Path::new(file)), Err(OpenError::InUse { .. })));
+                if turns == 1 {
+                    // Refused, which takes a while, and it changes nothing.
+                    assert!(matches!(open(Path::new(file)), Err(OpenError::InUse { .. })));
+                }
                 drop((fs::read(file).unwrap(), fs::read(format!("{file}-lock")).unwrap()));
                 std::thread::yield_now();
                 fs::remove_file(inside).unwrap();
@@ -98,7 +100,7 @@ pub(crate) fn nothing_undoes_it() {
         act();
         let mut other = other(&file, &inside, 1).spawn().unwrap();
         // It tries for as long as it lives.
-        std::thread::park_timeout(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(200));
         assert!(
             other.try_wait().unwrap().is_none() && !inside.exists(),
             "after {deed} there are two"
