@@ -255,6 +255,10 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn is_unmarked(&self, seq: u64) -> bool {
+        self.records.get(&seq).is_some_and(|record| record.mark.is_none())
+    }
+
     /// Leaves marks to be written, for what is held and not marked.
     pub(crate) fn mark(&mut self, seqs: impl IntoIterator<Item = u64>) {
         for seq in seqs {

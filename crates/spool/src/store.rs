@@ -224,7 +224,11 @@ where
         let (seq, twice) = (*seq, self.may_go_again(&held.item));
         let left = self.shared.poll(cx, |ledger| ledger.leave(seq, twice));
         if left.is_pending() {
-            let unmarked = if twice { Vec::new() } else { self.unmarked() };
+            // Looked for once, not with each poll.
+            let unmarked = match !twice && self.shared.with(|ledger| ledger.is_unmarked(seq)) {
+                true => self.unmarked(),
+                false => Vec::new(),
+            };
             let gives_up = self.shared.with(|ledger| {
                 ledger.mark(unmarked);
                 ledger.has_lost() || ledger.is_shut()
