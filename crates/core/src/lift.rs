@@ -75,6 +75,9 @@ pub struct Lift<S, M, W = Plain> {
     blocked: Blocked,
     /// The socket has said that it is ready, and has been handed nothing since.
     socket_ready: bool,
+    /// The socket has a piece of a large message, and is to be flushed before it gets the next: what
+    /// it gathers, a control message has to wait behind.
+    piece_unflushed: bool,
     timers: Timers,
     /// For the deadlines of messages.
     moment: Moment,
@@ -142,6 +145,7 @@ impl<S, M, W> Lift<S, M, W> {
             unlooked: 0,
             blocked: Blocked::default(),
             socket_ready: false,
+            piece_unflushed: false,
             timers: Timers::new(Deadlines::default(), None),
             moment: Moment::default(),
             halves: Halves::new(),
@@ -303,7 +307,7 @@ where
                 return Poll::Ready(Err(Closed));
             };
             let idle = this.outbox.is_empty();
-            let flushes = idle && matches!(until, Until::Flushed);
+            let flushes = *this.piece_unflushed || idle && matches!(until, Until::Flushed);
             let polled = match flushes {
                 true => socket.as_mut().poll_flush(cx),
                 false => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
@@ -311,7 +315,11 @@ where
             match polled {
                 Poll::Ready(Ok(())) if flushes => {
                     *this.blocked = Blocked::default();
+                    *this.piece_unflushed = false;
                     this.timers.write_done();
+                    if !idle {
+                        continue;
+                    }
                 }
                 Poll::Ready(Ok(())) => {
                     // That there is room again shows that something has moved; that there was some
@@ -345,6 +353,7 @@ where
             match this.outbox.next(this.wire, this.moment) {
                 Ok(message) => {
                     *this.socket_ready = false;
+                    *this.piece_unflushed = this.outbox.rest.is_some();
                     if let Err(error) = socket.start_send(message) {
                         let failure = this.wire.failure(error.into());
                         return Poll::Ready(Err(self.broken(failure)));
@@ -375,6 +384,7 @@ where
             None => socket.start_send(message),
             Some(piece) => {
                 this.outbox.rest = Some(message);
+                *this.piece_unflushed = true;
                 socket.start_send(piece)
             }
         };

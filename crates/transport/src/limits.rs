@@ -28,13 +28,12 @@ pub struct Limits {
     pub frame_in: usize,
     /// How much may wait to be written. Default 1 MiB.
     pub write_buffer: usize,
-    /// How much is read at once. Default 16 KiB. The codec clears this much memory on every poll of
-    /// the socket, also on those that find nothing: 128 KiB make small messages markedly slower,
-    /// and each connection holds this much while idle. Raise it for few connections with large
-    /// messages.
+    /// How much is read at once at most. Default 64 KiB. It begins with 4 KiB, grows when more comes
+    /// in at once, and shrinks when less does; a connection that is idle holds no more than that.
     pub read_buffer: usize,
     /// The size of the frames that a large message is cut into. Default 16 KiB, so that a ping
-    /// never waits behind more than that. Kept between 4 KiB and a quarter of
+    /// never waits behind more than that of it; of small messages, up to 64 KiB may have gathered
+    /// before it. Kept between 4 KiB and a quarter of
     /// [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
     /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256
@@ -55,7 +54,7 @@ impl Limits {
     /// The default of [`write_buffer`](Self::write_buffer).
     pub const WRITE_BUFFER: usize = 1 << 20;
     /// The default of [`read_buffer`](Self::read_buffer).
-    pub const READ_BUFFER: usize = 16 << 10;
+    pub const READ_BUFFER: usize = 64 << 10;
     /// The default of [`fragment`](Self::fragment).
     pub const FRAGMENT: usize = 16 << 10;
     /// The default of [`fragments`](Self::fragments).
@@ -130,20 +129,27 @@ impl Limits {
 
     pub(crate) fn config(&self) -> WebSocketConfig {
         let piece = self.piece();
+        let gathered = GATHERED.min(self.write_buffer / 4).max(piece);
         WebSocketConfig::default()
-            .read_buffer_size(self.read_buffer.max(LEAST_READ))
-            // Small messages gather up to one piece, then the system gets them.
-            .write_buffer_size(piece)
+            // tungstenite clears so much on every poll of the socket, also on those that find
+            // nothing, and holds it while idle. What comes in at once is read ahead of it.
+            .read_buffer_size(LEAST_READ)
+            // Small messages gather, then the system gets them. Pieces do not: the lift flushes
+            // after each.
+            .write_buffer_size(gathered)
             // Room for what has gathered, one more piece, and control frames: the codec refuses
             // what does not fit.
-            .max_write_buffer_size(self.write_buffer.max(4 * piece))
+            .max_write_buffer_size(self.write_buffer.max(4 * gathered))
             .max_message_size(Some(self.message_in))
             .max_frame_size(Some(self.frame_in))
     }
 }
 
+/// How much small messages gather before the system gets them. Fewer and larger writes cost less;
+/// more than this gains little, and a control message waits behind it.
+const GATHERED: usize = 64 << 10;
 const LEAST_PIECE: usize = 4 << 10;
-const LEAST_READ: usize = 1 << 10;
+pub(crate) const LEAST_READ: usize = 4 << 10;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -167,7 +173,7 @@ mod tests {
     #[test]
     fn whatever_is_asked_for_the_codec_can_work_with() {
         for size in [0, 1, 5000, Limits::MESSAGE, usize::MAX / 8, usize::MAX] {
-            let limits = Limits::default().fragment(size).write_buffer(size).read_buffer(0);
+            let limits = Limits::default().fragment(size).write_buffer(size);
             let (piece, config) = (limits.piece(), limits.config());
             assert!(piece >= LEAST_PIECE);
             assert!(config.max_write_buffer_size > config.write_buffer_size, "{size}");
