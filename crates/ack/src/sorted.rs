@@ -36,25 +36,26 @@ impl<K: Ord, V> Sorted<K, V> {
         self.entries[at].1.as_mut()
     }
 
-    pub(crate) fn contains(&self, key: &K) -> bool {
-        self.get(key).is_some()
-    }
-
-    pub(crate) fn insert(&mut self, key: K, value: V) {
-        self.len += 1;
+    /// False, and nothing has changed, if the key is there already.
+    #[must_use]
+    pub(crate) fn insert(&mut self, key: K, value: V) -> bool {
         match self.find(&key) {
             Err(at) if at == self.entries.len() => self.entries.push_back((key, Some(value))),
             Err(at) => self.entries.insert(at, (key, Some(value))),
-            Ok(at) => {
-                let before = self.entries[at].1.replace(value);
-                self.len -= usize::from(before.is_some());
-            }
+            Ok(at) if self.entries[at].1.is_some() => return false,
+            Ok(at) => self.entries[at].1 = Some(value),
         }
+        self.len += 1;
+        true
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.remove_if(key, |_| true)
+    }
+
+    pub(crate) fn remove_if(&mut self, key: &K, goes: impl FnOnce(&V) -> bool) -> Option<V> {
         let at = self.find(key).ok()?;
-        let removed = self.entries[at].1.take()?;
+        let removed = self.entries[at].1.take_if(|value| goes(value))?;
         self.len -= 1;
         while let Some((_, None)) = self.entries.front() {
             self.entries.pop_front();
@@ -105,13 +106,12 @@ mod tests {
                 match op {
                     0 => prop_assert_eq!(sorted.remove(&key), map.remove(&key)),
                     1 => {
-                        sorted.insert(key, at);
-                        map.insert(key, at);
+                        prop_assert_eq!(sorted.insert(key, at), !map.contains_key(&key));
+                        map.entry(key).or_insert(at);
                     }
                     _ => prop_assert_eq!(sorted.get_mut(&key).map(|value| *value += 1), map.get_mut(&key).map(|value| *value += 1)),
                 }
                 prop_assert_eq!(sorted.get(&key), map.get(&key));
-                prop_assert_eq!(sorted.contains(&key), map.contains_key(&key));
                 prop_assert!(sorted.iter().eq(map.iter()));
                 prop_assert!(sorted.up_to(&key).eq(map.range(..=key)));
                 prop_assert_eq!(sorted.len(), map.len());
@@ -123,9 +123,9 @@ mod tests {
     fn its_gaps_are_bounded() {
         let mut sorted = Sorted::new();
         // The first stays, the others come and go.
-        sorted.insert(0, ());
+        assert!(sorted.insert(0, ()));
         for key in 1..10_000 {
-            sorted.insert(key, ());
+            assert!(sorted.insert(key, ()));
             if key > 100 {
                 sorted.remove(&(key - 100));
             }

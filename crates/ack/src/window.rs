@@ -150,14 +150,13 @@ where
 
     /// The number of a message that is kept from now on; `None` if it is refused.
     fn keep(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) -> Option<u64> {
-        if self.index.contains(&key) || self.retired.contains(&key) {
+        let serial = self.next;
+        if self.retired.contains(&key) || !self.index.insert(key.clone(), serial) {
             let reason = DropReason::Refused("another message with its key is unacknowledged, or was given up lately");
             self.refuse(outgoing, reason);
             return None;
         }
-        let serial = self.next;
         self.next += 1;
-        self.index.insert(key.clone(), serial);
         self.stats.bytes += bytes;
         let own = outgoing.deadline.unwrap_or(now);
         let kept = Kept {
@@ -173,7 +172,8 @@ where
             heard: self.heard,
             suspicions: 0,
         };
-        self.kept.insert(serial, kept);
+        // No two have the same number.
+        let _ = self.kept.insert(serial, kept);
         Some(serial)
     }
 
@@ -209,10 +209,9 @@ where
             kept.repeated = true;
             self.stats.resent += 1;
             if let Some((key, message)) = strategy.again(&kept.outgoing)
-                && !self.index.contains(&key)
+                && self.index.insert(key.clone(), serial)
             {
                 item.message = message;
-                self.index.insert(key.clone(), serial);
                 let old = std::mem::replace(&mut kept.key, key);
                 self.index.remove(&old);
                 self.retired.insert(old.clone());
@@ -277,12 +276,17 @@ where
     }
 
     fn settle(&mut self, now: Instant, key: &K, deliver: bool) -> Option<K> {
-        let serial = self
-            .index
-            .get(key)
-            .copied()
-            .filter(|serial| self.may_be_acknowledged(*serial));
-        let Some(kept) = serial.and_then(|serial| self.remove(serial)) else {
+        let kept = &mut self.kept;
+        let mut settled = None;
+        // Nobody can acknowledge what was not sent.
+        let serial = self.index.remove_if(key, |serial| {
+            settled = kept.remove_if(serial, |kept| kept.ticket.may_have_been_seen());
+            settled.is_some()
+        });
+        if let (Some(serial), Some(kept)) = (serial, &settled) {
+            self.forget(serial, kept.bytes);
+        }
+        let Some(kept) = settled else {
             match self.retired.contains(key) {
                 true => self.stats.late += 1,
                 false => self.stats.unmatched += 1,
@@ -455,9 +459,14 @@ where
     fn remove(&mut self, serial: u64) -> Option<Kept<M, K>> {
         let kept = self.kept.remove(&serial)?;
         self.index.remove(&kept.key);
-        self.due.remove(&serial);
-        self.stats.bytes -= kept.bytes;
+        self.forget(serial, kept.bytes);
         Some(kept)
+    }
+
+    /// One of this size is kept no more.
+    fn forget(&mut self, serial: u64, bytes: usize) {
+        self.due.remove(&serial);
+        self.stats.bytes -= bytes;
     }
 }
 

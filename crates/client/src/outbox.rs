@@ -95,17 +95,21 @@ impl Outbox {
 
     /// Writes a call, or with no id a notification.
     pub(crate) fn write(&mut self, id: Option<u64>, request: &Request) -> Written {
-        let params = request.params_text();
-        let room = request.method.len() + params.map_or(0, <[u8]>::len) + Self::ENVELOPE;
-        // Only if there is too little: as long as somebody keeps what is in the block, asking for
-        // more makes a new one. The more there is to write, the more comes.
-        if self.arena.capacity() < room {
-            let some = room.saturating_mul(self.queue.len() + 1);
-            self.arena.reserve(room.max(some.min(Self::ARENA)));
-        }
-        write_call(&mut self.arena, id, &request.method, params);
+        let room = request.method.len() + request.params_text().map_or(0, <[u8]>::len) + Self::ENVELOPE;
+        let text = match room > Self::ARENA {
+            // A block of its own, or the arena would keep it.
+            true => write_into(&mut BytesMut::with_capacity(room), id, request),
+            false => {
+                // Only if there is too little: as long as somebody keeps what is in the block,
+                // asking for more makes a new one. The more there is to write, the more comes.
+                if self.arena.capacity() < room {
+                    self.arena.reserve((room * (self.queue.len() + 1)).min(Self::ARENA));
+                }
+                write_into(&mut self.arena, id, request)
+            }
+        };
         Written {
-            text: self.arena.split().freeze(),
+            text,
             replay: request.replay,
             timeout: request.timeout,
         }
@@ -282,6 +286,11 @@ impl Weight {
         self.count -= 1;
         self.bytes -= answer.text.len();
     }
+}
+
+fn write_into(block: &mut BytesMut, id: Option<u64>, request: &Request) -> Bytes {
+    write_call(block, id, &request.method, request.params_text());
+    block.split().freeze()
 }
 
 /// Takes out the entries that `wanted` is true of, and keeps the order of the others.

@@ -37,6 +37,8 @@ pub(crate) struct Traffic {
     meters: Arc<Meters>,
     /// The kinds seen on it: a handful, so a search along the line is the fastest map.
     kinds: Vec<(&'static str, Arc<Kind>)>,
+    /// Which of them the last message was.
+    last: usize,
 }
 
 /// What the measure says of a message.
@@ -110,6 +112,7 @@ impl Traffic {
         Self {
             meters,
             kinds: Vec::new(),
+            last: 0,
         }
     }
 
@@ -133,15 +136,21 @@ impl Traffic {
     }
 
     fn kind(&mut self, word: &'static str) -> &Kind {
-        // Nearly always it is the same word, and not only an equal one.
-        let is_it = |known: &'static str| std::ptr::eq(known, word) || known == word;
-        let seen = self.kinds.iter().position(|(known, _)| is_it(known));
-        let at = seen.unwrap_or_else(|| {
+        // Nearly always it is the same word as before, and not only an equal one.
+        if self
+            .kinds
+            .get(self.last)
+            .is_some_and(|(known, _)| std::ptr::eq(*known, word))
+        {
+            return &self.kinds[self.last].1;
+        }
+        let seen = self.kinds.iter().position(|(known, _)| *known == word);
+        self.last = seen.unwrap_or_else(|| {
             // A measure with more words than there is room for pays with a lock for each message.
             self.kinds.truncate(MAX_KINDS);
             self.kinds.push((word, self.meters.kind(word)));
             self.kinds.len() - 1
         });
-        &self.kinds[at].1
+        &self.kinds[self.last].1
     }
 }
