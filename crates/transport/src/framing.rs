@@ -75,10 +75,13 @@ impl Framing for Tungstenite {
     where
         IO: rt::Read + rt::Write + Unpin + Send + 'static,
     {
-        Ok(WebSocket::new(stream, limits).await)
+        Ok(WebSocket::new(stream, limits))
     }
 }
 
 pub(crate) fn upgraded<IO>(io: IO, early: Bytes, progress: Progress, limits: &Limits) -> Upgraded<IO> {
-    Scanned::new(Counted::new(TokioIo::new(io), early, progress), limits.scan())
+    Scanned::new(
+        Counted::new(TokioIo::new(io), early, progress, limits.read_buffer),
+        limits.scan(),
+    )
 }

@@ -153,7 +153,8 @@ impl<IO: AsyncRead + AsyncWrite> Wrap<IO> for ToLines {
 
     fn wrap(self, io: IO) -> LinesConnection<IO> {
         let progress = Progress::new();
-        let io = Counted::new(io, Bytes::new(), progress.clone());
+        // Its codec has a buffer that grows.
+        let io = Counted::new(io, Bytes::new(), progress.clone(), 0);
         let socket = Framed::new(io, LinesCodec::new_with_max_length(self.wire.limit));
         Lift::with_wire(socket, self.wire)
             .deadlines(self.deadlines, Some(progress))

@@ -92,6 +92,11 @@ impl Scan {
         }
     }
 
+    /// True if what came last was the end of a message, or nothing has come.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.have == 0 && self.rest == 0 && self.pieces == 0
+    }
+
     /// The code of the close frame that came, if it must not be on the wire.
     fn illegal_close(&self) -> Option<u16> {
         let code = u16::from_be_bytes(self.code);

@@ -29,6 +29,12 @@ impl<IO> Scanned<IO> {
     pub(crate) fn new(io: IO, scan: Scan) -> Self {
         Self { io, scan, broken: None }
     }
+
+    /// True if what has been read ends with a message: then, once a codec has found nothing more to
+    /// read, none of it is left in its buffers.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.broken.is_none() && self.scan.is_between_messages()
+    }
 }
 
 impl<IO: AsyncRead> AsyncRead for Scanned<IO> {

@@ -16,7 +16,7 @@ use tower_ws_core::{BoxError, Halves};
 use super::{Deflate, extension::Agreed, reader::Reader, writer::Writer};
 use crate::{
     framing::Upgraded,
-    limits::Limits,
+    limits::{LEAST_READ, Limits},
     message::{Kind, Message},
 };
 
@@ -45,6 +45,9 @@ pub struct SockudoSocket<IO> {
     halves: Halves,
 }
 
+/// How much is read at once at most, as this buffer never changes its size.
+const READ: usize = 16 << 10;
+
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Half {
     Reader,
@@ -57,7 +60,7 @@ impl<IO> SockudoSocket<IO> {
         Self {
             io,
             input: BytesMut::new(),
-            read_buffer: config.read_buffer_size,
+            read_buffer: limits.read_buffer.clamp(LEAST_READ, READ),
             reader: Reader::new(limits, deflate.map(|(_, agreed)| agreed)),
             writer: Writer::new(deflate),
             piece: config.write_buffer_size,
