@@ -127,13 +127,12 @@ impl Limits {
         self.fragment.min(self.write_buffer / 4).max(LEAST_PIECE)
     }
 
-    pub(crate) fn config(&self) -> WebSocketConfig {
+    /// For a codec with a buffer of this size to read into.
+    pub(crate) fn config(&self, read: usize) -> WebSocketConfig {
         let piece = self.piece();
         let gathered = GATHERED.min(self.write_buffer / 4).max(piece);
         WebSocketConfig::default()
-            // tungstenite clears so much on every poll of the socket, also on those that find
-            // nothing, and holds it while idle. What comes in at once is read ahead of it.
-            .read_buffer_size(LEAST_READ)
+            .read_buffer_size(read)
             // Small messages gather, then the system gets them. Pieces do not: the lift flushes
             // after each.
             .write_buffer_size(gathered)
@@ -174,7 +173,7 @@ mod tests {
     fn whatever_is_asked_for_the_codec_can_work_with() {
         for size in [0, 1, 5000, Limits::MESSAGE, usize::MAX / 8, usize::MAX] {
             let limits = Limits::default().fragment(size).write_buffer(size);
-            let (piece, config) = (limits.piece(), limits.config());
+            let (piece, config) = (limits.piece(), limits.config(LEAST_READ));
             assert!(piece >= LEAST_PIECE);
             assert!(config.max_write_buffer_size > config.write_buffer_size, "{size}");
             assert!(config.max_write_buffer_size / 4 >= piece, "{size}");

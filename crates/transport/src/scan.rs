@@ -117,6 +117,13 @@ impl Scan {
             }
             if self.have == 0 {
                 start = at;
+                // The header of a small frame, and all of it there: nearly all of them.
+                if let [first, second @ 0..126, ..] = bytes[at..] {
+                    self.header[..2].copy_from_slice(&[first, second]);
+                    at += 2;
+                    self.begin().map_err(|error| (start, error))?;
+                    continue;
+                }
             }
             self.header[self.have] = bytes[at];
             self.have += 1;

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 use tower_ws_core::{Alarm, BoxError};
 
 use crate::{
-    limits::Limits,
+    limits::{LEAST_READ, Limits},
     message::{Kind, Message},
     scanned::Scanned,
 };
@@ -58,10 +58,16 @@ pub struct WebSocket<IO> {
     buffers: Option<Buffers<IO>>,
 }
 
-/// What gives back the buffers of a codec that is idle. tungstenite's keep what a large message has
-/// taken; so the codec is made anew, while nothing is in it.
+/// What gives a codec the buffers that it needs, and gives those of an idle one back. tungstenite's
+/// have the size that they were made with, and keep what a large message has taken; so the codec is
+/// made anew, while nothing is in it.
 struct Buffers<IO> {
     limits: Limits,
+    /// What is read into. tungstenite clears it on every poll of the socket, also on those that find
+    /// nothing, and makes a new one whenever it is full of what somebody keeps.
+    read: usize,
+    /// Payloads that have come since there was nothing to read, in bytes.
+    burst: usize,
     /// [`Scanned::is_between_messages`].
     is_between_messages: fn(&IO) -> bool,
     /// Given to the codec and not flushed, in bytes.
@@ -74,7 +80,10 @@ struct Buffers<IO> {
     alarm: Alarm,
 }
 
-/// What was larger leaves the codec with more memory than an idle one should have.
+/// The read buffer of a codec that has much to read: 16 KiB.
+const BUSY_READ: usize = 16 << 10;
+/// What was written at once and larger leaves the codec with more memory than an idle one should
+/// have: 16 KiB.
 const LARGE: usize = 16 << 10;
 /// After so long it is idle.
 const IDLE: Duration = Duration::from_secs(1);
@@ -87,6 +96,8 @@ where
         let buffers = Buffers {
             limits: *limits,
             is_between_messages: Scanned::is_between_messages,
+            read: LEAST_READ,
+            burst: 0,
             gathered: 0,
             flushed: true,
             closing: false,
@@ -113,7 +124,7 @@ where
         let (Some(buffers), Some(codec)) = (&mut self.buffers, &mut self.inner) else {
             return Poll::Pending;
         };
-        ready!(buffers.poll_idle(codec.get_ref(), cx));
+        ready!(buffers.poll_other(codec.get_ref(), cx));
         if let Some(codec) = self.inner.take() {
             self.inner = Some(buffers.codec(codec.into_inner()));
         }
@@ -127,30 +138,31 @@ where
 {
     fn codec(&self, io: IO) -> WebSocketStream<IO> {
         // Not `from_partially_read`: it would pin the read buffer to the size of what was read.
-        WebSocketStream::from_raw_socket(io, Role::Client, Some(self.limits.config()))
+        WebSocketStream::from_raw_socket(io, Role::Client, Some(self.limits.config(self.read)))
             .now_or_never()
             .expect("nothing is waited for where there is no handshake")
     }
 
-    /// Ready when the codec is idle, nothing is in it, and it holds more memory than it should.
-    fn poll_idle(&mut self, io: &IO, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(since) = self.stretched else {
-            return Poll::Pending;
-        };
+    /// Ready when nothing is in the codec, and it should have other buffers.
+    fn poll_other(&mut self, io: &IO, cx: &mut Context<'_>) -> Poll<()> {
         if self.closing || !self.flushed || !(self.is_between_messages)(io) {
             return Poll::Pending;
         }
+        if std::mem::take(&mut self.burst) > LEAST_READ {
+            self.stretched = Some(Instant::now());
+            if self.read < BUSY_READ {
+                self.read = BUSY_READ;
+                return Poll::Ready(());
+            }
+        }
+        let Some(since) = self.stretched else {
+            return Poll::Pending;
+        };
         ready!(self.alarm.poll(since + IDLE, Instant::now(), cx));
+        self.read = LEAST_READ;
         self.stretched = None;
         self.alarm = Alarm::default();
         Poll::Ready(())
-    }
-
-    /// So much went through the codec at once.
-    fn passed(&mut self, bytes: usize) {
-        if bytes > LARGE {
-            self.stretched = Some(Instant::now());
-        }
     }
 }
 
@@ -179,7 +191,7 @@ where
             // The codec has an answer to it.
             buffers.flushed &= !message.is_ping();
             buffers.closing |= message.is_close();
-            buffers.passed(message.len());
+            buffers.burst += message.len();
         }
         polled.map(|next| next.map(|read| read.map(Message).map_err(Into::into)))
     }
@@ -201,7 +213,9 @@ where
             buffers.flushed = false;
             buffers.closing |= closing;
             buffers.gathered += message.len();
-            buffers.passed(buffers.gathered);
+            if buffers.gathered > LARGE {
+                buffers.stretched = Some(Instant::now());
+            }
         }
         match self.codec().start_send(message.0) {
             // It has been said, by this side or in answer to the peer.
@@ -261,11 +275,10 @@ mod tests {
         socket.next().await.expect("open").expect("a message").len()
     }
 
-    fn is_stretched(socket: &Socket) -> bool {
-        socket
-            .buffers
-            .as_ref()
-            .is_some_and(|buffers| buffers.stretched.is_some())
+    /// Does it hold more than an idle one should?
+    fn is_large(socket: &Socket) -> bool {
+        let buffers = socket.buffers.as_ref().expect("it is one of ours");
+        buffers.stretched.is_some() || buffers.burst > 0
     }
 
     #[tokio::test(start_paused = true)]
@@ -275,10 +288,10 @@ mod tests {
             far.write_all(&message(60_000)).await.unwrap();
             assert_eq!(read(&mut socket).await, 60_000);
             assert!(socket.next().now_or_never().is_none());
-            assert!(is_stretched(&socket), "not at once");
+            assert!(is_large(&socket), "not at once");
             // It wakes whoever reads when it is time, and not before.
             assert!(tokio::time::timeout(IDLE * 2, socket.next()).await.is_err());
-            assert!(!is_stretched(&socket));
+            assert!(!is_large(&socket));
         }
         far.write_all(&message(200)).await.unwrap();
         assert_eq!(read(&mut socket).await, 200);
@@ -293,21 +306,21 @@ mod tests {
         far.write_all(&large[..30_000]).await.unwrap();
         assert_eq!(read(&mut socket).await, 60_000);
         assert!(tokio::time::timeout(IDLE * 2, socket.next()).await.is_err());
-        assert!(is_stretched(&socket));
+        assert!(is_large(&socket));
         far.write_all(&large[30_000..]).await.unwrap();
         assert_eq!(read(&mut socket).await, 60_000);
         // One that has not been flushed.
         socket.feed(Message::text("not yet")).await.unwrap();
         assert!(tokio::time::timeout(IDLE * 2, socket.next()).await.is_err());
-        assert!(is_stretched(&socket));
+        assert!(is_large(&socket));
         socket.flush().await.unwrap();
         assert!(tokio::time::timeout(IDLE * 2, socket.next()).await.is_err());
-        assert!(!is_stretched(&socket));
+        assert!(!is_large(&socket));
         // A pong, which is the codec's own.
         far.write_all(&large).await.unwrap();
         far.write_all(&[0x89, 0]).await.unwrap();
         assert_eq!((read(&mut socket).await, read(&mut socket).await), (60_000, 0));
         assert!(tokio::time::timeout(IDLE * 2, socket.next()).await.is_err());
-        assert!(is_stretched(&socket));
+        assert!(is_large(&socket));
     }
 }

@@ -56,7 +56,7 @@ enum Half {
 
 impl<IO> SockudoSocket<IO> {
     pub(super) fn new(io: Upgraded<IO>, limits: &Limits, deflate: Option<(Deflate, Agreed)>) -> Self {
-        let config = limits.config();
+        let config = limits.config(LEAST_READ);
         Self {
             io,
             input: BytesMut::new(),
