@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
-use tower_ws_core::BoxError;
+use tower_ws_core::{BoxError, drive::Lag};
 
-use crate::{layer::ClientLayer, mailbox::Lag, peer::Notification, request::Request};
+use crate::{layer::ClientLayer, peer::Notification, request::Request};
 
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]

@@ -14,19 +14,19 @@ use tokio::time::Instant;
 use tower_ws_core::{
     Alarm, Connection, Down, DropReason, EndCause, Event, Failure, FailureKind, Lane, OutageCause, Outgoing, Phase,
     Replay, Suspicion, Ticket,
+    drive::{Drive, Put, Rounds},
     jsonrpc::{Call, Codec, Decoded, Kind, Malformed, RpcError, parse_batch, parse_error, scan, shape, write_answer},
 };
 
 use crate::{
     doubt::Doubt,
     error::CallError,
-    mailbox::{Incoming, Mailbox, Put},
+    mailbox::{Incoming, Mailbox},
     outbox::{Body, Bound, Control, Entry},
     peer::{Notification, ServerRequest},
     request::Request,
     shared::{Shared, Stage},
     table::Answer,
-    turn::Turn,
 };
 
 /// Drives a connection: writes what is ready, reads always, looks at the clock in between. Nothing
@@ -59,36 +59,16 @@ pub struct Driver<C, K> {
     own_cause: Option<Failure>,
     /// How many messages of the peer's made no sense.
     malformed_messages: u64,
-    /// Messages read since the driver could stand back for a full inbox as often as it likes, and
-    /// how often it still may.
-    reads: usize,
-    pauses: usize,
-    /// The last item took the last room in the inbox.
+    /// What came of the last event took the last room in the inbox.
     inbox_filled: bool,
-    turn: Turn,
+    rounds: Rounds,
     alarm: Alarm,
     /// The clock, as last looked at: answers came in after that.
     looked: Instant,
 }
 
-/// How many messages are read before what came of them is written, and how many of those rounds one
-/// poll may take: enough for one flush to carry much, few enough to leave other tasks their turn.
-const READS: usize = 64;
-const ROUNDS: usize = 16;
-/// How often within so many messages the driver lets the application read before it drops what
-/// finds no room: once may be too early, and one that never reads must not slow down its own calls.
-const PAUSES: usize = 2;
-const PAUSES_WITHIN: usize = 256;
 /// How many entries are taken from the outbox at once.
 const BATCH: usize = 64;
-
-enum Reading {
-    /// The bound was reached before the end of what there is.
-    More,
-    /// The inbox is full: the application is to have its turn.
-    Full,
-    Ended,
-}
 
 impl<C, K> Driver<C, K>
 where
@@ -111,10 +91,8 @@ where
             closing: false,
             own_cause: None,
             malformed_messages: 0,
-            reads: 0,
-            pauses: PAUSES,
             inbox_filled: false,
-            turn: Turn::default(),
+            rounds: Rounds::new(),
             alarm: Alarm::default(),
             looked: Instant::now(),
         }
@@ -325,55 +303,6 @@ where
         }
     }
 
-    /// Reads what there is, up to a bound.
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reading> {
-        for _ in 0..READS {
-            if !self.closing {
-                ready!(self.mailbox.poll_room(cx));
-                if self.inbox_filled && self.pauses > 0 && self.mailbox.is_full() {
-                    *self.as_mut().project().pauses -= 1;
-                    return Poll::Ready(Reading::Full);
-                }
-            }
-            *self.as_mut().project().inbox_filled = false;
-            match ready!(self.as_mut().project().connection.poll_next(cx)) {
-                Some(event) => self.as_mut().accept(event),
-                None => return Poll::Ready(Reading::Ended),
-            }
-            let this = self.as_mut().project();
-            *this.reads += 1;
-            if *this.reads >= PAUSES_WITHIN {
-                (*this.reads, *this.pauses) = (0, PAUSES);
-            }
-        }
-        Poll::Ready(Reading::More)
-    }
-
-    /// Hands over what the connection takes, and flushes. What is left waits for the connection.
-    fn write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        if self.closing {
-            // Its outcome is read from the stream.
-            let _ = self.project().connection.poll_close(cx);
-            return;
-        }
-        // The first event is `Up`, and it may say that this session cannot work.
-        if self.epoch == 0 {
-            return;
-        }
-        loop {
-            let more = self.as_mut().feed(cx);
-            let this = self.as_mut().project();
-            if !*this.dirty || this.connection.poll_flush(cx).is_pending() {
-                return;
-            }
-            *this.dirty = false;
-            *this.control_given = 0;
-            if !more {
-                return;
-            }
-        }
-    }
-
     /// Control first, then in order. True if there are control messages for which there is no room
     /// before a flush.
     fn feed(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
@@ -465,8 +394,14 @@ where
             self.as_mut().push_inbound(Incoming::Undelivered { request, reason });
         }
     }
+}
 
-    /// Settles calls whose time is up, and ends a session that has drained. `Ready`: look again.
+impl<C, K> Drive for Driver<C, K>
+where
+    C: Connection,
+    K: Codec<C::Message>,
+{
+    /// Settles calls whose time is up, and ends a session that has drained.
     fn poll_clock(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let mut state = this.shared.lock();
@@ -492,7 +427,48 @@ where
         Poll::Ready(())
     }
 
-    /// The session is over, however it came about.
+    fn write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        if self.closing {
+            // Its outcome is read from the stream.
+            let _ = self.project().connection.poll_close(cx);
+            return;
+        }
+        // The first event is `Up`, and it may say that this session cannot work.
+        if self.epoch == 0 {
+            return;
+        }
+        loop {
+            let more = self.as_mut().feed(cx);
+            let this = self.as_mut().project();
+            if !*this.dirty || this.connection.poll_flush(cx).is_pending() {
+                return;
+            }
+            *this.dirty = false;
+            *this.control_given = 0;
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<bool>> {
+        if !self.closing {
+            ready!(self.mailbox.poll_room(cx));
+        }
+        *self.as_mut().project().inbox_filled = false;
+        Poll::Ready(match ready!(self.as_mut().project().connection.poll_next(cx)) {
+            Some(event) => {
+                self.as_mut().accept(event);
+                Some(self.inbox_filled)
+            }
+            None => None,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        !self.closing && self.mailbox.is_full()
+    }
+
     fn end(mut self: Pin<&mut Self>) {
         let known = self.own_cause.as_ref().or(self.end_cause.get());
         let cause = match known {
@@ -522,34 +498,10 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Before anything is looked at: what another thread adds meanwhile wakes this task again.
         self.shared.lock().park_driver(cx);
-        for _ in 0..ROUNDS {
-            // Before what comes in is looked at: of a call whose time is up, layers below may say
-            // so too.
-            let _ = self.as_mut().poll_clock(cx);
-            // Before anything is read: that may use up what tokio lets a task do in one poll, and
-            // then nothing is written.
-            self.as_mut().write(cx);
-            if self.as_mut().project().turn.is_others(cx) {
-                return Poll::Pending;
-            }
-            match self.as_mut().poll_read(cx) {
-                Poll::Ready(Reading::More) => {}
-                Poll::Ready(Reading::Full) => break,
-                Poll::Ready(Reading::Ended) => {
-                    self.as_mut().end();
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {
-                    // What came of what was read.
-                    self.as_mut().write(cx);
-                    if self.as_mut().poll_clock(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
-        self.project().turn.give(cx);
-        Poll::Pending
+        let mut rounds = std::mem::take(self.as_mut().project().rounds);
+        let moved = rounds.poll(self.as_mut(), cx);
+        *self.project().rounds = rounds;
+        moved
     }
 }
 

@@ -119,7 +119,7 @@ impl Inbound {
     {
         let (mailbox, rest) = self.mailbox().like();
         tokio::spawn(serve(self, handler, mailbox));
-        rest
+        Self::new(rest)
     }
 }
 

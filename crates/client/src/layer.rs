@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 use tower_ws_core::{
     Connection, ConnectionId,
+    drive::Lag,
     jsonrpc::{Codec, Ids},
 };
 
@@ -10,7 +11,7 @@ use crate::{
     client::Client,
     config::{Cancel, Check, Config},
     driver::Driver,
-    mailbox::{Inbound, Lag, Mailbox},
+    mailbox::{Inbound, Mailbox},
     service::MakeClient,
     shared::Shared,
 };
@@ -150,12 +151,12 @@ impl<K> ClientLayer<K> {
         C: Connection,
         K: Codec<C::Message> + Clone,
     {
-        let (mailbox, inbound) = Mailbox::new(self.config.inbound, self.config.lag);
+        let (mailbox, reader) = Mailbox::new(self.config.inbound, self.config.lag);
         let shared = Arc::new(Shared::new(self.config.clone(), ids));
         let client = Client::new(shared.clone());
         (
             client,
-            inbound.cancelled_by(self.config.cancel.clone()),
+            Inbound::new(reader).cancelled_by(self.config.cancel.clone()),
             Driver::new(connection, self.codec.clone(), shared, mailbox),
         )
     }

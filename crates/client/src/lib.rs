@@ -89,7 +89,6 @@ mod request;
 mod service;
 mod shared;
 mod table;
-mod turn;
 
 pub use self::{
     client::{CallFuture, Client, Leftovers},
@@ -98,8 +97,9 @@ pub use self::{
     error::CallError,
     handler::Asked,
     layer::ClientLayer,
-    mailbox::{Inbound, Incoming, Lag},
+    mailbox::{Inbound, Incoming},
     peer::{Notification, ServerRequest},
     request::{Reply, Request},
     service::{MakeClient, MakeFuture},
 };
+pub use tower_ws_core::drive::Lag;

@@ -15,6 +15,8 @@
 //! - [`OpeningLayer`], which runs a dialogue on each fresh connection before it is handed up;
 //! - [`jsonrpc`], the envelope that the client, the acknowledging layer and the probes have in
 //!   common;
+//! - [`drive`], the core of whoever moves a session for an application: fair rounds of reading, writing
+//!   and time, and a bounded inbox;
 //! - help for writing layers: [`MapConnection`], [`forward_sink!`], [`BoxConnection`], [`Halves`],
 //!   [`Severable`], [`Alarm`], [`Shared`].
 //!
@@ -144,6 +146,7 @@
 //!     between, the message comes back. A service stays ready until it is called or fails.
 //! 17. A loss stands where it happened: gaps are told in order, within their epoch.
 
+pub mod drive;
 mod failure;
 pub mod jsonrpc;
 mod layer;

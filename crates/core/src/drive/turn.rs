@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 /// task that was woken meanwhile, by a socket or because its budget was spent, would otherwise run
 /// again and again ahead of the task that runs the runtime, which may be the one that reads.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(Option<Arc<Pass>>);
+pub(super) struct Turn(Option<Arc<Pass>>);
 
 /// `None` once the turn has come.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Pass(Mutex<Option<Waker>>);
 
 impl Turn {
     /// Gives way to all others.
-    pub(crate) fn give(&mut self, cx: &Context<'_>) {
+    pub(super) fn give(&mut self, cx: &Context<'_>) {
         let pass = Arc::new(Pass(Mutex::new(Some(cx.waker().clone()))));
         let waker = Waker::from(pass.clone());
         // What it does when it is polled first is all that is needed: the runtime wakes the waker.
@@ -30,7 +30,7 @@ impl Turn {
     }
 
     /// Have the others still to have theirs? Then the task is woken when it is over.
-    pub(crate) fn is_others(&mut self, cx: &Context<'_>) -> bool {
+    pub(super) fn is_others(&mut self, cx: &Context<'_>) -> bool {
         let waits = self.0.as_ref().is_some_and(|pass| {
             let mut driver = pass.lock();
             let waits = driver.is_some();
