@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 use tower_ws_core::{
-    Connection, ConnectionId,
-    drive::Lag,
+    Connection,
+    drive::{Lag, session_span},
     jsonrpc::{Codec, Ids},
 };
 
@@ -96,12 +96,7 @@ impl<K> ClientLayer<K> {
 
     /// The span in which the layers of a session log.
     pub(crate) fn span(&self) -> tracing::Span {
-        let Config { label, server, .. } = &self.config;
-        let (label, server) = (label.as_deref(), server.as_deref());
-        // It outlives whoever connects, whose span would stay open for as long as one within it.
-        let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random(), label, server);
-        span.follows_from(tracing::Span::current());
-        span
+        session_span(self.config.label.as_deref(), self.config.server.as_deref())
     }
 
     /// Whether a request named `ping` is answered at once with an empty result, as MCP wants it.

@@ -9,8 +9,21 @@ use std::{
     task::{Context, Poll},
 };
 
+use tracing::Span;
+
 pub use self::inbox::{Inbox, InboxItem, InboxReader, Lag, Put};
 use self::turn::Turn;
+use crate::message::ConnectionId;
+
+/// The span in which the layers of a session log: a random `id`, how the application calls it, whom
+/// it is with (host and port).
+#[must_use]
+pub fn session_span(label: Option<&str>, server: Option<&str>) -> Span {
+    // It outlives whoever connects, whose span would stay open for as long as one within it.
+    let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random(), label, server);
+    span.follows_from(Span::current());
+    span
+}
 
 /// A session that [`Rounds`] move: calls over JSON-RPC, plain messages.
 pub trait Drive {
@@ -116,7 +129,6 @@ impl Rounds {
         for _ in 0..READS {
             if self.filled && self.pauses > 0 && session.is_full() {
                 self.pauses -= 1;
-                self.filled = false;
                 return Reading::Full;
             }
             match session.as_mut().poll_event(cx) {
