@@ -43,8 +43,9 @@ impl<K> McpLayer<K> {
         (layer, session)
     }
 
-    /// Speaks this era only, and asks for no other. Default: whatever the server speaks, the
-    /// modern one first.
+    /// Speaks this era only, and asks for no other: then a server may take [as
+    /// long](Self::timeout) to answer as the whole opening does, which is right for one that is slow
+    /// to start. Default: whatever the server speaks, the modern one first.
     #[must_use]
     pub fn only(mut self, era: Era) -> Self {
         self.only = Some(era);

@@ -104,7 +104,8 @@ async fn introduce<M, K: Codec<M>>(
     let now = Instant::now();
     let expected = session.lock().expected.and_then(|expected| expected.at(now));
     match (only, expected) {
-        (Some(Era::Modern), _) => match discover(line, session).await? {
+        // It is what it is: however slow, it has the time of the whole opening.
+        (Some(Era::Modern), _) => match discover(line, session, Duration::MAX).await? {
             Discovered::Modern(introduction) => Ok(introduction),
             Discovered::Legacy(versions) => Err(no_common_version(&versions)),
             Discovered::Refused(why) => Err(refused("`server/discover`", why)),
@@ -129,7 +130,7 @@ async fn first_contact<M, K: Codec<M>>(
     session: &Session,
     versions: &Versions,
 ) -> Result<Box<Introduction>, Failure> {
-    let versions = match discover(line, session).await {
+    let versions = match discover(line, session, DISCOVER).await {
         Ok(Discovered::Modern(introduction)) => return Ok(introduction),
         Ok(Discovered::Legacy(theirs)) => {
             let mut common = versions.to_vec();
@@ -164,7 +165,7 @@ async fn first_contact<M, K: Codec<M>>(
 
 /// A server that says that it is modern.
 async fn discovered<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Box<Introduction>, Failure> {
-    match discover(line, session).await? {
+    match discover(line, session, DISCOVER).await? {
         Discovered::Modern(introduction) => Ok(introduction),
         Discovered::Legacy(versions) => Err(no_common_version(&versions)),
         Discovered::Refused(why) => Err(refused("both `initialize` and `server/discover`", why)),
@@ -203,17 +204,25 @@ enum Discovered {
     Silent,
 }
 
-async fn discover<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Discovered, Failure> {
-    match discover_once(line, session).await? {
+async fn discover<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    limit: Duration,
+) -> Result<Discovered, Failure> {
+    match discover_once(line, session, limit).await? {
         // It does not take what it names itself: some servers do so while they start.
         Discovered::Legacy(versions) if versions.iter().any(|version| version == MODERN_VERSION) => {
-            discover_once(line, session).await
+            discover_once(line, session, limit).await
         }
         discovered => Ok(discovered),
     }
 }
 
-async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session) -> Result<Discovered, Failure> {
+async fn discover_once<M, K: Codec<M>>(
+    line: &mut Line<M, K>,
+    session: &Session,
+    limit: Duration,
+) -> Result<Discovered, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Discover {
@@ -235,7 +244,7 @@ async fn discover_once<M, K: Codec<M>>(line: &mut Line<M, K>, session: &Session)
     }
     let params = format!(r#"{{"_meta":{{{}}}}}"#, session.metadata());
     let id = line.ask("server/discover", Some(&params)).await?;
-    let Ok(answer) = timeout(DISCOVER, line.answer(id)).await else {
+    let Ok(answer) = timeout(limit, line.answer(id)).await else {
         return Ok(Discovered::Silent);
     };
     match answer? {
