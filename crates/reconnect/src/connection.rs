@@ -16,7 +16,7 @@ use tower_ws_core::{
 };
 use tracing::instrument::Instrumented;
 
-use crate::{backoff::Backoff, closer::Closer, dialer::Dialer, policy::Policy};
+use crate::{backoff::Backoff, closer::Closer, dialer::Dialer, policy::Policy, unread::Unread};
 
 /// A session: a connection that redials below itself.
 ///
@@ -67,6 +67,7 @@ where
     /// The epoch in which the sink was last found ready.
     readied: Option<u64>,
     writer: Option<Waker>,
+    unread: Unread,
 }
 
 type Message<S, T> = <<S as Service<T>>::Response as Connection>::Message;
@@ -109,6 +110,7 @@ where
             returned: VecDeque::new(),
             readied: None,
             writer: None,
+            unread: Unread::default(),
         }
     }
 
@@ -160,6 +162,7 @@ where
     type Item = Event<Message<S, T>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.as_mut().project().unread.is_read();
         loop {
             let polled = self.as_mut().poll_event(cx);
             // A command that comes in between the two is not lost.
@@ -327,8 +330,17 @@ where
                     }
                     (Err(error), Some(Leaving::ForGood)) => Poll::Ready(Err(error)),
                     // The reader will learn of it, and wakes this task when there is a successor.
-                    (Err(_), _) => Poll::Pending,
+                    (Err(_), _) => {
+                        this.unread.waits(None, Instant::now(), cx);
+                        Poll::Pending
+                    }
                 }
+            }
+            (Link::Down, _) => {
+                if let Some(due) = this.dialer.due() {
+                    this.unread.waits(Some(due), Instant::now(), cx);
+                }
+                Poll::Pending
             }
             _ => Poll::Pending,
         }

@@ -102,6 +102,14 @@ impl<S, T, P> Dialer<S, T, P> {
         self.session.connected(up)
     }
 
+    /// When the next attempt is to begin, if it has not begun and nobody holds it back.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match &self.step {
+            Step::BackingOff { until, .. } if !self.offline => Some(*until),
+            _ => None,
+        }
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.session.epoch()
     }

@@ -195,7 +195,8 @@
 //! is down, and what follows, `ERROR` when the session ends because the policy gave up, and for each
 //! certificate that fails after the first `Up`. The fields
 //! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `cause`, `delay_ms`, `final_in_s`. A `WARN`
-//! tells of each control message that is [discarded](Handle::discarded). Failover tells which
+//! tells of each control message that is [discarded](Handle::discarded), and of a message that has
+//! waited 5 s to be sent while nobody read the session. Failover tells which
 //! `endpoint` it dials (`DEBUG`), and which cools down (`WARN`), why, and for how many
 //! `cool_down_ms`.
 //!
@@ -219,6 +220,7 @@ mod refusals;
 mod report;
 mod service;
 mod session;
+mod unread;
 
 pub use self::{
     backoff::Backoff,

@@ -8,10 +8,15 @@ use tower::{
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{Client, ClientLayer, Inbound, Lag};
-use tower_ws_connector::{Connector, WsUrl, connector, proxy::Proxies};
-use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, find};
-use tower_ws_health::HealthLayer;
+use tower_ws_connector::{
+    Connect, Connector, ProxiedConnector, WsUrl, connector,
+    proxy::{Proxies, ProxySettingError},
+};
+use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, Length, find};
+use tower_ws_health::{Health, HealthLayer};
+use tower_ws_messages::{Events, MessagesLayer, Sender};
 use tower_ws_queue::QueueLayer;
+use tower_ws_rate_limit::RateLimitLayer;
 use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
 use tower_ws_transport::{JsonText, Message, Refusal, Transport, TransportLayer};
 
@@ -54,31 +59,35 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
         fallbacks: Vec::new(),
         layers: Layers::default(),
         below: Identity::new(),
+        rate_limit: Identity::new(),
         transport: TransportLayer::new(),
         connector: connector(),
         is_direct: true,
         dispositions: None,
         credentials: Vec::new(),
+        label: None,
     }
 }
 
 /// The recommended stack, before it connects. See [`builder`].
 #[must_use = "a builder does nothing until it connects"]
-pub struct Builder<L = Identity, C = Connector> {
+pub struct Builder<L = Identity, C = Connector, R = Identity> {
     url: String,
     request: http::request::Builder,
     fallbacks: Vec<String>,
     layers: Layers,
     below: L,
+    rate_limit: R,
     transport: TransportLayer,
     connector: C,
     /// The connector is the default one, which uses no proxy.
     is_direct: bool,
     dispositions: Option<DispositionTable>,
     credentials: Vec<Credentials>,
+    label: Option<String>,
 }
 
-impl<L, C> Builder<L, C> {
+impl<L, C, R> Builder<L, C, R> {
     /// Adds an endpoint of the same service, to be dialled when those before it fail
     /// ([`FailoverLayer`]).
     ///
@@ -120,7 +129,7 @@ impl<L, C> Builder<L, C> {
     /// Names the session in logs: every event of its layers stands in a span `session` with this
     /// `label`, and with `server`, the host and port of its addresses. Default: none.
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.layers.client = self.layers.client.label(label);
+        self.label = Some(label.into());
         self
     }
 
@@ -169,14 +178,14 @@ impl<L, C> Builder<L, C> {
 
     /// Shows credentials in each handshake. The [table](Self::dispositions) of this builder becomes
     /// that of the layer's [`Credentials`], and so of all their clones.
-    pub fn auth(mut self, auth: AuthLayer) -> Builder<Stack<AuthLayer, L>, C> {
+    pub fn auth(mut self, auth: AuthLayer) -> Builder<Stack<AuthLayer, L>, C, R> {
         self.credentials.push(auth.credentials().clone());
         self.layer(auth)
     }
 
     /// Shows a token in each handshake: `Authorization: Bearer …`. The short form of
     /// [`auth`](Self::auth).
-    pub fn bearer(self, credentials: Credentials) -> Builder<Stack<AuthLayer, L>, C> {
+    pub fn bearer(self, credentials: Credentials) -> Builder<Stack<AuthLayer, L>, C, R> {
         self.auth(AuthLayer::bearer(credentials))
     }
 
@@ -197,45 +206,79 @@ impl<L, C> Builder<L, C> {
     ///
     /// This is the place of a dialogue that opens each connection
     /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
-    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C> {
+    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C, R> {
         self.below(|below| Stack::new(layer, below))
     }
 
     /// The same, around those that were added before.
-    pub(crate) fn outermost<N>(self, layer: N) -> Builder<Stack<L, N>, C> {
+    pub(crate) fn outermost<N>(self, layer: N) -> Builder<Stack<L, N>, C, R> {
         self.below(|below| Stack::new(below, layer))
     }
 
-    fn below<M>(self, change: impl FnOnce(L) -> M) -> Builder<M, C> {
+    fn below<M>(self, change: impl FnOnce(L) -> M) -> Builder<M, C, R> {
         Builder {
             url: self.url,
             request: self.request,
             fallbacks: self.fallbacks,
             layers: self.layers,
             below: change(self.below),
+            rate_limit: self.rate_limit,
             transport: self.transport,
             connector: self.connector,
             is_direct: self.is_direct,
             dispositions: self.dispositions,
             credentials: self.credentials,
+            label: self.label,
         }
     }
 
     /// Replaces what dials: other roots, a client certificate, pins, a proxy, another guard of
     /// addresses ([`Connect`](tower_ws_connector::Connect)); or a connector of your own, with the
     /// guard that you put around it.
-    pub fn connector<D>(self, connector: D) -> Builder<L, D> {
+    pub fn connector<D>(self, connector: D) -> Builder<L, D, R> {
         Builder {
             url: self.url,
             request: self.request,
             fallbacks: self.fallbacks,
             layers: self.layers,
             below: self.below,
+            rate_limit: self.rate_limit,
             transport: self.transport,
             connector,
             is_direct: false,
             dispositions: self.dispositions,
             credentials: self.credentials,
+            label: self.label,
+        }
+    }
+
+    /// Dials through the proxies that the environment names: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`
+    /// and so on ([`Proxies::from_env`]). For other settings: [`connector`](Self::connector).
+    ///
+    /// # Errors
+    ///
+    /// [`ProxySettingError`]: a variable that would be used is no proxy's URL.
+    pub fn proxy_from_env(self) -> Result<Builder<L, ProxiedConnector, R>, ProxySettingError> {
+        let proxies = Proxies::from_env()?;
+        Ok(self.connector(Connect::new().through(proxies)))
+    }
+
+    /// Holds back dials, messages and bytes, and ends floods: in its right place, above health, so
+    /// that no probe waits for a turn. Default: nothing is held back.
+    pub fn rate_limit<G>(self, rate_limit: RateLimitLayer<Length, G>) -> Builder<L, C, RateLimitLayer<Length, G>> {
+        Builder {
+            url: self.url,
+            request: self.request,
+            fallbacks: self.fallbacks,
+            layers: self.layers,
+            below: self.below,
+            rate_limit,
+            transport: self.transport,
+            connector: self.connector,
+            is_direct: self.is_direct,
+            dispositions: self.dispositions,
+            credentials: self.credentials,
+            label: self.label,
         }
     }
 
@@ -244,11 +287,70 @@ impl<L, C> Builder<L, C> {
     /// # Errors
     ///
     /// [`ConnectError`].
-    pub async fn connect(mut self) -> Result<(Client, Inbound), ConnectError>
+    pub async fn connect(self) -> Result<(Client, Inbound), ConnectError>
     where
         L: Layer<Transport<C>>,
-        L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-        <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+        R: Layer<Health<L::Service>>,
+        R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    {
+        let label = self.label.clone();
+        let ready = self.prepare()?;
+        let mut layers = ready.layers;
+        layers.client = layers.client.server(ready.server);
+        if let Some(label) = label {
+            layers.client = layers.client.label(label);
+        }
+        let connected = match ready.fallbacks.is_empty() {
+            true => {
+                let stack = layers.calls(Identity::new(), ready.rate_limit, ready.transport);
+                stack.oneshot(ready.request).await
+            }
+            false => {
+                let targets = Targets::new(ready.request, ready.fallbacks);
+                let stack = layers.calls(ready.failover, ready.rate_limit, ready.transport);
+                stack.oneshot(targets).await
+            }
+        };
+        connected.map_err(ConnectError)
+    }
+
+    /// Connects for plain messages.
+    pub(crate) async fn connect_messages(
+        self,
+        mut messages: MessagesLayer<Message>,
+    ) -> Result<(Sender<Message>, Events<Message>), ConnectError>
+    where
+        L: Layer<Transport<C>>,
+        R: Layer<Health<L::Service>>,
+        R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    {
+        let label = self.label.clone();
+        let ready = self.prepare()?;
+        let layers = ready.layers;
+        messages = messages.server(ready.server);
+        if let Some(label) = label {
+            messages = messages.label(label);
+        }
+        let connected = match ready.fallbacks.is_empty() {
+            true => {
+                let stack = layers.messages(messages, Identity::new(), ready.rate_limit, ready.transport);
+                stack.oneshot(ready.request).await
+            }
+            false => {
+                let targets = Targets::new(ready.request, ready.fallbacks);
+                let stack = layers.messages(messages, ready.failover, ready.rate_limit, ready.transport);
+                stack.oneshot(targets).await
+            }
+        };
+        connected.map_err(ConnectError)
+    }
+
+    /// All that is the same for each kind of session.
+    fn prepare(mut self) -> Result<Ready<L::Service, R>, ConnectError>
+    where
+        L: Layer<Transport<C>>,
     {
         if Handle::try_current().is_err() {
             let failure = Failure::new(
@@ -279,20 +381,32 @@ impl<L, C> Builder<L, C> {
         let fallbacks: Vec<_> = self.fallbacks.iter().map(to).collect::<Result<_, _>>()?;
         let hosts = std::iter::once(&request).chain(&fallbacks);
         let hosts: Vec<_> = hosts.filter_map(|to| Some(to.uri().authority()?.as_str())).collect();
-        self.layers.client = self.layers.client.server(hosts.join(", "));
-        let transport = self.below.layer(self.transport.layer(self.connector));
-        let connected = match fallbacks.is_empty() {
-            true => self.layers.over(Identity::new(), transport).oneshot(request).await,
-            false => {
-                let targets = Targets::new(request, fallbacks);
-                self.layers.over(failover, transport).oneshot(targets).await
-            }
-        };
-        connected.map_err(ConnectError)
+        Ok(Ready {
+            server: hosts.join(", "),
+            transport: self.below.layer(self.transport.layer(self.connector)),
+            layers: self.layers,
+            failover,
+            rate_limit: self.rate_limit,
+            request,
+            fallbacks,
+        })
     }
 }
 
-impl<L, C> fmt::Debug for Builder<L, C> {
+/// A builder whose settings are checked.
+struct Ready<S, R> {
+    layers: Layers,
+    failover: FailoverLayer,
+    rate_limit: R,
+    /// What is below health.
+    transport: S,
+    /// Host and port of each endpoint.
+    server: String,
+    request: http::Request<()>,
+    fallbacks: Vec<http::Request<()>>,
+}
+
+impl<L, C, R> fmt::Debug for Builder<L, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the address nor the headers: both can hold secrets.
         f.debug_struct("Builder")

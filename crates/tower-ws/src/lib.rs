@@ -67,14 +67,14 @@
 //!
 //! | layer | place, and why | without it |
 //! |---|---|---|
-//! | [`ClientLayer`](client): calls, replies, pushes | on top: one task drives the whole session | a `Sink + Stream` of messages and events, for a protocol machine of your own |
+//! | [`ClientLayer`](client): calls, replies, pushes; or [`MessagesLayer`](messages): plain messages | on top: one task drives the whole session | a `Sink + Stream` of messages and events, for a protocol machine of your own: read it all the time, in another task than the one that writes |
 //! | [`MetricsLayer::session()`](metrics): numbers, also those that queue, ack and health show | right below the client: sees what the application sees | nothing is counted |
 //! | [`QueueLayer`](queue): holds messages within bounds of number, bytes and age | above ack: what is sent again goes first | calls wait in the client, whose bound is their number |
 //! | [`AckLayer`](ack): sends again what is safe to | above reconnect: what it keeps outlives connections | what was sent and not answered fails with the connection |
 //! | [`ReconnectLayer`](reconnect): redials | between session and connection | the first `Down` is the last |
 //! | [`FailoverLayer`](reconnect::FailoverLayer): several endpoints; with [`Builder::fallback`] | right below reconnect: each dial may go elsewhere | there is one endpoint |
 //! | [`MetricsLayer::connection()`](metrics): numbers | below reconnect: sees each dial and each connection | nothing is counted |
-//! | [`RateLimitLayer`](rate_limit): dials, messages and bytes out, floods in; with [`Builder::layer`] it stands below health, for the place above it spell the stack out | below reconnect, above health: sees every dial; a pause is not taken for silence | nothing is held back |
+//! | [`RateLimitLayer`](rate_limit): dials, messages and bytes out, floods in; with [`Builder::rate_limit`] | below reconnect, above health: sees every dial; a pause is not taken for silence | nothing is held back |
 //! | [`HealthLayer`](health): notices dead peers within 40 s | below reconnect: ends a connection, reconnect does the rest | a peer that vanishes without a word is noticed when a write blocks for 20 s, or never |
 //! | [`CryptoLayer`](crypto): seals messages from end to end; with [`Builder::layer`] | below reconnect: each connection has keys of its own | messages are as secret as the transport makes them |
 //! | [`AuthLayer`](auth), [`LoginLayer`](auth::LoginLayer): credentials; with [`Builder::layer`] | below reconnect: each dial shows the credential of its time | headers that never change |
@@ -106,6 +106,7 @@
 
 mod builder;
 pub mod mcp;
+pub mod messages;
 mod stack;
 pub mod stock;
 
@@ -127,6 +128,7 @@ pub use tower_ws_transport as transport;
 pub use self::{
     builder::{Builder, ConnectError, builder, connect},
     client::{CallError, Client, Inbound, Incoming, Reply, Request},
+    messages::open,
     stack::{RecommendedStack, stack},
     transport::Message,
 };

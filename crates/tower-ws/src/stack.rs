@@ -8,6 +8,7 @@ use tower_ws_ack::{Ack, AckLayer, JsonRpc};
 use tower_ws_client::{Client, ClientLayer, Inbound, MakeClient, MakeFuture};
 use tower_ws_core::{BoxError, Connection};
 use tower_ws_health::{Health, HealthLayer};
+use tower_ws_messages::{MakeMessages, MessagesLayer};
 use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
@@ -37,7 +38,7 @@ use tower_ws_transport::{JsonText, Message};
 /// # Ok(()) }
 /// ```
 pub fn stack<S>(transport: S) -> RecommendedStack<S> {
-    RecommendedStack(Layers::default().over(Identity::new(), transport))
+    RecommendedStack(Layers::default().calls(Identity::new(), Identity::new(), transport))
 }
 
 /// The service that [`stack`] gives, over the service of connections `S`. Which layers it is made
@@ -86,11 +87,12 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Each place with its reason. Which orders cannot work is in
+    /// JSON-RPC calls. Each place with its reason; which orders cannot work is in
     /// [`WrongOrder`](tower_ws_core::WrongOrder).
-    pub(crate) fn over<F, S>(self, failover: F, transport: S) -> Session<F::Service>
+    pub(crate) fn calls<F, R, S>(self, failover: F, rate_limit: R, transport: S) -> Session<F::Service>
     where
-        F: Layer<Health<S>>,
+        F: Layer<R::Service>,
+        R: Layer<Health<S>>,
     {
         ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
@@ -104,13 +106,66 @@ impl Layers {
             // keeps what was sent until it is answered; above reconnect, since it outlives
             // connections
             .layer(self.ack)
+            .service(
+                Links {
+                    reconnect: self.reconnect,
+                    metrics: self.connection_metrics,
+                    health: self.health,
+                }
+                .over(failover, rate_limit, transport),
+            )
+    }
+
+    /// Plain messages. Nothing is acknowledged, so nothing is kept to be sent again.
+    pub(crate) fn messages<F, R, S>(
+        self,
+        messages: MessagesLayer<Message>,
+        failover: F,
+        rate_limit: R,
+        transport: S,
+    ) -> MakeMessages<Metrics<Queue<Reconnect<Metrics<F::Service>>>>, Message>
+    where
+        F: Layer<R::Service>,
+        R: Layer<Health<S>>,
+    {
+        ServiceBuilder::new()
+            .layer(messages)
+            .layer(self.session_metrics)
+            .layer(self.queue)
+            .service(
+                Links {
+                    reconnect: self.reconnect,
+                    metrics: self.connection_metrics,
+                    health: self.health,
+                }
+                .over(failover, rate_limit, transport),
+            )
+    }
+}
+
+/// What makes a session of connections.
+struct Links {
+    reconnect: ReconnectLayer,
+    metrics: MetricsLayer,
+    health: HealthLayer,
+}
+
+impl Links {
+    fn over<F, R, S>(self, failover: F, rate_limit: R, transport: S) -> Reconnect<Metrics<F::Service>>
+    where
+        F: Layer<R::Service>,
+        R: Layer<Health<S>>,
+    {
+        ServiceBuilder::new()
             // above it a session lives across drops, below it everything is per connection
             .layer(self.reconnect)
             // counts what the network sees; below reconnect, so that each dial counts
-            .layer(self.connection_metrics)
+            .layer(self.metrics)
             // passes over endpoints that failed, if there are several; above all that an endpoint
             // can be blamed for
             .layer(failover)
+            // holds back, if it is to; above health, so that probes wait for no turn
+            .layer(rate_limit)
             // ends a connection whose peer is dead; below reconnect, which does the rest
             .layer(self.health)
             // what each connection begins with, then the transport and its connector

@@ -8,7 +8,10 @@ use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{ClientLayer, Inbound, Lag};
 use tower_ws_connector::Connector;
 use tower_ws_core::{BoxError, Connection, DispositionTable};
-use tower_ws_mcp::{Answers, Capabilities, Era, Implementation, Mcp, McpLayer, ack_layer, client_layer, relay};
+use tower_ws_health::Health;
+use tower_ws_mcp::{
+    Answers, Capabilities, Era, Implementation, Mcp, McpLayer, McpService, ack_layer, client_layer, relay,
+};
 use tower_ws_transport::{JsonText, Message, Subprotocols, Transport, TransportLayer};
 
 use crate::builder::{Builder, ConnectError};
@@ -57,13 +60,16 @@ pub fn builder(url: impl AsRef<str>, client: Implementation) -> McpBuilder {
 
 /// A session with an MCP server, before it connects. See [`builder`].
 #[must_use = "a builder does nothing until it connects"]
-pub struct McpBuilder<L = Identity, C = Connector> {
-    stack: Builder<L, C>,
+pub struct McpBuilder<L = Identity, C = Connector, R = Identity> {
+    stack: Builder<L, C, R>,
     client: Implementation,
     opening: Opening,
     capabilities: Capabilities,
     answers: Answers,
 }
+
+/// What makes connections on which MCP is spoken.
+type Opened<L, C> = McpService<<L as Layer<Transport<C>>>::Service, JsonText>;
 
 /// How each connection is opened.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +94,7 @@ impl Opening {
     }
 }
 
-impl<L, C> McpBuilder<L, C> {
+impl<L, C, R> McpBuilder<L, C, R> {
     /// Declares what this side can do. Default: what the [answers](Self::answers) answer, which is
     /// replaced by this.
     pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
@@ -124,12 +130,12 @@ impl<L, C> McpBuilder<L, C> {
     }
 
     /// Shows a token in each handshake: `Authorization: Bearer …` ([`Builder::bearer`]).
-    pub fn bearer(self, credentials: Credentials) -> McpBuilder<Stack<AuthLayer, L>, C> {
+    pub fn bearer(self, credentials: Credentials) -> McpBuilder<Stack<AuthLayer, L>, C, R> {
         self.stack(|stack| stack.bearer(credentials))
     }
 
     /// Changes the stack: all that its [builder](Builder) has.
-    pub fn stack<M, D>(self, change: impl FnOnce(Builder<L, C>) -> Builder<M, D>) -> McpBuilder<M, D> {
+    pub fn stack<M, D, Q>(self, change: impl FnOnce(Builder<L, C, R>) -> Builder<M, D, Q>) -> McpBuilder<M, D, Q> {
         McpBuilder {
             stack: change(self.stack),
             client: self.client,
@@ -140,11 +146,12 @@ impl<L, C> McpBuilder<L, C> {
     }
 }
 
-impl<L, C> McpBuilder<L, C>
+impl<L, C, R> McpBuilder<L, C, R>
 where
     L: Layer<Transport<C>>,
-    L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-    <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    R: Layer<Health<Opened<L, C>>>,
+    R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+    <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
 {
     /// Connects to a server of either era. Resolves when calls can be made; see
     /// [`connect`](crate::connect).
@@ -161,12 +168,13 @@ where
     }
 }
 
-impl<L, C> McpBuilder<L, C>
+impl<L, C, R> McpBuilder<L, C, R>
 where
-    L: Layer<Transport<C>> + Send + 'static,
+    L: Layer<Transport<C>, Service: Send> + Send + 'static,
     C: Send + 'static,
-    L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-    <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    R: Layer<Health<Opened<L, C>>> + Send + 'static,
+    R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+    <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
 {
     /// A relay, for a library with a protocol machine of its own. What the server is told of the
     /// client, its capabilities and the revision are the library's; so are the answers.
@@ -194,7 +202,7 @@ where
     }
 }
 
-impl<L, C> fmt::Debug for McpBuilder<L, C> {
+impl<L, C, R> fmt::Debug for McpBuilder<L, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("McpBuilder")
             .field("stack", &self.stack)
