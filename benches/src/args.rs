@@ -14,9 +14,10 @@ use crate::once::Once;
 pub(crate) const USAGE: &str = "\
 Usage: tower-ws-benches [OPTIONS]
        tower-ws-benches once KIND SIZE WINDOW REPLIES
-       tower-ws-benches server [--core N]
+       tower-ws-benches server [--core N] [--sleeps]
 
   --quick             shorter and fewer runs
+  --peer-sleeps       the peer sleeps as soon as there is nothing to read, as servers do
   --check             exit with 1 unless the thresholds hold
   --json PATH         write every sample and the summary there
   --kinds A,B         only these (default: all)
@@ -33,11 +34,18 @@ tools that count from outside.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
-    /// Be the peer, on this core.
-    Server(Option<usize>),
+    Server(Serving),
     /// Run one kind once.
     Once(Once),
     Compare(Plan),
+}
+
+/// How to be the peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Serving {
+    pub(crate) core: Option<usize>,
+    /// It sleeps as soon as there is nothing to read, rather than ask again for a while.
+    pub(crate) sleeps: bool,
 }
 
 /// What to measure, and what to do with it.
@@ -48,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) windows: Vec<u64>,
     pub(crate) repetitions: usize,
     pub(crate) timing: Timing,
+    pub(crate) peer_sleeps: bool,
     pub(crate) check: bool,
     pub(crate) json: Option<PathBuf>,
 }
@@ -65,6 +74,7 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
             warm_up: Duration::from_millis(50),
             run: Duration::ZERO,
         },
+        peer_sleeps: false,
         check: false,
         json: None,
     };
@@ -74,6 +84,7 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
             Arg::Value(command) if command == "once" => return once(parser),
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Long("quick") => quick = true,
+            Arg::Long("peer-sleeps") => plan.peer_sleeps = true,
             Arg::Long("check") => plan.check = true,
             Arg::Long("json") => plan.json = Some(parser.value()?.into()),
             Arg::Long("kinds") => plan.kinds = list(&mut parser, find_kind)?,
@@ -92,14 +103,15 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
 }
 
 fn server(mut parser: Parser) -> Result<Command, BoxError> {
-    let mut core = None;
+    let mut serving = Serving::default();
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("core") => core = Some(parser.value()?.parse()?),
+            Arg::Long("core") => serving.core = Some(parser.value()?.parse()?),
+            Arg::Long("sleeps") => serving.sleeps = true,
             arg => return Err(arg.unexpected().into()),
         }
     }
-    Ok(Command::Server(core))
+    Ok(Command::Server(serving))
 }
 
 fn once(mut parser: Parser) -> Result<Command, BoxError> {

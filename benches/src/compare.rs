@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime;
 
 use crate::BoxError;
-use crate::args::Plan;
+use crate::args::{Plan, Serving};
 use crate::kind::{Kind, Target};
 use crate::meter::{Meter, Sample, Timing};
 use crate::payload::Payloads;
@@ -16,7 +16,10 @@ use crate::report::Cell;
 /// Measures what the plan asks for, printing each cell when it is done.
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Cell>, BoxError> {
     let cores = Cores::find();
-    let peer = Peer::spawn(cores.map(|cores| cores.peer))?;
+    let peer = Peer::spawn(Serving {
+        core: cores.map(|cores| cores.peer),
+        sleeps: plan.peer_sleeps,
+    })?;
     match cores {
         Some(cores) => {
             pin::this_thread(cores.client)?;

@@ -26,7 +26,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 fn main() -> Result<ExitCode, BoxError> {
     match args::parse()? {
         Command::Help => print!("{}", args::USAGE),
-        Command::Server(core) => server::serve(core)?,
+        Command::Server(serving) => server::serve(serving)?,
         Command::Once(once) => once::run(&once)?,
         Command::Compare(plan) => return compare(&plan),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::runtime;
 
 use crate::BoxError;
+use crate::args::Serving;
 use crate::kind::{Kind, Target};
 use crate::meter::Meter;
 use crate::payload::Payloads;
@@ -26,7 +27,7 @@ pub(crate) struct Once {
 
 /// Runs it and prints how many replies there were.
 pub(crate) fn run(once: &Once) -> Result<(), BoxError> {
-    let peer = Peer::spawn(None)?;
+    let peer = Peer::spawn(Serving::default())?;
     let target = Target {
         address: peer.address(),
         window: once.window,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use crate::BoxError;
+use crate::args::Serving;
 
 /// A running peer, ended when this is dropped.
 #[derive(Debug)]
@@ -14,11 +15,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn spawn(core: Option<usize>) -> Result<Self, BoxError> {
+    pub(crate) fn spawn(serving: Serving) -> Result<Self, BoxError> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("server").stdout(Stdio::piped());
-        if let Some(core) = core {
+        if let Some(core) = serving.core {
             command.arg("--core").arg(core.to_string());
+        }
+        if serving.sleeps {
+            command.arg("--sleeps");
         }
         let mut child = command.spawn()?;
         let mut port = String::new();

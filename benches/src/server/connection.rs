@@ -15,12 +15,14 @@ const CHUNK: usize = 256 * 1024;
 /// neither would be busy.
 const LUMP: u32 = 64;
 const LUMP_BYTES: usize = 64 * 1024;
-/// How often an idle connection asks the socket before it sleeps: some hundred microseconds.
+/// How often an idle connection asks the socket before it sleeps, if it is not to sleep at once:
+/// some hundred microseconds.
 const SPINS: u32 = 1_000;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    spins: u32,
     mode: Option<Mode>,
     input: Input,
     /// The fragments so far of a call that comes in several frames.
@@ -33,9 +35,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream, sleeps: bool) -> Self {
         Self {
             stream,
+            spins: if sleeps { 0 } else { SPINS },
             mode: None,
             input: Input::default(),
             fragments: Vec::new(),
@@ -75,7 +78,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => idle += 1,
                 Err(error) => return Err(error.into()),
             }
-            if idle > SPINS && self.output.is_empty() {
+            if idle > self.spins && self.output.is_empty() {
                 self.sleep()?;
                 idle = 0;
             }

@@ -4,7 +4,7 @@
 //! has read and writes the answers at once; it always reads, however much it still has to write, so
 //! that no client can lock up against it. For a while after the last byte it asks the socket again
 //! and again instead of sleeping, which keeps the wake-up of its core out of the figures for one
-//! message at a time.
+//! message at a time; unless it is told to sleep as servers do.
 
 mod call;
 mod connection;
@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use nix::sys::{prctl, signal::Signal};
 
-use crate::{BoxError, pin};
+use crate::{BoxError, args::Serving, pin};
 
 use self::connection::Connection;
 
@@ -31,16 +31,16 @@ enum Mode {
 }
 
 /// Serves until the parent ends, having written its port to standard output.
-pub(crate) fn serve(core: Option<usize>) -> Result<(), BoxError> {
+pub(crate) fn serve(serving: Serving) -> Result<(), BoxError> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if let Some(core) = core {
+    if let Some(core) = serving.core {
         pin::this_thread(core)?;
     }
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?.port());
     for stream in listener.incoming() {
-        if let Err(error) = Connection::new(stream?).serve() {
+        if let Err(error) = Connection::new(stream?, serving.sleeps).serve() {
             eprintln!("peer: {error}");
         }
     }

@@ -1,3 +1,5 @@
+mod sink;
+
 use std::{
     fmt,
     pin::Pin,
@@ -5,12 +7,10 @@ use std::{
 };
 
 use futures_core::Stream;
-use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, DropReason, Event, Halves, Lane, Length, Measure, Moment, Outgoing,
-    Progress, Up,
+    Alarm, BoxError, Closed, Connection, Down, Event, Halves, Lane, Length, Moment, Outgoing, Progress, Up,
 };
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
@@ -164,6 +164,34 @@ where
             this.halves.wake_reader();
         }
         Ok(())
+    }
+
+    /// Ready when one more message may be sent. Whoever has to wait has to be parked.
+    fn poll_grant(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        if let Link::Over | Link::Ended = self.link {
+            return Poll::Ready(Err(Closed.into()));
+        }
+        ready!(self.as_mut().poll_drain())?;
+        let this = self.project();
+        let mut both = Context::from_waker(this.halves.both());
+        if this.window.is_full() {
+            this.window.sweep(Instant::now());
+            this.session.publish(this.window.stats());
+        }
+        let waits = this.window.is_full();
+        if waits && !*this.awaits_room {
+            // The reader looks at the clock.
+            this.halves.wake_reader();
+        }
+        *this.awaits_room = waits;
+        if waits {
+            // What was never flushed is never acknowledged. Its outcome is told by the events.
+            let _ = this.inner.poll_flush(&mut both);
+            return Poll::Pending;
+        }
+        ready!(this.inner.poll_ready(&mut both))?;
+        *this.granted = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Hands down what is due and flushes, until both are done or nothing moves.
@@ -367,112 +395,6 @@ where
                 }
             }
         }
-    }
-}
-
-impl<C, S, Me> Sink<Outgoing<C::Message>> for AckConnection<C, S, Me>
-where
-    C: Connection<Message: Clone>,
-    S: Strategy<C::Message>,
-    Me: Measure<C::Message>,
-{
-    type Error = BoxError;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.halves.park_writer(cx);
-        if let Link::Over | Link::Ended = self.link {
-            return Poll::Ready(Err(Closed.into()));
-        }
-        ready!(self.as_mut().poll_drain())?;
-        let this = self.project();
-        let mut both = Context::from_waker(this.halves.both());
-        if this.window.is_full() {
-            this.window.sweep(Instant::now());
-            this.session.publish(this.window.stats());
-        }
-        let waits = this.window.is_full();
-        if waits && !*this.awaits_room {
-            // The reader looks at the clock.
-            this.halves.wake_reader();
-        }
-        *this.awaits_room = waits;
-        if waits {
-            // What was never flushed is never acknowledged. Its outcome is told by the events.
-            let _ = this.inner.poll_flush(&mut both);
-            return Poll::Pending;
-        }
-        ready!(this.inner.poll_ready(&mut both))?;
-        *this.granted = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
-        let this = self.as_mut().project();
-        if item.lane == Lane::Control {
-            return this.inner.start_send(item);
-        }
-        if *this.link == Link::Ended || (*this.link == Link::Over && this.down.is_none()) {
-            return Err(Closed.into());
-        }
-        // Ready before a connection was lost, or before something went again, is not ready.
-        let granted = std::mem::take(this.granted);
-        let Some(key) = this.strategy.awaits(&item) else {
-            if granted {
-                return this.inner.start_send(item);
-            }
-            this.window.refuse(item, DropReason::Disconnected);
-            this.halves.wake_reader();
-            return Ok(());
-        };
-        // What it was for is over.
-        if *this.link != Link::Up && item.epoch.is_some() {
-            this.window.refuse(item, DropReason::Disconnected);
-            this.halves.wake_reader();
-            return Ok(());
-        }
-        let (bytes, now) = (this.measure.bytes(&item.message), this.moment.now());
-        if granted && *this.link == Link::Up && !this.window.has_due() {
-            // Nearly all of them: nothing stands before it.
-            self.as_mut().note_heard();
-            let this = self.as_mut().project();
-            let next = this.window.accept_next(now, key, item, bytes, this.strategy);
-            if !this.alarm.is_set() {
-                // Whoever reads sees to the clock.
-                this.halves.wake_reader();
-            }
-            // If it fails the message is still kept, and comes back with the end of the session.
-            let _ = self.as_mut().send_below(next);
-            // The statistics follow with the flush.
-            return Ok(());
-        }
-        this.window.accept(now, key, item, bytes);
-        if *this.link == Link::Over {
-            this.window.end(None);
-        }
-        // Whoever reads sees to what waits here, and to the clock.
-        if !granted || !this.alarm.is_set() {
-            this.halves.wake_reader();
-        }
-        if granted {
-            // If it fails the message is still kept, and comes back with the end of the session.
-            let _ = self.as_mut().hand_down(now);
-        }
-        self.publish();
-        Ok(())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.as_mut().project().moment.pass();
-        self.publish();
-        self.halves.park_writer(cx);
-        self.poll_move()
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.halves.park_writer(cx);
-        let this = self.project();
-        *this.granted = false;
-        this.inner.poll_close(&mut Context::from_waker(this.halves.both()))
     }
 }
 

@@ -28,18 +28,14 @@ where
     type Error = BoxError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Before anything below is polled: whoever reads polls it too, and takes the place of a
-        // writer who waits.
+        let ready = self.as_mut().poll_free();
+        if ready.is_ready() {
+            return ready;
+        }
+        // Whoever reads polls what is below too, and takes the place of a writer who waits. Parked
+        // only if it has to wait, and asked again: the wake-up may have come in between.
         self.halves.park_writer(cx);
-        if self.closing {
-            return Poll::Ready(Err(Closed.into()));
-        }
-        if self.lost.len() >= ROOM {
-            return Poll::Pending;
-        }
-        ready!(self.as_mut().poll_release())?;
-        let this = self.project();
-        this.inner.poll_ready(&mut Context::from_waker(this.halves.both()))
+        self.poll_free()
     }
 
     fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
@@ -93,8 +89,12 @@ where
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.as_mut().project().moment.pass();
+        let pushed = self.as_mut().poll_push();
+        if pushed.is_ready() {
+            return pushed;
+        }
         self.halves.park_writer(cx);
-        self.as_mut().poll_push()
+        self.poll_push()
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -110,6 +110,19 @@ where
 }
 
 impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
+    /// Ready when one more message may be sent. Whoever has to wait has to be parked.
+    fn poll_free(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+        if self.closing {
+            return Poll::Ready(Err(Closed.into()));
+        }
+        if self.lost.len() >= ROOM {
+            return Poll::Pending;
+        }
+        ready!(self.as_mut().poll_release())?;
+        let this = self.project();
+        this.inner.poll_ready(&mut Context::from_waker(this.halves.both()))
+    }
+
     /// Passes on what is held if its turn has come, and flushes below in any case.
     pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
         let released = self.as_mut().poll_release()?;
