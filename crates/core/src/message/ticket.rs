@@ -54,6 +54,11 @@ impl Ticket {
         self.0.tag
     }
 
+    /// True if both are of the same message.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Where the message is now.
     pub fn phase(&self) -> Phase {
         Phase::of(self.0.state.load(Ordering::Acquire))

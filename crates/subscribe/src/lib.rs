@@ -1,0 +1,26 @@
+//! Subscriptions.
+
+mod connection;
+mod dialect;
+mod entry;
+mod feed;
+mod handle;
+mod layer;
+mod numbers;
+mod profile;
+mod service;
+mod standing;
+mod subscription;
+mod update;
+
+pub use self::{
+    connection::SubscribeConnection,
+    dialect::{Dialect, Hears, Says, To},
+    feed::{Heard, Lag},
+    handle::{Change, Handle, Snapshot},
+    layer::SubscribeLayer,
+    profile::JsonRpc,
+    service::Subscribe,
+    subscription::Subscription,
+    update::{Ended, Gap, Update},
+};

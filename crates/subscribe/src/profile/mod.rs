@@ -1,0 +1,5 @@
+//! Protocols that are spoken.
+
+mod jsonrpc;
+
+pub use self::jsonrpc::JsonRpc;

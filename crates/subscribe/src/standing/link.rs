@@ -1,0 +1,151 @@
+//! What a connection that comes or goes means for what stands.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+use tower_ws_core::{DropReason, Failure, Outgoing, Ticket, jsonrpc::Ids};
+
+use super::{FAREWELLED, Standing};
+use crate::{
+    dialect::{Dialect, Says},
+    entry::Stage,
+    update::Ended,
+};
+
+impl<M: Clone> Standing<M> {
+    /// A connection is up. All that stands is to be said on it, unless the server has it still.
+    pub(crate) fn came_up(&mut self, now: Instant, resumed: bool) {
+        self.link = true;
+        self.due.clear();
+        for serial in self.entries.keys().copied().collect::<Vec<_>>() {
+            let Some(entry) = self.entries.get_mut(&serial) else {
+                continue;
+            };
+            if resumed && entry.lost.is_some() {
+                let update = entry.activate(now);
+                self.tell(serial, update);
+                continue;
+            }
+            self.due.push_back(serial);
+            if let Some(here) = entry.here.take() {
+                self.unname(serial, &here);
+            }
+        }
+    }
+
+    /// The connection is gone, and another may come.
+    pub(crate) fn went_down(&mut self, now: Instant, why: &Failure) {
+        self.link = false;
+        self.due.clear();
+        self.farewells.clear();
+        self.farewelled.clear();
+        self.requests.clear();
+        for serial in self.entries.keys().copied().collect::<Vec<_>>() {
+            let Some(entry) = self.entries.get_mut(&serial) else {
+                continue;
+            };
+            match entry.stage {
+                // Whoever made the request knows what becomes of it.
+                Stage::Asked => self.forget(serial),
+                _ if entry.unwanted => self.remove(serial, Ended::TakenBack),
+                _ => {
+                    let update = entry.lose(now, why);
+                    self.tell(serial, update);
+                }
+            }
+        }
+    }
+
+    /// The session is over.
+    pub(crate) fn end(&mut self, why: Option<&Failure>) {
+        self.link = false;
+        self.due.clear();
+        self.farewells.clear();
+        while let Some((&serial, _)) = self.entries.first_key_value() {
+            self.remove(serial, Ended::Closed(why.cloned()));
+        }
+    }
+
+    /// Is there anything to be said?
+    pub(crate) fn has_own(&self) -> bool {
+        !self.due.is_empty() || !self.farewells.is_empty()
+    }
+
+    /// The next message of the layer's own.
+    pub(crate) fn next_own(&mut self, now: Instant, dialect: &impl Dialect<M>, ids: &Ids) -> Option<Outgoing<M>> {
+        if let Some((message, farewell)) = self.farewells.pop_front() {
+            if self.farewelled.len() >= FAREWELLED {
+                self.farewelled.pop_front();
+            }
+            let item = Outgoing::new(message).ticket(farewell.ticket.clone());
+            self.farewelled.push_back(farewell);
+            return Some(item);
+        }
+        let serial = self.due.pop_front()?;
+        let entry = self.entries.get_mut(&serial)?;
+        let resumed = entry
+            .numbers
+            .last()
+            .and_then(|last| dialect.resume(&entry.message, last));
+        let message = resumed.unwrap_or_else(|| entry.message.clone());
+        let request = ids.next_id();
+        let message = match dialect.numbered(&message, request) {
+            Some(numbered) => {
+                self.requests.insert(request, serial);
+                numbered
+            }
+            None => message,
+        };
+        let ticket = Ticket::new();
+        entry.stage = Stage::Said(ticket.clone());
+        entry.unanswered = true;
+        self.counts.said += 1;
+        let update = match dialect.gives_names() {
+            true => None,
+            false => entry.activate(now),
+        };
+        self.tell(serial, update);
+        Some(Outgoing::new(message).ticket(ticket))
+    }
+
+    /// A message came back unsent. True if it is one of the layer's own.
+    pub(crate) fn returned(&mut self, dialect: &impl Dialect<M>, item: &Outgoing<M>, reason: &DropReason) -> bool {
+        let own = item.ticket.as_ref().and_then(|ticket| {
+            let said = self.entries.iter().find(|(_, entry)| entry.is_said_by(ticket));
+            said.map(|(&serial, _)| serial)
+        });
+        if let Some(serial) = own {
+            match reason {
+                // The connection is gone: the next gets it.
+                DropReason::Disconnected | DropReason::Closed | DropReason::Cancelled => {}
+                reason => self.remove(serial, Ended::NotSent(reason.clone())),
+            }
+            return true;
+        }
+        if let Some(ticket) = &item.ticket
+            && let Some(at) = self.farewelled.iter().position(|farewell| farewell.ticket.is(ticket))
+        {
+            self.farewelled.remove(at);
+            return true;
+        }
+        // What the application began has not begun.
+        if let Says::Begins { request, names } = dialect.says(&item.message) {
+            let asked = request.and_then(|request| self.requests.remove(&request));
+            let named = names.iter().filter_map(|name| self.here.get(name)?.first().copied());
+            for serial in named.chain(asked).collect::<BTreeSet<_>>() {
+                self.unsaid(serial);
+            }
+        }
+        false
+    }
+
+    /// One of the application's own messages that began it was not sent.
+    fn unsaid(&mut self, serial: u64) {
+        if let Some(entry) = self.entries.get_mut(&serial) {
+            entry.begun -= 1;
+            if entry.begun == 0 {
+                self.forget(serial);
+            }
+        }
+    }
+}
