@@ -10,6 +10,7 @@ mod numbers;
 mod profile;
 mod service;
 mod standing;
+mod subscriber;
 mod subscription;
 mod update;
 
@@ -21,6 +22,7 @@ pub use self::{
     layer::SubscribeLayer,
     profile::JsonRpc,
     service::Subscribe,
+    subscriber::{Items, SubscribeError, Subscriber},
     subscription::Subscription,
     update::{Ended, Gap, Update},
 };

@@ -64,6 +64,9 @@ pub enum Ended {
     /// The message that begins it cannot be sent.
     #[error("the subscription could not be said")]
     NotSent(#[source] DropReason),
+    /// The transport cannot carry the message that begins it.
+    #[error("the transport cannot carry the message that begins the subscription")]
+    Unsayable,
     /// Whoever reads it was too slow, and wanted it to end then.
     #[error("what came in was not read in time")]
     Lagged,

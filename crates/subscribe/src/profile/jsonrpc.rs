@@ -26,7 +26,8 @@ use crate::dialect::{Dialect, Hears, Says, To};
 /// let own = JsonRpc::new(JsonText).pair("orders/watch", "orders/unwatch");
 /// ```
 ///
-/// Batches pass as they are.
+/// A notification with `params.error` ends the subscription, as servers that are built of
+/// [jsonrpsee](https://docs.rs/jsonrpsee) send it. Batches pass as they are.
 #[derive(Clone, Debug)]
 pub struct JsonRpc<K> {
     codec: K,
@@ -143,7 +144,11 @@ impl<M, K: Codec<M>> Dialect<M> for JsonRpc<K> {
         match scan(text) {
             Ok(Kind::Result(id) | Kind::Error(id) | Kind::Broken(id)) => Hears::Answer(To::Request(id)),
             Ok(Kind::Call) => match told(text) {
-                Some(id) => Hears::Told(id.get().into()),
+                Some(Params {
+                    subscription,
+                    error: None,
+                }) => Hears::Told(subscription.get().into()),
+                Some(Params { subscription, .. }) => Hears::Over(subscription.get().into()),
                 None => Hears::Other,
             },
             _ => Hears::Other,
@@ -160,6 +165,10 @@ impl<M, K: Codec<M>> Dialect<M> for JsonRpc<K> {
             Ok(Kind::Result(_)) => match parse_result::<&RawValue>(text) {
                 Ok(id) if is_id(id) => Ok(Some(id.get().into())),
                 _ => Ok(None),
+            },
+            Ok(Kind::Call) => match told(text).and_then(|params| params.error) {
+                Some(error) => Err(error.get().to_owned()),
+                None => Ok(None),
             },
             _ => Err(parse_broken(text).to_string()),
         }
@@ -221,15 +230,18 @@ struct Told<'a> {
     params: Params<'a>,
 }
 
+/// What is told, and under which id.
 #[derive(Deserialize)]
 struct Params<'a> {
     #[serde(borrow)]
     subscription: &'a RawValue,
+    /// In the place of a `result`: the server ends the subscription.
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
-/// Under which id a notification is told.
-fn told(text: &[u8]) -> Option<&RawValue> {
-    Some(serde_json::from_slice::<Told<'_>>(text).ok()?.params.subscription)
+fn told(text: &[u8]) -> Option<Params<'_>> {
+    Some(serde_json::from_slice::<Told<'_>>(text).ok()?.params)
 }
 
 /// Another id in the place where it stands: of a notification, of an answer, of a request that ends.
@@ -237,7 +249,7 @@ fn renamed(text: &[u8], name: &str) -> Option<Bytes> {
     let id = match scan(text) {
         Ok(Kind::Result(_)) => parse_result::<&RawValue>(text).ok()?,
         Ok(Kind::Call) => match told(text) {
-            Some(id) => id,
+            Some(params) => params.subscription,
             None => first(Call::parse(text).ok()?.params?)?,
         },
         _ => return None,

@@ -128,9 +128,7 @@ impl<M: Clone> Standing<M> {
 
     fn told(&mut self, dialect: &impl Dialect<M>, name: &str, message: &M, bytes: usize, ids: &Ids) -> Fate<M> {
         let Some(serials) = self.here.get(name) else {
-            // Not of that one which the application knows by this name.
-            let is_known = |entry: &Entry<M>| entry.here.is_some() && entry.names.iter().any(|known| **known == *name);
-            return match self.entries.values().any(is_known) {
+            return match self.is_nobodys(name) {
                 true => Fate::Taken,
                 false => Fate::AsItIs,
             };
@@ -158,14 +156,7 @@ impl<M: Clone> Standing<M> {
             }
             match &entry.feed {
                 None if entry.unwanted => {}
-                None => {
-                    let known = entry
-                        .names
-                        .first()
-                        .filter(|known| ***known != *name && entry.here.is_some());
-                    let renamed = known.and_then(|known| dialect.renamed(message, known));
-                    fate = renamed.map_or(Fate::AsItIs, Fate::Instead);
-                }
+                None => fate = Self::for_those_above(dialect, entry, name, message),
                 Some(feed) => {
                     if !feed.put(message.clone(), bytes) {
                         late = Some(serial);
@@ -181,27 +172,48 @@ impl<M: Clone> Standing<M> {
         fate
     }
 
+    /// What is told under this name is for nobody: it was taken back, and the server has not heard
+    /// so yet; or the application knows another by it, which has another name on this connection.
+    fn is_nobodys(&self, name: &str) -> bool {
+        let farewells = self.farewells.iter().map(|(_, farewell)| farewell);
+        let mut taken_back = farewells.chain(&self.farewelled).flat_map(|farewell| &farewell.names);
+        let is_known = |entry: &Entry<M>| entry.here.is_some() && entry.names.iter().any(|known| **known == *name);
+        taken_back.any(|other| **other == *name) || self.entries.values().any(is_known)
+    }
+
     /// The server ends a subscription.
     fn ended(&mut self, dialect: &impl Dialect<M>, name: &str, message: &M, bytes: usize) -> Fate<M> {
-        let Some(&serial) = self.here.get(name).and_then(|all| all.first()) else {
+        let Some(serials) = self.here.get(name).cloned() else {
             return Fate::AsItIs;
-        };
-        let Some(entry) = self.entries.get(&serial) else {
-            return Fate::AsItIs;
-        };
-        let fate = match &entry.feed {
-            Some(feed) => {
-                feed.put(message.clone(), bytes);
-                Fate::Taken
-            }
-            None => Fate::AsItIs,
         };
         let why = match dialect.answer(message) {
             Ok(_) => Ended::ByServer("it is complete".to_owned()),
             Err(why) => Ended::ByServer(Excerpt::new(&why).to_string()),
         };
-        self.remove(serial, why);
+        let mut fate = Fate::Taken;
+        for serial in serials {
+            let Some(entry) = self.entries.get(&serial) else {
+                continue;
+            };
+            match &entry.feed {
+                // The last that it hears is why.
+                Some(feed) => drop(feed.put(message.clone(), bytes)),
+                None if entry.unwanted => {}
+                None => fate = Self::for_those_above(dialect, entry, name, message),
+            }
+            self.remove(serial, why.clone());
+        }
         fate
+    }
+
+    /// As it is, but for the name: the application knows its own.
+    fn for_those_above(dialect: &impl Dialect<M>, entry: &Entry<M>, name: &str, message: &M) -> Fate<M> {
+        let known = entry
+            .names
+            .first()
+            .filter(|known| ***known != *name && entry.here.is_some());
+        let renamed = known.and_then(|known| dialect.renamed(message, known));
+        renamed.map_or(Fate::AsItIs, Fate::Instead)
     }
 
     fn refused(&mut self, serial: u64, own: bool, why: &str) {
