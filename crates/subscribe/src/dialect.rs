@@ -86,10 +86,11 @@ pub enum Says {
     Other,
     /// It begins one.
     Begins {
-        /// The request whose answer gives the name. The subscription stands once it is answered:
-        /// until then the request belongs to whoever made it. `None`: it stands once it is said.
+        /// The request whose answer says whether the server has it, if it has a number.
         request: Option<u64>,
-        /// Its names, where the client gives them.
+        /// Its names, where the client gives them: then it stands once it is said. Where the server
+        /// does there are none, and it stands once it is answered: until then the request belongs
+        /// to whoever made it.
         names: Vec<Box<str>>,
     },
     /// It ends those with these names.

@@ -20,7 +20,7 @@ pub use self::{
     feed::{Heard, Lag},
     handle::{Change, Handle, Snapshot},
     layer::SubscribeLayer,
-    profile::JsonRpc,
+    profile::{Anew, Channels, GraphQl, JsonRpc, Resume, Sequenced},
     service::Subscribe,
     subscriber::{Items, SubscribeError, Subscriber},
     subscription::Subscription,

@@ -64,9 +64,10 @@ impl<M: Clone> Standing<M> {
         let mut entry = Entry::new(only.unwrap_or_else(|| message.clone()), bytes);
         entry.names = names;
         entry.stage = Stage::Asked;
-        let update = match request {
-            Some(_) => None,
-            None => entry.activate(now),
+        // Where the server gives the name, its answer decides.
+        let update = match all {
+            0 => None,
+            _ => entry.activate(now),
         };
         let serial = self.insert(entry);
         if let Some(request) = request {
@@ -98,11 +99,7 @@ impl<M: Clone> Standing<M> {
                 continue;
             };
             if entry.names.len() > 1 {
-                entry.names.retain(|other| other != name);
-                if let Some(only) = dialect.only(&entry.message, &entry.names) {
-                    entry.message = only;
-                }
-                self.unname(serial, name);
+                self.drop_name(dialect, serial, name, Ended::TakenBack);
                 continue;
             }
             learnt = match &entry.here {

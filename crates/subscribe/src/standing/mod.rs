@@ -13,6 +13,7 @@ use std::{
 use tower_ws_core::Ticket;
 
 use crate::{
+    dialect::Dialect,
     entry::Entry,
     feed::Feed,
     handle::{Change, Snapshot},
@@ -157,6 +158,20 @@ impl<M: Clone> Standing<M> {
             self.unname(serial, name);
         }
         self.over(&entry, why);
+    }
+
+    /// One of several names of a subscription is over, and the others stand.
+    fn drop_name(&mut self, dialect: &impl Dialect<M>, serial: u64, name: &str, why: Ended) {
+        self.unname(serial, name);
+        let Some(entry) = self.entries.get_mut(&serial) else {
+            return;
+        };
+        entry.names.retain(|other| **other != *name);
+        if let Some(only) = dialect.only(&entry.message, &entry.names) {
+            entry.message = only;
+        }
+        let (name, update) = (name.into(), Update::Ended(why));
+        self.changes.push(Change { name, update });
     }
 
     fn over(&mut self, entry: &Entry<M>, why: Ended) {

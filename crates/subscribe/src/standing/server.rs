@@ -120,8 +120,12 @@ impl<M: Clone> Standing<M> {
         };
         // One message may be answered once for each of its names.
         let own = entry.unanswered || entry.feed.is_some();
+        let is_one_of_several = entry.names.len() > 1;
         if let Err(why) = dialect.answer(message) {
-            self.refused(serial, own, &why);
+            match own && is_one_of_several {
+                true => self.drop_name(dialect, serial, name, Ended::Refused(Excerpt::new(&why).to_string())),
+                false => self.refused(serial, own, &why),
+            }
         }
         if own { Fate::Taken } else { Fate::AsItIs }
     }
