@@ -1,5 +1,7 @@
 //! What is logged. Alone in its process: other tests' subscribers would interfere.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

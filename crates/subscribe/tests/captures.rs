@@ -198,6 +198,7 @@ async fn graphql_is_read_by_a_handle_and_ends_with_the_reason() {
     assert_eq!(session.heard(), [json!({ "id": "b", "type": "complete" })]);
 }
 
+#[allow(clippy::ptr_arg, reason = "messages are strings here")]
 fn seq(message: &String) -> Option<u64> {
     serde_json::from_str::<Value>(message).ok()?["seq"].as_u64()
 }
