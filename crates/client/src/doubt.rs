@@ -47,8 +47,17 @@ impl Doubt {
         }
     }
 
+    /// What a layer below has heard of is as good as an answer.
+    fn look_for_progress(&mut self) {
+        let progress = self.suspicion.as_ref().and_then(Suspicion::last_progress);
+        if let Some(at) = progress.filter(|at| *at > self.answered) {
+            self.answered(at);
+        }
+    }
+
     /// A call that the peer may have seen ran to its limit.
     pub(crate) fn timed_out(&mut self, made: Instant, now: Instant) {
+        self.look_for_progress();
         if made < self.answered {
             return;
         }
@@ -68,6 +77,7 @@ impl Doubt {
     /// the peer may be at work on it. `oldest`: when the oldest of those that may still be answered
     /// was made.
     pub(crate) fn raise(&mut self, oldest: Option<Instant>) {
+        self.look_for_progress();
         let (Some(suspicion), Some(since), Some(ripe)) = (&self.suspicion, self.since, self.ripe) else {
             return;
         };
@@ -145,6 +155,20 @@ mod tests {
         world.timed_out(61, 91);
         assert_eq!(world.raised(None), Some(world.at(41)));
         world.doubt.answered(world.at(95));
+        assert_eq!(world.raised(None), None, "withdrawn");
+    }
+
+    #[test]
+    fn progress_is_as_good_as_an_answer() {
+        let mut world = World::new();
+        world.timed_out(1, 31);
+        world.suspicion.progress(world.at(35));
+        world.timed_out(31, 61);
+        world.timed_out(41, 71);
+        assert_eq!(world.raised(None), None, "the first two were made before it");
+        world.timed_out(61, 91);
+        assert_eq!(world.raised(None), Some(world.at(41)));
+        world.suspicion.progress(world.at(95));
         assert_eq!(world.raised(None), None, "withdrawn");
     }
 

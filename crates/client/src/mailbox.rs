@@ -22,7 +22,7 @@ use crate::{
 
 /// What comes in beside the replies: a stream, bounded, that ends with the session.
 ///
-/// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`]
+/// Somebody who does not read it can never stop replies, timers and pongs (unless [`Lag::Wait`](crate::Lag::Wait)
 /// asks for just that). Dropping it discards what comes from then on; the peer's requests are
 /// answered with an error.
 pub struct Inbound {

@@ -19,6 +19,8 @@ pub struct Suspicion(Arc<Raised>);
 #[derive(Debug, Default)]
 struct Raised {
     unanswered_since: Mutex<Option<Instant>>,
+    /// When the peer last told how far it has come with something that it was asked.
+    progress: Mutex<Option<Instant>>,
     judge: AtomicWaker,
 }
 
@@ -38,6 +40,18 @@ impl Suspicion {
     /// Something has been answered after all.
     pub fn withdraw(&self) {
         *self.lock() = None;
+    }
+
+    /// The peer tells how far it has come with something that it was asked, at this moment: as good
+    /// as an answer. For layers that know the word for it in their protocol.
+    pub fn progress(&self, at: Instant) {
+        *self.0.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        self.withdraw();
+    }
+
+    /// When it last told so.
+    pub fn last_progress(&self) -> Option<Instant> {
+        *self.0.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since when nothing has been answered, while that is held against the peer. Leaves word whom

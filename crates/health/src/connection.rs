@@ -169,15 +169,15 @@ where
     fn came_up(self: Pin<&mut Self>, mut up: Up) -> Up {
         let this = self.project();
         let progress = up.extensions.get::<Progress>().cloned();
-        let suspicion = Suspicion::new();
+        // A layer below may have left one, to tell of progress.
+        let suspicion = up.extensions.get_or_insert_default::<Suspicion>().clone();
         *this.vigil = Some(Vigil::new(
             this.settings,
             up.connection,
             progress.clone(),
-            suspicion.clone(),
+            suspicion,
             this.session,
         ));
-        up.extensions.insert(suspicion);
         this.session.up(progress);
         up.show(this.session.handle().0.source());
         up.extensions.insert(this.session.handle());

@@ -14,8 +14,9 @@ use serde_json::{
     json,
     value::{RawValue, to_raw_value},
 };
+use tokio::time::Instant;
 use tower_ws_core::{
-    BoxError, Connection, Event, Outgoing, Up, forward_sink,
+    BoxError, Connection, Event, Outgoing, Suspicion, Up, forward_sink,
     jsonrpc::{Call, Codec, Kind, RpcError, scan, splice, with_id, write_answer},
 };
 
@@ -42,6 +43,8 @@ pub struct McpConnection<C, K> {
     session: Session,
     /// Requests say of themselves what they are.
     modern: bool,
+    /// Whom to tell that the server is at work.
+    suspicion: Option<Suspicion>,
     /// What goes up before anything else comes in: what is left of a batch, what this layer tells.
     unpacked: VecDeque<Bytes>,
 }
@@ -51,8 +54,9 @@ where
     C: Connection,
     K: Codec<C::Message>,
 {
-    fn came_up(mut self: Pin<&mut Self>, up: &Up) {
+    fn came_up(mut self: Pin<&mut Self>, up: &mut Up) {
         let this = self.as_mut().project();
+        *this.suspicion = Some(up.extensions.get_or_insert_default::<Suspicion>().clone());
         let server = up.extensions.get::<ServerInfo>();
         *this.modern = server.is_some_and(|server| server.era() == Era::Modern);
         // What it told meanwhile went to nobody: those above are to look again.
@@ -89,7 +93,7 @@ where
                     None => None,
                 }
             }
-            Ok(Kind::Call) => match notification(this.session, text) {
+            Ok(Kind::Call) => match notification(this.session, this.suspicion.as_ref(), text) {
                 Heard::Unchanged => None,
                 Heard::Replaced(other) => Some(other),
                 Heard::Taken(instead) => {
@@ -134,7 +138,7 @@ enum Heard {
     Taken(Vec<Bytes>),
 }
 
-fn notification(session: &Session, text: &[u8]) -> Heard {
+fn notification(session: &Session, suspicion: Option<&Suspicion>, text: &[u8]) -> Heard {
     let Ok(Call {
         id: None,
         method,
@@ -145,10 +149,15 @@ fn notification(session: &Session, text: &[u8]) -> Heard {
         return Heard::Unchanged;
     };
     match &*method {
-        "notifications/progress" => match session.reports().take(params.get()) {
-            true => Heard::Taken(Vec::new()),
-            false => Heard::Unchanged,
-        },
+        "notifications/progress" => {
+            if let Some(suspicion) = suspicion {
+                suspicion.progress(Instant::now());
+            }
+            match session.reports().take(params.get()) {
+                true => Heard::Taken(Vec::new()),
+                false => Heard::Unchanged,
+            }
+        }
         "notifications/cancelled" => listen_cancelled(session, params).map_or(Heard::Unchanged, Heard::Replaced),
         method => told_under_listen(session, text, method, params).unwrap_or(Heard::Unchanged),
     }
@@ -238,6 +247,7 @@ impl<C, K> McpConnection<C, K> {
             codec,
             session,
             modern: false,
+            suspicion: None,
             unpacked: VecDeque::new(),
         }
     }
@@ -274,8 +284,8 @@ where
                     Some(message) => Some(Event::Message(message)),
                     None => continue,
                 },
-                Some(Event::Up(up)) => {
-                    self.as_mut().came_up(&up);
+                Some(Event::Up(mut up)) => {
+                    self.as_mut().came_up(&mut up);
                     Some(Event::Up(up))
                 }
                 Some(Event::Down(down)) => {

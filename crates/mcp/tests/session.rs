@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{connect, connected, discovered, told, up, within};
 use tower_ws_client::{CallError, Request};
+use tower_ws_core::Suspicion;
 use tower_ws_mcp::{Content, Filter, McpError, Tool, Tracked};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -282,6 +283,27 @@ async fn within_most<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(2 * Tracked::MOST, future)
         .await
         .expect("it goes on for ever")
+}
+
+/// What comes of calls that run to their limits: a server that reports on another is at work.
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_to_whoever_judges_the_server() {
+    let (mut server, connecting) = connect();
+    let mut peer = server.accept().await;
+    peer.modern().await;
+    let (_mcp, mut inbound) = connected(connecting).await;
+    let suspicion = up(&mut inbound).await.extensions.get::<Suspicion>().cloned().unwrap();
+    let before = tokio::time::Instant::now();
+    suspicion.raise(before);
+    assert_eq!(suspicion.last_progress(), None);
+    tokio::time::sleep(SECOND).await;
+    let params = json!({ "progressToken": "anybody's", "progress": 1 });
+    peer.say(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }))
+        .await;
+    told(&mut inbound).await;
+    assert_eq!(suspicion.last_progress(), Some(before + SECOND));
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert_eq!(suspicion.look(&cx), None, "withdrawn");
 }
 
 #[tokio::test(start_paused = true)]

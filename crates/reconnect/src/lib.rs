@@ -194,7 +194,8 @@
 //! [reporter](ReconnectLayer::reporter) takes its place: `WARN` when a dial failed or a connection
 //! is down, and what follows, `ERROR` when the session ends because the policy gave up, and for each
 //! certificate that fails after the first `Up`. The fields
-//! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `cause`, `delay_ms`, `final_in_s`. A `WARN`
+//! are `epoch`, `attempt`, and where they apply `connection`, `kind`, `rule` (the [disposition](tower_ws_core::Disposition) that
+//! decided), `cause`, `delay_ms`, `final_in_s`. A `WARN`
 //! tells of each control message that is [discarded](Handle::discarded), and of a message that has
 //! waited 5 s to be sent while nobody read the session. Failover tells which
 //! `endpoint` it dials (`DEBUG`), and which cools down (`WARN`), why, and for how many

@@ -85,7 +85,8 @@ impl Reporter for LogReporter {
             follows,
             ..
         } = incident;
-        let kind = cause.kind().as_str();
+        // The rule that has decided what follows.
+        let (kind, rule) = (cause.kind().as_str(), cause.disposition().as_str());
         let cause = Causes(cause);
         let server = incident.server.as_ref().map(tracing::field::display);
         let uptime_ms = incident.uptime.map(|uptime| uptime.as_millis() as u64);
@@ -95,37 +96,37 @@ impl Reporter for LogReporter {
             (Follows::Retry(delay), Some(_), _) => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::warn!(
-                    epoch, attempt, server, uptime_ms, kind, %cause, delay_ms,
+                    epoch, attempt, server, uptime_ms, kind, rule, %cause, delay_ms,
                     "the connection was lost; dialling after the delay"
                 );
             }
             (Follows::Retry(delay), None, None) => {
                 let delay_ms = delay.as_millis() as u64;
-                tracing::warn!(epoch, attempt, kind, %cause, delay_ms, "not connected; dialling after the delay");
+                tracing::warn!(epoch, attempt, kind, rule, %cause, delay_ms, "not connected; dialling after the delay");
             }
             (Follows::Retry(delay), None, Some(_)) if incident.failure.kind() == FailureKind::Tls => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::error!(
-                    epoch, attempt, kind, %cause, delay_ms, final_in_s,
+                    epoch, attempt, kind, rule, %cause, delay_ms, final_in_s,
                     "the server, which was up before, cannot be trusted now; dialling after the delay"
                 );
             }
             (Follows::Retry(delay), None, Some(_)) => {
                 let delay_ms = delay.as_millis() as u64;
                 tracing::warn!(
-                    epoch, attempt, kind, %cause, delay_ms, final_in_s,
+                    epoch, attempt, kind, rule, %cause, delay_ms, final_in_s,
                     "refused by a server that was up before; dialling after the delay"
                 );
             }
             (Follows::Offline, ..) => {
                 tracing::warn!(
-                    epoch, attempt, server, uptime_ms, kind, %cause,
+                    epoch, attempt, server, uptime_ms, kind, rule, %cause,
                     "not connected, and offline on request; not dialling"
                 );
             }
             (Follows::End, ..) => {
                 tracing::error!(
-                    epoch, attempt, server, uptime_ms, kind, %cause,
+                    epoch, attempt, server, uptime_ms, kind, rule, %cause,
                     "giving up; the session ends"
                 );
             }

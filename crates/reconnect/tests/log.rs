@@ -90,6 +90,7 @@ async fn each_transition_is_logged_once_with_its_cause() {
         "epoch=0",
         "attempt=2",
         "kind=\"network\"",
+        "rule=\"backoff\"",
         "cause=the connection was refused",
         "delay_ms=",
     ] {

@@ -56,6 +56,19 @@ pub enum Disposition {
     Final,
 }
 
+impl Disposition {
+    /// The name used in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::Wait { .. } => "wait",
+            Self::Immediately => "immediately",
+            Self::RefreshCredentials => "refresh_credentials",
+            Self::Final => "final",
+        }
+    }
+}
+
 const RESTART: Disposition = Disposition::Wait {
     least: Duration::from_secs(1),
     most: Duration::from_secs(15),
