@@ -37,10 +37,15 @@ use tower_ws_test_kit::conformance::{Suite, Under};
 const ABOVE: &[(&str, &str)] = &[
     ("session-metrics", "reconnect"),
     ("queue", "ack"),
+    ("queue", "subscribe"),
     ("queue", "reconnect"),
     ("queue", "health"),
+    ("ack", "subscribe"),
     ("ack", "reconnect"),
     ("ack", "health"),
+    ("subscribe", "reconnect"),
+    ("subscribe", "health"),
+    ("subscribe", "crypto"),
     ("reconnect", "failover"),
     ("reconnect", "connection-metrics"),
     ("reconnect", "rate-limit"),
@@ -59,7 +64,7 @@ const ABOVE: &[(&str, &str)] = &[
 ];
 
 /// With two of these a stack is refused. Of the others there may be several.
-const ONCE: &[&str] = &["ack", "reconnect"];
+const ONCE: &[&str] = &["ack", "subscribe", "reconnect"];
 
 /// Names, outermost first.
 #[derive(Clone)]

@@ -26,6 +26,7 @@ use tower_ws::{
     reconnect::{FailoverLayer, ReconnectLayer, Targets},
     transport::JsonText,
 };
+use tower_ws_subscribe::{JsonRpc as Subscriptions, SubscribeLayer};
 
 use crate::{
     far_end::{Far, Hex, Initialized, Sealed, Speaks},
@@ -38,6 +39,7 @@ pub(crate) const NAMES: &[&str] = &[
     "session-metrics",
     "queue",
     "ack",
+    "subscribe",
     "reconnect",
     "failover",
     "connection-metrics",
@@ -101,6 +103,7 @@ impl Bench {
                     .suspicions(u32::MAX),
                 inner,
             ),
+            "subscribe" => over(SubscribeLayer::new(Subscriptions::ethereum(JsonText)), inner),
             "reconnect" => over(self.reconnect.clone(), inner),
             "failover" => failover(inner),
             "connection-metrics" => over(MetricsLayer::connection(), inner),

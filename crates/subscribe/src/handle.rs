@@ -250,28 +250,28 @@ where
             ("waiting", now.standing.saturating_sub(now.active)),
         ] {
             let text = "subscriptions that stand, by whether the server has them";
-            show(Reading::new("subscriptions", text, Value::Gauge(count as f64)).label("state", state));
+            show(Reading::new("subscribe_subscriptions", text, Value::Gauge(count as f64)).label("state", state));
         }
         let text = "the messages that begin subscriptions";
-        show(Reading::new("subscription_bytes", text, Value::Gauge(now.bytes as f64)).unit(Unit::Bytes));
+        show(Reading::new("subscribe_bytes", text, Value::Gauge(now.bytes as f64)).unit(Unit::Bytes));
         for (name, text, count) in [
             (
-                "subscriptions_said_total",
+                "subscribe_said_total",
                 "subscriptions said to a server, again or first",
                 now.said,
             ),
             (
-                "subscriptions_refused_total",
+                "subscribe_refused_total",
                 "subscriptions that were refused",
                 now.refused,
             ),
             (
-                "subscription_duplicates_total",
+                "subscribe_duplicates_total",
                 "messages that came twice, by their sequence numbers",
                 now.duplicates,
             ),
             (
-                "subscription_missed_total",
+                "subscribe_missed_total",
                 "sequence numbers that are missing",
                 now.missed,
             ),

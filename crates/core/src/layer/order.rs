@@ -52,9 +52,11 @@ const RULES: &[Rule] = &[
     // well.
     Rule("ack", Once, "ack", "both would keep the same message, and send it again"),
     Rule("reconnect", Once, "reconnect", "the upper one would drop the lower at the first outage, and with it what it was told"),
+    Rule("subscribe", Once, "subscribe", "both would say the same subscription again"),
     // What a session needs once, and what each connection needs anew.
     Rule("queue", Above, "reconnect", "what waits in it would come back with each connection, rather than wait for the next"),
     Rule("ack", Above, "reconnect", "what it keeps would come back with each connection, and never be sent again"),
+    Rule("subscribe", Above, "reconnect", "what stands would be forgotten with each connection"),
     Rule("session-metrics", Above, "reconnect", "it would count each connection as a session that has ended for good"),
     Rule("connection-metrics", Below, "reconnect", "it would measure the first connection, and none of the others"),
     Rule("failover", Below, "reconnect", "the session would stay with the endpoint that it began with"),
@@ -66,10 +68,14 @@ const RULES: &[Rule] = &[
     Rule(OPENING, Below, "reconnect", "only the first connection would begin with its dialogue"),
     // What is new, what goes again.
     Rule("queue", Above, "ack", "what is sent again would wait behind what is new"),
+    Rule("queue", Above, "subscribe", "what stands would be said behind what is new"),
+    Rule("ack", Above, "subscribe", "what stands would be kept, and sent again beside what is said again"),
+    Rule("subscribe", Above, "crypto", "it would look for subscriptions in messages that are encrypted"),
     Rule("ack", Above, "crypto", "it would look for the ids of messages that are encrypted"),
     // A verdict takes the connection below away with all that is in it.
     Rule("health", Below, "queue", "its verdict would take along what waits in the queue, without a word"),
     Rule("health", Below, "ack", "its verdict would take along what is kept, without a word"),
+    Rule("health", Below, "subscribe", "its verdict would take along what is to come back, without a word"),
     Rule("health", Below, "rate-limit", "a pause of the limit would look like silence of the peer"),
     // What an endpoint is to be blamed for has to pass failover.
     Rule("health", Below, "failover", "an endpoint that is dead would not be passed over"),
@@ -200,6 +206,7 @@ mod tests {
             "session-metrics",
             "queue",
             "ack",
+            "subscribe",
             "reconnect",
             "failover",
             "connection-metrics",

@@ -132,7 +132,7 @@ impl<M: Clone> Standing<M> {
 
     fn told(&mut self, dialect: &impl Dialect<M>, name: &str, message: &M, bytes: usize, ids: &Ids) -> Fate<M> {
         let Some(serials) = self.here.get(name) else {
-            return match self.is_nobodys(name) {
+            return match self.is_nobodys(dialect, name) {
                 true => Fate::Taken,
                 false => Fate::AsItIs,
             };
@@ -178,11 +178,11 @@ impl<M: Clone> Standing<M> {
 
     /// What is told under this name is for nobody: it was taken back, and the server has not heard
     /// so yet; or the application knows another by it, which has another name on this connection.
-    fn is_nobodys(&self, name: &str) -> bool {
+    fn is_nobodys(&self, dialect: &impl Dialect<M>, name: &str) -> bool {
         let farewells = self.farewells.iter().map(|(_, farewell)| farewell);
         let mut taken_back = farewells.chain(&self.farewelled).flat_map(|farewell| &farewell.names);
-        let is_known = |entry: &Entry<M>| entry.here.is_some() && entry.names.iter().any(|known| **known == *name);
-        taken_back.any(|other| **other == *name) || self.entries.values().any(is_known)
+        let is_known = |entry: &Entry<M>| entry.names.iter().any(|known| **known == *name);
+        taken_back.any(|other| **other == *name) || dialect.gives_names() && self.entries.values().any(is_known)
     }
 
     /// The server ends a subscription.
