@@ -5,6 +5,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -62,6 +63,8 @@ pub struct SubscribeConnection<C, D, M, Me = Length> {
     /// Until when new messages wait for those that stand.
     patience: Option<Instant>,
     turn: Turn,
+    /// When to say what could not be said.
+    retry_at: Option<Instant>,
     /// A writer has to wait.
     writer_waits: bool,
     /// Something was handed down from here and not flushed.
@@ -76,6 +79,10 @@ pub struct SubscribeConnection<C, D, M, Me = Length> {
 /// A peer that always has something to say to those who read subscriptions puts off all others by so
 /// many messages at most (law 12).
 const FAIR: u8 = 64;
+
+/// After how long something that was refused below, by a rate limit that does not let it wait, is said
+/// again: the shortest time for which limits are commonly given.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How many refused messages wait to be read before the sink is not ready.
 const REFUSED: usize = 64;
@@ -135,6 +142,7 @@ where
             held: None,
             patience: None,
             turn: Turn::Standing,
+            retry_at: None,
             writer_waits: false,
             dirty: false,
             closing: false,
@@ -269,7 +277,11 @@ where
         let event = match event {
             Some(Event::Up(up)) => Some(Event::Up(self.as_mut().came_up(up))),
             Some(Event::Dropped(item, reason)) => {
-                let own = this.standing.returned(this.dialect, &item, &reason);
+                let now = Instant::now();
+                let own = this.standing.returned(now, this.dialect, &item, &reason);
+                if this.standing.has_put_off() {
+                    this.retry_at.get_or_insert(now + RETRY);
+                }
                 (!own).then_some(Event::Dropped(item, reason))
             }
             Some(Event::Down(down)) => {
@@ -310,13 +322,13 @@ where
     fn went_down(self: Pin<&mut Self>, down: Down) {
         let this = self.project();
         (*this.granted, *this.reserved, *this.dirty) = (false, false, false);
-        *this.patience = None;
+        (*this.patience, *this.retry_at) = (None, None);
         if let Some(held) = this.held.take() {
             let reason = match down.will_retry {
                 true => DropReason::Disconnected,
                 false => DropReason::Closed,
             };
-            this.standing.returned(this.dialect, &held, &reason);
+            this.standing.returned(Instant::now(), this.dialect, &held, &reason);
             this.refused.push_back((held, reason));
         }
         if down.will_retry {
@@ -336,14 +348,25 @@ where
         }
     }
 
-    /// Sees to it that a writer who waits is woken when the patience is over.
-    fn set_clock(self: Pin<&mut Self>) {
-        let this = self.project();
+    /// Says what was put off, once its time has come; and sees to it that a writer who waits is woken
+    /// when the patience is over. True if there is something to say.
+    fn poll_clock(mut self: Pin<&mut Self>) -> bool {
+        let this = self.as_mut().project();
         *this.taken = 0;
-        if let (true, Some(until)) = (*this.writer_waits, *this.patience) {
-            let mut both = Context::from_waker(this.halves.both());
-            let _ = this.alarm.poll(until, Instant::now(), &mut both);
+        let patience = this.patience.filter(|_| *this.writer_waits);
+        let Some(next) = patience.into_iter().chain(*this.retry_at).min() else {
+            return false;
+        };
+        let now = Instant::now();
+        let mut both = Context::from_waker(this.halves.both());
+        let _ = this.alarm.poll(next, now, &mut both);
+        if this.retry_at.is_none_or(|at| at > now) {
+            return false;
         }
+        *this.retry_at = None;
+        this.standing.retry();
+        self.begin_patience(now);
+        true
     }
 
     /// What the readers of subscriptions want to be waited for.
@@ -392,8 +415,8 @@ where
             }
             if self.as_mut().poll_stalled(cx).is_pending() {
                 self.halves.park_reader(cx);
-                self.as_mut().set_clock();
-                match self.session.register(cx) {
+                let due = self.as_mut().poll_clock();
+                match self.session.register(cx) || due {
                     true => continue,
                     false => return Poll::Pending,
                 }
@@ -409,16 +432,16 @@ where
                         continue;
                     }
                     Fate::Taken => {
-                        self.as_mut().set_clock();
+                        self.as_mut().poll_clock();
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                 },
                 Poll::Pending => {
                     self.halves.park_reader(cx);
-                    self.as_mut().set_clock();
+                    let due = self.as_mut().poll_clock();
                     // What came in between the two is not lost.
-                    match self.session.register(cx) {
+                    match self.session.register(cx) || due {
                         true => continue,
                         false => return Poll::Pending,
                     }

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use support::{Session, read};
+use tower_ws_core::{DropReason, Event};
 use tower_ws_subscribe::{Channels, Dialect, GraphQl, JsonRpc, Sequenced, SubscribeLayer};
 use tower_ws_transport::JsonText;
 
@@ -257,4 +258,51 @@ async fn whoever_reads_is_told_of_missing_numbers_where_they_are_missing() {
         .map(|item| if item.starts_with('{') { "item" } else { item })
         .collect();
     assert_eq!(seen, ["Active", "item", "Missed", "item", "Lost", "Resumed", "item"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_several_want_is_said_once_and_ends_with_the_last() {
+    let (layer, handle) = SubscribeLayer::pair(Channels::new(JsonText));
+    let mut session = Session::begin(layer).await;
+    let say = |verb: &str| json!({ "op": verb, "channel": "trades" });
+    let mut first = handle.subscribe(say("subscribe").to_string());
+    let second = handle.subscribe(say("subscribe").to_string());
+    session.quiet().await;
+    assert_eq!(session.heard_one(), say("subscribe"));
+    // The application has it, too.
+    session.send(say("subscribe")).await;
+    assert_eq!(session.heard_one(), say("subscribe"));
+    let trade = json!({ "channel": "trades", "data": 1 });
+    assert_eq!(session.told(trade.clone()).await, trade);
+    assert_eq!(read(&mut first).await.len(), 2);
+    session.redial().await;
+    assert_eq!(session.heard_one(), say("subscribe"));
+    assert_eq!(session.told(trade.clone()).await, trade);
+    // It takes back its own.
+    session.send(say("unsubscribe")).await;
+    assert!(matches!(
+        session.next().await,
+        Some(Event::Dropped(_, DropReason::Refused(_)))
+    ));
+    session.swallowed(trade).await;
+    drop(first);
+    session.quiet().await;
+    assert!(session.heard().is_empty());
+    drop(second);
+    session.quiet().await;
+    assert_eq!(session.heard_one(), say("unsubscribe"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_twice_and_comes_back_once_stands() {
+    let mut session = Session::begin(SubscribeLayer::new(Channels::new(JsonText))).await;
+    let say = |channels: &[&str]| json!({ "op": "subscribe", "channel": channels });
+    session.send(say(&["a", "b"])).await;
+    session.send(say(&["b", "c"])).await;
+    session.heard();
+    let item = session.server.sent_items().pop().unwrap();
+    session.server.event(Event::Dropped(item, DropReason::Disconnected));
+    assert!(matches!(session.next().await, Some(Event::Dropped(..))));
+    session.redial().await;
+    assert_eq!(session.heard_one(), say(&["a", "b"]));
 }

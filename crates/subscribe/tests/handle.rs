@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{Session, answer, ethereum, gone, news, read, subscribe, unsubscribe};
-use tower_ws_core::Event;
+use tower_ws_core::{DropReason, Event};
 use tower_ws_subscribe::{Ended, Handle, Heard, JsonRpc, Lag, SubscribeError, SubscribeLayer, Update};
 use tower_ws_transport::JsonText;
 
@@ -330,4 +330,46 @@ async fn who_is_refused_or_not_answered_is_told() {
     assert!(matches!(late.await, Err(SubscribeError::Ended(Ended::TimedOut))));
     session.quiet().await;
     assert!(session.heard().is_empty(), "it was never said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_refuses_is_said_a_second_later() {
+    let (mut session, handle) = session().await;
+    let mut a = handle.subscribe(subscribe(0, "a").to_string());
+    session.quiet().await;
+    session.heard();
+    let refused = |session: &Session<JsonRpc<JsonText>>| {
+        let item = session.server.sent_items().pop().unwrap();
+        session
+            .server
+            .event(Event::Dropped(item, DropReason::Refused("too many")));
+    };
+    refused(&session);
+    session.quiet().await;
+    assert!(session.heard().is_empty());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    session.quiet().await;
+    session.subscribed_again("a", json!("0xa")).await;
+    assert_eq!(read(&mut a).await, ["Active"]);
+    // And what takes it back.
+    drop(a);
+    session.quiet().await;
+    assert_eq!(session.heard_one()["method"], "eth_unsubscribe");
+    refused(&session);
+    session.quiet().await;
+    assert!(session.heard().is_empty());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    session.quiet().await;
+    assert_eq!(session.heard_one()["method"], "eth_unsubscribe");
+    // What is too large is so for good.
+    let mut b = handle.subscribe(subscribe(0, "b").to_string());
+    session.quiet().await;
+    let item = session.server.sent_items().pop().unwrap();
+    let reason = DropReason::TooLarge { size: 2, limit: 1 };
+    session.server.event(Event::Dropped(item, reason));
+    session.quiet().await;
+    assert!(matches!(
+        b.next().await,
+        Some(Heard::Update(Update::Ended(Ended::NotSent(_))))
+    ));
 }

@@ -50,10 +50,16 @@ impl<M: Clone> Standing<M> {
         mut names: Vec<Box<str>>,
     ) -> Learnt<M> {
         let all = names.len();
-        names.retain(|name| !self.here.contains_key(name));
+        for serial in self.of_the_application(&names) {
+            if let Some(entry) = self.entries.get_mut(&serial) {
+                // It stands already: this answer is for the application.
+                entry.unanswered = false;
+                entry.begun += 1;
+            }
+        }
+        names.retain(|name| self.of_the_application(std::slice::from_ref(name)).is_empty());
         if all > 0 && names.is_empty() {
-            self.begun_again(dialect, message);
-            return Learnt::AsItIs; // They stand already.
+            return Learnt::AsItIs;
         }
         if let Err(full) = self.room_for(bytes) {
             self.counts.refused += 1;
@@ -77,18 +83,11 @@ impl<M: Clone> Standing<M> {
         Learnt::AsItIs
     }
 
-    /// The application says what stands already: the answer is for it.
-    fn begun_again(&mut self, dialect: &impl Dialect<M>, message: &M) {
-        let Says::Begins { names, .. } = dialect.says(message) else {
-            return;
-        };
-        let serials = names.iter().filter_map(|name| self.here.get(name)?.first().copied());
-        for serial in serials.collect::<BTreeSet<_>>() {
-            if let Some(entry) = self.entries.get_mut(&serial) {
-                entry.unanswered = false;
-                entry.begun += 1;
-            }
-        }
+    /// Which subscriptions with these names the application itself has.
+    pub(super) fn of_the_application(&self, names: &[Box<str>]) -> BTreeSet<u64> {
+        let serials = names.iter().filter_map(|name| self.here.get(name)).flatten();
+        let is_its = |serial: &&u64| self.entries.get(serial).is_some_and(|entry| entry.feed.is_none());
+        serials.filter(is_its).copied().collect()
     }
 
     fn ends(&mut self, dialect: &impl Dialect<M>, message: &M, names: &[Box<str>]) -> Learnt<M> {
@@ -101,6 +100,11 @@ impl<M: Clone> Standing<M> {
             if entry.names.len() > 1 {
                 self.drop_name(dialect, serial, name, Ended::TakenBack);
                 continue;
+            }
+            let present = entry.here.as_ref().unwrap_or(name);
+            if entry.is_active() && self.here.get(present).is_some_and(|all| all.len() > 1) {
+                self.remove(serial, Ended::TakenBack);
+                return Learnt::Refused("the subscription is taken back, and somebody else has the same");
             }
             learnt = match &entry.here {
                 Some(here) if here != name => match dialect.renamed(message, here) {
@@ -145,6 +149,7 @@ impl<M: Clone> Standing<M> {
         if entry.is_active() && self.link {
             let names = entry.here.as_slice();
             let names = if names.is_empty() { &entry.names } else { names };
+            // Somebody else has the same.
             let shared = names
                 .iter()
                 .any(|name| self.here.get(name).is_some_and(|all| all.len() > 1));

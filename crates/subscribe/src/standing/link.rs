@@ -1,14 +1,12 @@
 //! What a connection that comes or goes means for what stands.
 
-use std::collections::BTreeSet;
-
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Failure, Outgoing, Ticket, jsonrpc::Ids};
+use tower_ws_core::{DropReason, Failure, FailureKind, Outgoing, Ticket, jsonrpc::Ids};
 
-use super::{FAREWELLED, Standing};
+use super::{FAREWELLED, Farewell, Own, Standing};
 use crate::{
     dialect::{Dialect, Says},
-    entry::Stage,
+    entry::{Entry, Stage},
     update::Ended,
 };
 
@@ -37,6 +35,7 @@ impl<M: Clone> Standing<M> {
     pub(crate) fn went_down(&mut self, now: Instant, why: &Failure) {
         self.link = false;
         self.due.clear();
+        self.put_off.clear();
         self.farewells.clear();
         self.farewelled.clear();
         self.requests.clear();
@@ -60,6 +59,7 @@ impl<M: Clone> Standing<M> {
     pub(crate) fn end(&mut self, why: Option<&Failure>) {
         self.link = false;
         self.due.clear();
+        self.put_off.clear();
         self.farewells.clear();
         while let Some((&serial, _)) = self.entries.first_key_value() {
             self.remove(serial, Ended::Closed(why.cloned()));
@@ -82,6 +82,12 @@ impl<M: Clone> Standing<M> {
             return Some(item);
         }
         let serial = self.due.pop_front()?;
+        if self.is_shared(serial) {
+            // To the server they are one, which it has.
+            let update = self.entries.get_mut(&serial)?.activate(now);
+            self.tell(serial, update);
+            return None;
+        }
         let entry = self.entries.get_mut(&serial)?;
         let resumed = entry
             .numbers
@@ -108,8 +114,22 @@ impl<M: Clone> Standing<M> {
         Some(Outgoing::new(message).ticket(ticket))
     }
 
+    /// Whether others that are active have all its names.
+    fn is_shared(&self, serial: u64) -> bool {
+        let has = |other: &u64| *other != serial && self.entries.get(other).is_some_and(Entry::is_active);
+        let names = self.entries.get(&serial).map_or(&[][..], |entry| &entry.names);
+        let is_had = |name: &str| self.here.get(name).is_some_and(|all| all.iter().any(has));
+        !names.is_empty() && names.iter().all(|name| is_had(name))
+    }
+
     /// A message came back unsent. True if it is one of the layer's own.
-    pub(crate) fn returned(&mut self, dialect: &impl Dialect<M>, item: &Outgoing<M>, reason: &DropReason) -> bool {
+    pub(crate) fn returned(
+        &mut self,
+        now: Instant,
+        dialect: &impl Dialect<M>,
+        item: &Outgoing<M>,
+        reason: &DropReason,
+    ) -> bool {
         let own = item.ticket.as_ref().and_then(|ticket| {
             let said = self.entries.iter().find(|(_, entry)| entry.is_said_by(ticket));
             said.map(|(&serial, _)| serial)
@@ -118,25 +138,59 @@ impl<M: Clone> Standing<M> {
             match reason {
                 // The connection is gone: the next gets it.
                 DropReason::Disconnected | DropReason::Closed | DropReason::Cancelled => {}
-                reason => self.remove(serial, Ended::NotSent(reason.clone())),
+                DropReason::TooLarge { .. } => self.remove(serial, Ended::NotSent(reason.clone())),
+                // By a rate limit that refuses, say.
+                _ => self.put_off(now, serial, reason),
             }
             return true;
         }
-        if let Some(ticket) = &item.ticket
-            && let Some(at) = self.farewelled.iter().position(|farewell| farewell.ticket.is(ticket))
-        {
-            self.farewelled.remove(at);
+        let its = item.ticket.as_ref();
+        let is_its = |farewell: &Farewell| its.is_some_and(|ticket| farewell.ticket.is(ticket));
+        if let Some(at) = self.farewelled.iter().position(is_its) {
+            let farewell = self.farewelled.remove(at);
+            if let (DropReason::Refused(_) | DropReason::Overflow, Some(mut farewell)) = (reason, farewell) {
+                // A ticket is good for one message.
+                farewell.ticket = Ticket::new();
+                self.put_off.push_back(Own::Farewell(item.message.clone(), farewell));
+            }
             return true;
         }
         // What the application began has not begun.
         if let Says::Begins { request, names } = dialect.says(&item.message) {
             let asked = request.and_then(|request| self.requests.remove(&request));
-            let named = names.iter().filter_map(|name| self.here.get(name)?.first().copied());
-            for serial in named.chain(asked).collect::<BTreeSet<_>>() {
+            let mut serials = self.of_the_application(&names);
+            serials.extend(asked);
+            for serial in serials {
                 self.unsaid(serial);
             }
         }
         false
+    }
+
+    /// It could not be said now, and is to be said later, on this connection too.
+    fn put_off(&mut self, now: Instant, serial: u64, reason: &DropReason) {
+        tracing::debug!(%reason, "a subscription could not be said now, and is put off");
+        let why =
+            Failure::new(FailureKind::Local, "the subscription could not be said now").with_source(reason.clone());
+        self.requests.retain(|_, other| *other != serial);
+        let update = self.entries.get_mut(&serial).and_then(|entry| entry.lose(now, &why));
+        self.tell(serial, update);
+        self.put_off.push_back(Own::Due(serial));
+    }
+
+    /// Is there anything that was put off?
+    pub(crate) fn has_put_off(&self) -> bool {
+        !self.put_off.is_empty()
+    }
+
+    /// What was put off is due again.
+    pub(crate) fn retry(&mut self) {
+        for own in self.put_off.drain(..) {
+            match own {
+                Own::Due(serial) => self.due.push_back(serial),
+                Own::Farewell(message, farewell) => self.farewells.push_back((message, farewell)),
+            }
+        }
     }
 
     /// One of the application's own messages that began it was not sent.

@@ -37,6 +37,8 @@ pub(crate) struct Standing<M> {
     link: bool,
     /// What is to be said on this connection, in order.
     due: VecDeque<u64>,
+    /// What could not be said now, and may be later.
+    put_off: VecDeque<Own<M>>,
     /// What takes back, to be said before that.
     farewells: VecDeque<(M, Farewell)>,
     /// What took something back, until it is answered.
@@ -51,6 +53,12 @@ pub(crate) struct Standing<M> {
     counts: Snapshot,
     /// The numbers have changed since they were asked for.
     touched: bool,
+}
+
+/// Something that the layer has to say.
+enum Own<M> {
+    Due(u64),
+    Farewell(M, Farewell),
 }
 
 /// A message of the layer's own that takes something back.
@@ -102,6 +110,7 @@ impl<M: Clone> Standing<M> {
             bytes: 0,
             link: false,
             due: VecDeque::new(),
+            put_off: VecDeque::new(),
             farewells: VecDeque::new(),
             farewelled: VecDeque::new(),
             requests: HashMap::new(),
