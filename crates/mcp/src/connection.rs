@@ -111,7 +111,8 @@ where
     fn outgoing(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
         let text = self.codec.text(&item.message)?;
         let call = Call::parse(text).ok()?;
-        let noted = self.session.lock().replays.note(&call, item.ticket.as_ref());
+        let is_request = self.modern && call.id.is_some();
+        let (noted, metadata) = self.session.note(&call, item.ticket.as_ref());
         let other = match noted {
             Noted::Instead(text) => Some(text),
             Noted::AsItIs => None,
@@ -120,10 +121,7 @@ where
                 None
             }
         };
-        let stamped = other.or_else(|| {
-            let is_request = self.modern && call.id.is_some();
-            is_request.then(|| meta::stamp(text, &call, &self.session.metadata()))?
-        });
+        let stamped = other.or_else(|| is_request.then(|| meta::stamp(text, &call, &metadata))?);
         self.codec.encode(stamped?).ok()
     }
 }

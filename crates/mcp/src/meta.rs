@@ -53,7 +53,7 @@ pub(crate) fn stamp(text: &[u8], call: &Call<'_>, members: &str) -> Option<Bytes
             (end..end, r#","params":{"_meta":{"#, "}}")
         }
         Some("null") => (place(text, params?.get())?, r#"{"_meta":{"#, "}}"),
-        Some(params) => match serde_json::from_str::<Params<'_>>(params).ok()?.meta {
+        Some(params) => match meta_of(params)? {
             None if is_empty(params) => (inside(text, params)?, r#""_meta":{"#, "}"),
             None => (inside(text, params)?, r#""_meta":{"#, "},"),
             Some(meta) if meta.get().contains(VERSION) => return None,
@@ -69,6 +69,16 @@ pub(crate) fn stamp(text: &[u8], call: &Call<'_>, members: &str) -> Option<Bytes
         &text[replaced.end..],
     ];
     Some(parts.concat().into())
+}
+
+/// The `_meta` of parameters, which are an object.
+fn meta_of(params: &str) -> Option<Option<&RawValue>> {
+    // Most have none, and say so without a look at each member. An escape could spell the name.
+    let may_have = memchr::memmem::find(params.as_bytes(), b"\"_meta\"").is_some() || params.contains('\\');
+    match may_have {
+        true => Some(serde_json::from_str::<Params<'_>>(params).ok()?.meta),
+        false => params.starts_with('{').then_some(None),
+    }
 }
 
 /// The member by which a request says which version it speaks.

@@ -2,80 +2,22 @@
 //! and raw JSON stays raw until somebody asks for it.
 
 mod asked;
+mod content;
 mod lenient;
 mod prompts;
 mod resources;
 mod tools;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 pub use self::{
     asked::{Elicitation, Elicited, Root},
+    content::Content,
     prompts::{Completion, GetPromptResult, Prompt, PromptArgument, PromptMessage, Reference},
     resources::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
     tools::{CallToolResult, Tool, ToolAnnotations},
 };
-
-/// A piece of content, for a model or a person.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Content {
-    /// Text.
-    Text {
-        /// The text.
-        text: String,
-        /// What else is said of it: `annotations`, `_meta`.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// A picture.
-    #[serde(rename_all = "camelCase")]
-    Image {
-        /// Base64.
-        data: String,
-        /// Which format.
-        mime_type: String,
-        /// What else is said of it: `annotations`, `_meta`.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// Sound.
-    #[serde(rename_all = "camelCase")]
-    Audio {
-        /// Base64.
-        data: String,
-        /// Which format.
-        mime_type: String,
-        /// What else is said of it: `annotations`, `_meta`.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// A resource that can be read.
-    ResourceLink(Resource),
-    /// A resource, with what is in it.
-    Resource {
-        /// What is in it.
-        resource: ResourceContents,
-        /// What else is said of it: `annotations`, `_meta`.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// A kind of a later revision.
-    #[serde(untagged)]
-    Other(Map<String, Value>),
-}
-
-impl Content {
-    /// The text, if that is what it is.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text { text, .. } => Some(text),
-            _ => None,
-        }
-    }
-}
 
 /// One page of a list.
 #[derive(Clone, Debug)]

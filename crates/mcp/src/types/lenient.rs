@@ -2,7 +2,7 @@
 //! type is absent, and of a list what cannot be read is left out.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A field that may be anything: what it is not, is the default.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -20,9 +20,10 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    let Value::Array(items) = Value::deserialize(deserializer)? else {
-        return Ok(Vec::new());
-    };
-    let read = items.into_iter().filter_map(|item| serde_json::from_value(item).ok());
+    let list = Box::<RawValue>::deserialize(deserializer)?;
+    let items: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+    let read = items
+        .into_iter()
+        .filter_map(|item| serde_json::from_str(item.get()).ok());
     Ok(read.collect())
 }
