@@ -199,18 +199,18 @@ async fn graphql_is_read_by_a_handle_and_ends_with_the_reason() {
     assert_eq!(session.heard(), [json!({ "id": "b", "type": "complete" })]);
 }
 
-#[allow(clippy::ptr_arg, reason = "messages are strings here")]
-fn seq(message: &String) -> Option<u64> {
+fn seq(message: &str) -> Option<u64> {
     serde_json::from_str::<Value>(message).ok()?["seq"].as_u64()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_resumes_after_the_last_number_that_came() {
-    let dialect = Sequenced::new(Channels::new(JsonText), seq).resume(|began: &String, last: u64| {
-        let mut began: Value = serde_json::from_str(began).ok()?;
-        began["from"] = (last + 1).into();
-        Some(began.to_string())
-    });
+    let dialect =
+        Sequenced::new(Channels::new(JsonText), |told: &String| seq(told)).resume(|began: &String, last: u64| {
+            let mut began: Value = serde_json::from_str(began).ok()?;
+            began["from"] = (last + 1).into();
+            Some(began.to_string())
+        });
     let (layer, handle) = SubscribeLayer::pair(dialect);
     let mut session = Session::begin(layer).await;
     let began = json!({ "op": "subscribe", "channel": "trades" });
@@ -236,7 +236,7 @@ async fn a_subscription_resumes_after_the_last_number_that_came() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_reads_is_told_of_missing_numbers_where_they_are_missing() {
-    let (layer, handle) = SubscribeLayer::pair(Sequenced::new(Channels::new(JsonText), seq));
+    let (layer, handle) = SubscribeLayer::pair(Sequenced::new(Channels::new(JsonText), |told: &String| seq(told)));
     let mut session = Session::begin(layer).await;
     let began = json!({ "op": "subscribe", "channel": "trades" });
     let mut trades = handle.subscribe(began.to_string());

@@ -59,8 +59,9 @@ impl World {
             0..3 => {
                 let n = self.fresh();
                 let what = format!("app {n}");
-                self.session.send(subscribe(n, &what)).await;
-                self.asked.insert(n, what);
+                if self.session.offer(subscribe(n, &what)).await {
+                    self.asked.insert(n, what);
+                }
             }
             3..5 => {
                 let what = format!("handle {}", self.fresh());
@@ -69,8 +70,10 @@ impl World {
             }
             5 => {
                 if let Some(what) = rng.choice(self.known.keys().cloned().collect::<Vec<_>>()) {
-                    let (n, id) = (self.fresh(), self.known.remove(&what).unwrap());
-                    self.session.send(unsubscribe(n, id)).await;
+                    let (n, id) = (self.fresh(), self.known[&what].clone());
+                    if self.session.offer(unsubscribe(n, id)).await {
+                        self.known.remove(&what);
+                    }
                 }
             }
             6 => {
@@ -93,6 +96,10 @@ impl World {
                 self.session.up().await;
             }
         }
+        // Now and then the connection takes little.
+        self.session
+            .server
+            .takes(if rng.bool() { usize::MAX } else { rng.usize(..3) });
         if rng.bool() {
             self.settle().await;
         }
@@ -174,6 +181,7 @@ impl World {
 
     /// Everything that is wanted is there, and nothing else.
     async fn ends(&mut self, rng: &mut Rng) {
+        self.session.server.set_ready(true);
         for _ in 0..5 {
             self.settle().await;
             while !self.heard.is_empty() {

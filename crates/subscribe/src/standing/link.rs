@@ -82,7 +82,7 @@ impl<M: Clone> Standing<M> {
             return Some(item);
         }
         let serial = self.due.pop_front()?;
-        if self.is_shared(serial) {
+        if !dialect.gives_names() && self.is_shared(serial) {
             // To the server they are one, which it has.
             let update = self.entries.get_mut(&serial)?.activate(now);
             self.tell(serial, update);

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use tower_ws_core::{Excerpt, jsonrpc::Ids};
 
-use super::{Farewell, Fate, Standing};
+use super::{Farewell, Fate, Own, Standing};
 use crate::{
     dialect::{Dialect, Hears, To},
     entry::Entry,
@@ -23,7 +23,7 @@ impl<M: Clone> Standing<M> {
         bytes: usize,
         ids: &Ids,
     ) -> Fate<M> {
-        if self.entries.is_empty() && self.farewelled.is_empty() {
+        if self.entries.is_empty() && self.farewells.is_empty() && self.farewelled.is_empty() && !self.has_put_off() {
             return Fate::AsItIs; // As a rule, with somebody who subscribes to nothing.
         }
         match dialect.hears(message) {
@@ -180,7 +180,14 @@ impl<M: Clone> Standing<M> {
     /// so yet; or the application knows another by it, which has another name on this connection.
     fn is_nobodys(&self, dialect: &impl Dialect<M>, name: &str) -> bool {
         let farewells = self.farewells.iter().map(|(_, farewell)| farewell);
-        let mut taken_back = farewells.chain(&self.farewelled).flat_map(|farewell| &farewell.names);
+        let put_off = self.put_off.iter().filter_map(|own| match own {
+            Own::Farewell(_, farewell) => Some(farewell),
+            Own::Due(_) => None,
+        });
+        let mut taken_back = farewells
+            .chain(&self.farewelled)
+            .chain(put_off)
+            .flat_map(|farewell| &farewell.names);
         let is_known = |entry: &Entry<M>| entry.names.iter().any(|known| **known == *name);
         taken_back.any(|other| **other == *name) || dialect.gives_names() && self.entries.values().any(is_known)
     }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+use std::future::poll_fn;
+
 use futures_util::{SinkExt, StreamExt, future::poll_immediate};
 use serde_json::{Value, json};
 use tower_ws_core::{BoxError, Event, Failure, FailureKind, Outgoing, Wrap};
@@ -74,6 +76,16 @@ impl<D: Dialect<String>> Session<D> {
 
     pub(crate) async fn try_send(&mut self, item: Outgoing<String>) -> Result<(), BoxError> {
         poll_immediate(self.layer.send(item)).await.expect("it is ready")
+    }
+
+    /// The application says this, if it may now.
+    pub(crate) async fn offer(&mut self, message: impl ToString) -> bool {
+        let Some(ready) = poll_immediate(poll_fn(|cx| self.layer.poll_ready_unpin(cx))).await else {
+            return false;
+        };
+        ready.unwrap();
+        self.layer.start_send_unpin(Outgoing::new(message.to_string())).unwrap();
+        true
     }
 
     /// What the server has heard since it was last asked.
