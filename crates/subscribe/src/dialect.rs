@@ -95,6 +95,8 @@ pub enum Says {
     },
     /// It ends those with these names.
     Ends {
+        /// The request whose answer says that it did, if it has a number.
+        request: Option<u64>,
         /// As the application knows them.
         names: Vec<Box<str>>,
     },

@@ -87,7 +87,9 @@ impl<M> Feed<M> {
                 Lag::Wait => {}
             }
         }
-        state.push(Heard::Item(message), bytes);
+        let reader = state.push(Heard::Item(message), bytes);
+        drop(state);
+        wake(reader);
         true
     }
 
@@ -98,8 +100,10 @@ impl<M> Feed<M> {
         if state.is_full(self.room) && self.lag != Lag::Wait {
             state.make_room(self.room);
         }
-        state.push(Heard::Update(update), 0);
+        let reader = state.push(Heard::Update(update), 0);
         state.ended |= ends;
+        drop(state);
+        wake(reader);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -129,9 +133,7 @@ impl<M> Feed<M> {
         state.items -= usize::from(!matches!(item, Heard::Skipped(_)));
         let writer = state.writer.take();
         drop(state);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        wake(writer);
         Poll::Ready(Some(item))
     }
 
@@ -144,9 +146,7 @@ impl<M> Feed<M> {
         let writer = state.writer.take();
         drop(state);
         drop(left);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        wake(writer);
         was_open
     }
 
@@ -168,16 +168,15 @@ impl<M> State<M> {
         self.items >= room || self.bytes >= BYTES
     }
 
-    fn push(&mut self, item: Heard<M>, bytes: usize) {
+    /// Gives the reader, who is to be woken.
+    fn push(&mut self, item: Heard<M>, bytes: usize) -> Option<Waker> {
         if self.ended {
-            return;
+            return None;
         }
         self.queue.push_back((item, bytes));
         self.items += 1;
         self.bytes += bytes;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+        self.reader.take()
     }
 
     /// Takes out the oldest messages, or else the oldest of all, and says how many are missing where
@@ -209,6 +208,13 @@ impl<M> State<M> {
             self.queue.remove(at + 1);
             self.queue[at] = (Heard::Skipped(missed), 0);
         }
+    }
+}
+
+/// Not under the lock: a waker is somebody else's code.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

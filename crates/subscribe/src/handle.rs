@@ -128,30 +128,39 @@ impl<M> Handle<M> {
         let mut state = self.0.lock();
         state.next_feed += 1;
         let feed = Feed::new(state.next_feed, room, lag);
-        if state.over {
-            feed.end(Ended::Closed(None));
+        let refused = if state.over {
+            Some(Ended::Closed(None))
         } else if state.asks.len() >= ASKS {
-            feed.end(Ended::NoRoom {
-                what: "number",
-                limit: ASKS,
-            });
+            let (what, limit) = ("number", ASKS);
+            Some(Ended::NoRoom { what, limit })
         } else {
-            state.asks.push(Ask {
-                message,
-                undo,
-                feed: Some(feed.clone()),
-            });
-            self.0.has_news();
-        }
+            let feed = Some(feed.clone());
+            state.asks.push(Ask { message, undo, feed });
+            None
+        };
         drop(state);
+        match refused {
+            Some(why) => feed.end(why),
+            None => self.0.has_news(),
+        }
         Subscription::new(self.clone(), feed)
     }
 
     /// Nobody reads this any more.
     pub(crate) fn let_go(&self, feed: &Feed<M>) {
-        if feed.close() {
-            self.0.lock().gone.push(feed.id);
-            self.0.has_news();
+        if !feed.close() {
+            return;
+        }
+        let mut state = self.0.lock();
+        let is_its = |ask: &Ask<M>| ask.feed.as_ref().is_some_and(|other| other.id == feed.id);
+        match state.asks.iter().position(is_its) {
+            // The layer has not heard of it.
+            Some(at) => drop(state.asks.remove(at)),
+            None => {
+                state.gone.push(feed.id);
+                drop(state);
+                self.0.has_news();
+            }
         }
     }
 }

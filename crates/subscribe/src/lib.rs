@@ -114,6 +114,8 @@
 //! | the server ends it | [ends](Ended::ByServer); the message that says so goes to whoever reads |
 //! | the application ends it, or drops its stream | is taken back, under its present name |
 //! | the same, while it is being said again | is taken back once the answer gives its name; the application's own request comes back as refused |
+//! | several want the same channel, or the server gives two one name | to the server they are one: said once, and taken back with the last. An application that takes back what a handle reads, too, gets its message back as refused |
+//! | a rate limit below [refuses](tower_ws_core::DropReason::Refused) it, rather than let it wait | is said again a second later |
 //! | its stream is read too slowly | by its [`Lag`]: the oldest items go and a [gap](Heard::Skipped) says so; all wait; or it ends |
 //! | the session ends | [ends](Ended::Closed) with the reason |
 //!
@@ -130,6 +132,19 @@
 //! | [patience](SubscribeLayer::PATIENCE) | 5 s | new messages wait so long for those that stand, then they take turns: with a limit of five messages a second, a thousand would hold up calls for minutes |
 //! | [items of a stream](Handle::ROOM) | 256, 16 MiB | as many as a client keeps of what its peer says |
 //! | [the first answer](Subscriber::TIMEOUT) | 60 s | as long as that of a call |
+//!
+//! # Metrics
+//!
+//! [Shown](tower_ws_core::Readings) to the layers above; that of `tower-ws-metrics` publishes them.
+//!
+//! | name | type | labels | meaning |
+//! |---|---|---|---|
+//! | `tower_ws_subscribe_subscriptions` | gauge | `state` | subscriptions that stand: `active`, `waiting` |
+//! | `tower_ws_subscribe_bytes` | gauge | | the size of the messages that begin them |
+//! | `tower_ws_subscribe_said_total` | counter | | subscriptions said by the layer, again or first |
+//! | `tower_ws_subscribe_refused_total` | counter | | subscriptions refused, by the server or for want of room |
+//! | `tower_ws_subscribe_duplicates_total` | counter | | messages that came twice, by their sequence numbers |
+//! | `tower_ws_subscribe_missed_total` | counter | | sequence numbers that are missing |
 //!
 //! # What it does not do
 //!

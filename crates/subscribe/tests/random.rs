@@ -173,8 +173,7 @@ impl World {
         );
         match self.known.get(what) {
             Some(known) => assert_eq!(known, id, "{what}"),
-            // Taken back, and the server has not heard so: but not under the id of another.
-            None => assert!(self.known.values().all(|known| known != id), "{what} under {id}"),
+            None => panic!("{what} under {id}, which was taken back"),
         }
         assert!(what.starts_with("app"), "{what} is read by a handle");
     }

@@ -168,7 +168,10 @@ impl<M, K: Codec<M>> Dialect<M> for Channels<K> {
                 request: self.number_of(&members),
                 names,
             },
-            Some(Verb::Unsubscribe) => Says::Ends { names },
+            Some(Verb::Unsubscribe) => Says::Ends {
+                request: self.number_of(&members),
+                names,
+            },
             _ => Says::Other,
         }
     }

@@ -82,7 +82,7 @@ impl<M, K: Codec<M>> Dialect<M> for GraphQl<K> {
         };
         let names = vec![id.into()];
         match &*frame.kind {
-            "complete" => Says::Ends { names },
+            "complete" => Says::Ends { request: None, names },
             "subscribe" => {
                 let asked = frame
                     .payload

@@ -123,7 +123,8 @@ impl<M, K: Codec<M>> Dialect<M> for JsonRpc<K> {
         if self.is_undo(&call.method) {
             let id = call.params.and_then(first);
             let names = id.map(|id| id.get().into()).into_iter().collect();
-            return Says::Ends { names };
+            let request = Some(request);
+            return Says::Ends { request, names };
         }
         match self.undo(&call.method) {
             Some(_) => Says::Begins {

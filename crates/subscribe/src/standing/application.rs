@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 use tower_ws_core::{Ticket, jsonrpc::Ids};
 
-use super::{Ask, Farewell, Learnt, Standing};
+use super::{Ask, FAREWELLED, Farewell, Learnt, Standing};
 use crate::{
     dialect::{Dialect, Says},
     entry::{Entry, Stage},
@@ -36,7 +36,7 @@ impl<M: Clone> Standing<M> {
         match dialect.says(message) {
             Says::Other => Learnt::AsItIs,
             Says::Begins { request, names } => self.begins(now, dialect, message, bytes, request, names),
-            Says::Ends { names } => self.ends(dialect, message, &names),
+            Says::Ends { request, names } => self.ends(dialect, message, request, &names),
         }
     }
 
@@ -90,7 +90,7 @@ impl<M: Clone> Standing<M> {
         serials.filter(is_its).copied().collect()
     }
 
-    fn ends(&mut self, dialect: &impl Dialect<M>, message: &M, names: &[Box<str>]) -> Learnt<M> {
+    fn ends(&mut self, dialect: &impl Dialect<M>, message: &M, request: Option<u64>, names: &[Box<str>]) -> Learnt<M> {
         let mut learnt = Learnt::AsItIs;
         for name in names {
             let known = |entry: &Entry<M>| entry.feed.is_none() && entry.names.contains(name);
@@ -122,6 +122,13 @@ impl<M: Clone> Standing<M> {
                 }
                 _ => Learnt::AsItIs,
             };
+            if let Some(here) = entry.here.take() {
+                self.unname(serial, &here);
+                if self.unsubscribed.len() >= FAREWELLED {
+                    self.unsubscribed.pop_front();
+                }
+                self.unsubscribed.push_back((request, here));
+            }
             self.remove(serial, Ended::TakenBack);
         }
         learnt

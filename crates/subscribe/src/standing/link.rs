@@ -38,6 +38,7 @@ impl<M: Clone> Standing<M> {
         self.put_off.clear();
         self.farewells.clear();
         self.farewelled.clear();
+        self.unsubscribed.clear();
         self.requests.clear();
         for serial in self.entries.keys().copied().collect::<Vec<_>>() {
             let Some(entry) = self.entries.get_mut(&serial) else {

@@ -43,6 +43,9 @@ pub(crate) struct Standing<M> {
     farewells: VecDeque<(M, Farewell)>,
     /// What took something back, until it is answered.
     farewelled: VecDeque<Farewell>,
+    /// What the application has ended, until that is answered: by which request, and its name on this
+    /// connection.
+    unsubscribed: VecDeque<(Option<u64>, Box<str>)>,
     /// By the number of the request that began it on this connection.
     requests: HashMap<u64, u64>,
     /// By the name on this connection. A server may give one name to several.
@@ -97,7 +100,7 @@ pub(crate) struct Ask<M> {
     pub(crate) feed: Option<Feed<M>>,
 }
 
-/// How many answers to what took something back are waited for: as many as there may be
+/// How many of what was taken back are remembered on a connection: as many as there may be
 /// subscriptions by default. A server that never answers is owed no more memory.
 const FAREWELLED: usize = 1024;
 
@@ -113,6 +116,7 @@ impl<M: Clone> Standing<M> {
             put_off: VecDeque::new(),
             farewells: VecDeque::new(),
             farewelled: VecDeque::new(),
+            unsubscribed: VecDeque::new(),
             requests: HashMap::new(),
             here: HashMap::new(),
             stalled: None,

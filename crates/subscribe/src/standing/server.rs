@@ -23,7 +23,8 @@ impl<M: Clone> Standing<M> {
         bytes: usize,
         ids: &Ids,
     ) -> Fate<M> {
-        if self.entries.is_empty() && self.farewells.is_empty() && self.farewelled.is_empty() && !self.has_put_off() {
+        let has_taken_back = !self.farewells.is_empty() || !self.farewelled.is_empty() || !self.unsubscribed.is_empty();
+        if self.entries.is_empty() && !has_taken_back && !self.has_put_off() {
             return Fate::AsItIs; // As a rule, with somebody who subscribes to nothing.
         }
         match dialect.hears(message) {
@@ -41,6 +42,7 @@ impl<M: Clone> Standing<M> {
             return Fate::Taken;
         }
         let Some(serial) = self.requests.remove(&request) else {
+            self.unsubscribed.retain(|(by, _)| *by != Some(request));
             return Fate::AsItIs;
         };
         let Some(entry) = self.entries.get_mut(&serial) else {
@@ -187,7 +189,8 @@ impl<M: Clone> Standing<M> {
         let mut taken_back = farewells
             .chain(&self.farewelled)
             .chain(put_off)
-            .flat_map(|farewell| &farewell.names);
+            .flat_map(|farewell| &farewell.names)
+            .chain(self.unsubscribed.iter().map(|(_, name)| name));
         let is_known = |entry: &Entry<M>| entry.names.iter().any(|known| **known == *name);
         taken_back.any(|other| **other == *name) || dialect.gives_names() && self.entries.values().any(is_known)
     }
