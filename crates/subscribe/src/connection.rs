@@ -12,7 +12,8 @@ use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Connection, Down, DropReason, Event, Halves, Length, Measure, Outgoing, Up, jsonrpc::Ids, later,
+    Alarm, BoxError, Connection, Down, DropReason, Event, Halves, Length, Measure, Moment, Outgoing, Up, jsonrpc::Ids,
+    later,
 };
 
 use crate::{
@@ -72,6 +73,8 @@ pub struct SubscribeConnection<C, D, M, Me = Length> {
     closing: bool,
     /// Messages read, and not passed up, since whoever reads had his turn.
     taken: u8,
+    /// For what comes in together, or goes out.
+    moment: Moment,
     alarm: Alarm,
     halves: Halves,
 }
@@ -147,6 +150,7 @@ where
             dirty: false,
             closing: false,
             taken: 0,
+            moment: Moment::default(),
             alarm: Alarm::default(),
             halves: Halves::new(),
         }
@@ -174,6 +178,9 @@ where
         let next = this.standing.next_own(now, this.dialect, this.ids);
         if !this.standing.has_own() {
             *this.patience = None;
+        }
+        if let Some(news) = this.standing.news() {
+            this.session.publish(news, this.standing.take_changes());
         }
         match next {
             Some(item) => this.inner.start_send(item.epoch(*this.epoch)),
@@ -263,11 +270,13 @@ where
 
     fn hear(mut self: Pin<&mut Self>, message: &M) -> Fate<M> {
         let this = self.as_mut().project();
-        let bytes = this.measure.bytes(message);
-        let now = Instant::now();
+        if this.standing.is_idle() {
+            return Fate::AsItIs; // As a rule, with somebody who subscribes to nothing.
+        }
+        let (now, bytes) = (this.moment.now(), this.measure.bytes(message));
         let fate = this.standing.hear(now, this.dialect, message, bytes, this.ids);
         self.as_mut().begin_patience(now);
-        self.as_mut().publish();
+        self.publish();
         fate
     }
 
@@ -352,6 +361,7 @@ where
     /// when the patience is over. True if there is something to say.
     fn poll_clock(mut self: Pin<&mut Self>) -> bool {
         let this = self.as_mut().project();
+        this.moment.pass();
         *this.taken = 0;
         let patience = this.patience.filter(|_| *this.writer_waits);
         let Some(next) = patience.into_iter().chain(*this.retry_at).min() else {

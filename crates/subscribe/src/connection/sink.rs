@@ -68,7 +68,10 @@ where
             return Ok(());
         }
         let bytes = this.measure.bytes(&item.message);
-        match this.standing.learn(Instant::now(), this.dialect, &item.message, bytes) {
+        match this
+            .standing
+            .learn(this.moment.now(), this.dialect, &item.message, bytes)
+        {
             Learnt::AsItIs => {}
             Learnt::Instead(other) => item.message = other,
             Learnt::Refused(why) => {
@@ -92,13 +95,8 @@ where
     /// Flushed is what the application has handed over. What stands goes out as it may.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.halves.park_writer(cx);
-        if self.held.is_some() && self.link == Link::Up {
-            let this = self.as_mut().project();
-            let mut both = Context::from_waker(this.halves.both());
-            if this.inner.poll_ready(&mut both)?.is_ready() {
-                self.as_mut().say(Instant::now())?;
-            }
-        }
+        self.as_mut().project().moment.pass();
+        self.as_mut().send_held()?;
         let this = self.project();
         ready!(this.inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
         *this.dirty = false;
@@ -108,10 +106,32 @@ where
         }
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.halves.park_writer(cx);
+        // What becomes of it otherwise, the events say.
+        let _ = self.as_mut().send_held();
         let this = self.project();
         *this.closing = true;
         this.inner.poll_close(&mut Context::from_waker(this.halves.both()))
+    }
+}
+
+impl<C, D, M, Me> SubscribeConnection<C, D, M, Me>
+where
+    C: Connection<Message = M>,
+    D: Dialect<M>,
+    M: Clone + Send + 'static,
+    Me: Measure<M>,
+{
+    /// Hands down the message that waits here, if the connection below takes it.
+    fn send_held(mut self: Pin<&mut Self>) -> Result<(), BoxError> {
+        if self.held.is_none() || self.link != Link::Up {
+            return Ok(());
+        }
+        let this = self.as_mut().project();
+        match this.inner.poll_ready(&mut Context::from_waker(this.halves.both()))? {
+            Poll::Ready(()) => self.say(Instant::now()),
+            Poll::Pending => Ok(()),
+        }
     }
 }

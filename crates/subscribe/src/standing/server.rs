@@ -14,6 +14,12 @@ use crate::{
 };
 
 impl<M: Clone> Standing<M> {
+    /// Nothing stands, and nothing was taken back: no message that comes in is of any concern.
+    pub(crate) fn is_idle(&self) -> bool {
+        let has_taken_back = !self.farewells.is_empty() || !self.farewelled.is_empty() || !self.unsubscribed.is_empty();
+        self.entries.is_empty() && !has_taken_back && !self.has_put_off()
+    }
+
     /// A message came in.
     pub(crate) fn hear(
         &mut self,
@@ -23,10 +29,6 @@ impl<M: Clone> Standing<M> {
         bytes: usize,
         ids: &Ids,
     ) -> Fate<M> {
-        let has_taken_back = !self.farewells.is_empty() || !self.farewelled.is_empty() || !self.unsubscribed.is_empty();
-        if self.entries.is_empty() && !has_taken_back && !self.has_put_off() {
-            return Fate::AsItIs; // As a rule, with somebody who subscribes to nothing.
-        }
         match dialect.hears(message) {
             Hears::Other => Fate::AsItIs,
             Hears::Answer(To::Request(request)) => self.answered(now, dialect, request, message, ids),
