@@ -196,7 +196,7 @@ impl<C: Connection> Driver<C> {
             most -= 1;
             let this = self.as_mut().project();
             // Its sender may have taken it back.
-            let popped = this.shared.lock().outbox.pop();
+            let popped = this.shared.lock().outbox.pop(!this.shared.config.acknowledged);
             let Some((message, slip)) = popped else { return };
             let mut outgoing = Outgoing::new(message);
             outgoing.ticket = slip.ticket.clone();
@@ -240,7 +240,7 @@ impl<C: Connection> Drive for Driver<C> {
         self.as_mut().feed(cx);
         let this = self.project();
         // A layer that holds messages sends them while it is read from.
-        let has_unwritten = !this.shared.config.acknowledged && this.shared.lock().outbox.has_unwritten();
+        let has_unwritten = this.shared.lock().outbox.has_unwritten();
         if !*this.dirty && !has_unwritten {
             return;
         }

@@ -104,8 +104,9 @@ impl<M> Outbox<M> {
         self.waiting.is_empty() && self.open.values().all(|open| open.outcome.is_some())
     }
 
-    /// The next message for the stack, which is ready for one.
-    pub(crate) fn pop(&mut self) -> Option<(M, Slip)> {
+    /// The next message for the stack, which is ready for one. Whether whoever waits for its outcome
+    /// waits for a flush, or for an acknowledgement.
+    pub(crate) fn pop(&mut self, awaits_flush: bool) -> Option<(M, Slip)> {
         let entry = self.waiting.pop_front()?;
         self.left(&entry);
         let Entry {
@@ -123,7 +124,9 @@ impl<M> Outbox<M> {
             waker,
         };
         if let Some(ticket) = slip.ticket.clone() {
-            self.unwritten.push_back(serial);
+            if awaits_flush {
+                self.unwritten.push_back(serial);
+            }
             let open = Open {
                 ticket: Some(ticket),
                 outcome: None,
@@ -295,5 +298,37 @@ fn park(place: &mut Option<Waker>, cx: &Context<'_>) {
     match place {
         Some(waker) => waker.clone_from(cx.waker()),
         none => *none = Some(cx.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_awaits_an_acknowledgement_leaves_nothing_behind() {
+        let mut outbox = Outbox::new();
+        for _ in 0..100 {
+            let serial = outbox.push("a", 1, Until::Settled);
+            let (_, slip) = outbox.pop(false).unwrap();
+            assert!(outbox.taken(slip, true).is_none());
+            let _ = outbox.settle(serial, Ok(Outcome::Acknowledged));
+            let polled = outbox.poll(serial, Until::Settled, &Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Ok(Outcome::Acknowledged))));
+        }
+        assert!(outbox.is_idle() && outbox.open.is_empty() && outbox.unwritten.is_empty());
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_told_of() {
+        let mut outbox = Outbox::new();
+        for until in [Until::Taken, Until::Settled] {
+            let serial = outbox.push("a", 1, until);
+            let (_, slip) = outbox.pop(true).unwrap();
+            let _ = outbox.taken(slip, false);
+            let polled = outbox.poll(serial, until, &Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Err(error)) if matches!(error.reason(), Reason::Closed(_))));
+        }
+        assert!(outbox.open.is_empty() && !outbox.has_unwritten() && outbox.unwritten.is_empty());
     }
 }

@@ -109,7 +109,7 @@ impl<M> Sender<M> {
             Ok(outcome) => outcome,
             Err(_) => {
                 sending.shared = None;
-                Err(self.shared.time_is_up(serial, limit))
+                self.shared.time_is_up(serial, until, limit)
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     error::{Reason, SendError},
     layer::MessagesLayer,
     outbox::{Outbox, Until},
+    sender::Outcome,
 };
 
 pub(crate) struct Shared<M> {
@@ -100,14 +101,17 @@ impl<M> Shared<M> {
         state.look_if_draining();
     }
 
-    /// The time of a sender is up.
-    pub(crate) fn time_is_up(&self, serial: u64, limit: Duration) -> SendError<M> {
+    /// The time of a sender is up; the stack may have taken its message at just this moment.
+    pub(crate) fn time_is_up(&self, serial: u64, until: Until, limit: Duration) -> Result<Outcome, SendError<M>> {
         let mut state = self.lock();
         let message = state.outbox.take_back(serial);
+        if message.is_none() && until == Until::Taken {
+            return Ok(Outcome::Taken);
+        }
         let sent = message.is_none() && state.outbox.give_up(serial).unwrap_or(true);
         let cause = state.outage_cause.get();
         state.look_if_draining();
-        SendError::new(message, Reason::TimedOut { limit, sent, cause })
+        Err(SendError::new(message, Reason::TimedOut { limit, sent, cause }))
     }
 
     pub(crate) fn sender_made(&self) {
