@@ -384,6 +384,28 @@ async fn ready_is_a_promise_though_something_is_to_be_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_here_goes_before_the_farewell() {
+    let (layer, handle) = SubscribeLayer::pair(ethereum());
+    let mut session = Session::begin(layer).await;
+    session.server.takes(1);
+    assert!(
+        poll_immediate(std::future::poll_fn(|cx| session.layer.poll_ready_unpin(cx)))
+            .await
+            .is_some()
+    );
+    let _subscription = handle.subscribe(subscribe(0, "a").to_string());
+    session.quiet().await;
+    session.heard();
+    session
+        .layer
+        .start_send_unpin(Outgoing::new("mine".to_owned()))
+        .unwrap();
+    session.server.takes(1);
+    session.layer.close().await.unwrap();
+    assert_eq!(session.heard_one(), "mine");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_back_of_its_own_is_said_on_the_next_connection() {
     let mut session = session().await;
     session.subscribe(1, "a", json!("0xa")).await;

@@ -269,6 +269,7 @@ async fn a_channel_that_several_want_is_said_once_and_ends_with_the_last() {
     let second = handle.subscribe(say("subscribe").to_string());
     session.quiet().await;
     assert_eq!(session.heard_one(), say("subscribe"));
+    assert_eq!(handle.snapshot().active, 2);
     // The application has it, too.
     session.send(say("subscribe")).await;
     assert_eq!(session.heard_one(), say("subscribe"));
