@@ -35,8 +35,8 @@ pub(crate) struct Entry<M> {
 
 #[derive(Debug)]
 pub(crate) enum Stage {
-    /// The application's own request is on its way.
-    Asked,
+    /// The application's own request is on its way. With the ticket of whoever waits for it.
+    Asked(Option<Ticket>),
     /// To be said, as soon as there is a connection.
     Due,
     /// Said by the layer, and not answered.

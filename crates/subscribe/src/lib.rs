@@ -114,6 +114,7 @@
 //! | the server ends it | [ends](Ended::ByServer); the message that says so goes to whoever reads |
 //! | the application ends it, or drops its stream | is taken back, under its present name |
 //! | the same, while it is being said again | is taken back once the answer gives its name; the application's own request comes back as refused |
+//! | the caller of the application's own request gives up before the answer | is taken back once that comes |
 //! | several want the same channel, or the server gives two one name | to the server they are one: said once, and taken back with the last. An application that takes back what a handle reads, too, gets its message back as refused |
 //! | a rate limit below [refuses](tower_ws_core::DropReason::Refused) it, rather than let it wait | is said again a second later |
 //! | its stream is read too slowly | by its [`Lag`]: the oldest items go and a [gap](Heard::Skipped) says so; all wait; or it ends |
@@ -122,6 +123,10 @@
 //! A request of the application's whose answer gives the name, and which is not answered when the
 //! connection is lost, belongs to whoever keeps it: ack sends it again or gives it back, and it
 //! begins no subscription until then.
+//!
+//! Numbers of requests come from the session's [`Ids`](tower_ws_core::jsonrpc::Ids), which the client
+//! takes, too. Where no layer below has left them in [`Up`](tower_ws_core::Up) this one does, and
+//! they begin at a random place: an application that counts for itself begins at 1.
 //!
 //! # Defaults
 //!

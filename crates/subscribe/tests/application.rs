@@ -8,7 +8,7 @@ mod support;
 use futures_util::{SinkExt, future::poll_immediate};
 use serde_json::json;
 use support::{Session, answer, ethereum, gone, news, subscribe, unsubscribe};
-use tower_ws_core::{DropReason, Event, Outgoing};
+use tower_ws_core::{DropReason, Event, Outgoing, Ticket};
 use tower_ws_subscribe::{Ended, SubscribeLayer, Update};
 
 async fn session() -> Session<tower_ws_subscribe::JsonRpc<tower_ws_transport::JsonText>> {
@@ -381,6 +381,25 @@ async fn ready_is_a_promise_though_something_is_to_be_said() {
     session.quiet().await;
     let said: Vec<_> = session.heard().iter().map(|said| said["params"][0].clone()).collect();
     assert_eq!(said, ["a", "b"], "the third is with whoever sent it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_caller_has_given_up_on_is_taken_back() {
+    let mut session = session().await;
+    let ticket = Ticket::new();
+    let item = Outgoing::new(subscribe(1, "a").to_string()).ticket(ticket.clone());
+    session.try_send(item).await.unwrap();
+    session.heard();
+    let _ = ticket.cancel();
+    assert_eq!(session.told(answer(&json!(1), json!("0xa"))).await["result"], "0xa");
+    session.quiet().await;
+    let end = session.heard_one();
+    assert_eq!(
+        (&end["method"], &end["params"]),
+        (&json!("eth_unsubscribe"), &json!(["0xa"]))
+    );
+    session.redial().await;
+    assert!(session.heard().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

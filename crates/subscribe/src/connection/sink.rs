@@ -68,10 +68,7 @@ where
             return Ok(());
         }
         let bytes = this.measure.bytes(&item.message);
-        match this
-            .standing
-            .learn(this.moment.now(), this.dialect, &item.message, bytes)
-        {
+        match this.standing.learn(this.moment.now(), this.dialect, &item, bytes) {
             Learnt::AsItIs => {}
             Learnt::Instead(other) => item.message = other,
             Learnt::Refused(why) => {

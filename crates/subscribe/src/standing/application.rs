@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
-use tower_ws_core::{Ticket, jsonrpc::Ids};
+use tower_ws_core::{Outgoing, Ticket, jsonrpc::Ids};
 
 use super::{Ask, FAREWELLED, Farewell, Learnt, Standing};
 use crate::{
@@ -32,11 +32,17 @@ impl<M: Clone> Standing<M> {
     }
 
     /// A message of the application's is about to go out.
-    pub(crate) fn learn(&mut self, now: Instant, dialect: &impl Dialect<M>, message: &M, bytes: usize) -> Learnt<M> {
-        match dialect.says(message) {
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        dialect: &impl Dialect<M>,
+        item: &Outgoing<M>,
+        bytes: usize,
+    ) -> Learnt<M> {
+        match dialect.says(&item.message) {
             Says::Other => Learnt::AsItIs,
-            Says::Begins { request, names } => self.begins(now, dialect, message, bytes, request, names),
-            Says::Ends { request, names } => self.ends(dialect, message, request, &names),
+            Says::Begins { request, names } => self.begins(now, dialect, item, bytes, request, names),
+            Says::Ends { request, names } => self.ends(dialect, &item.message, request, &names),
         }
     }
 
@@ -44,7 +50,7 @@ impl<M: Clone> Standing<M> {
         &mut self,
         now: Instant,
         dialect: &impl Dialect<M>,
-        message: &M,
+        item: &Outgoing<M>,
         bytes: usize,
         request: Option<u64>,
         mut names: Vec<Box<str>>,
@@ -66,10 +72,12 @@ impl<M: Clone> Standing<M> {
             tracing::warn!(error = %full, "a subscription was refused");
             return Learnt::Refused("there is no room for one more subscription");
         }
-        let only = (names.len() < all).then(|| dialect.only(message, &names)).flatten();
-        let mut entry = Entry::new(only.unwrap_or_else(|| message.clone()), bytes);
+        let only = (names.len() < all)
+            .then(|| dialect.only(&item.message, &names))
+            .flatten();
+        let mut entry = Entry::new(only.unwrap_or_else(|| item.message.clone()), bytes);
         entry.names = names;
-        entry.stage = Stage::Asked;
+        entry.stage = Stage::Asked(item.ticket.clone());
         // Where the server gives the name, its answer decides.
         let update = match all {
             0 => None,

@@ -46,7 +46,7 @@ impl<M: Clone> Standing<M> {
             };
             match entry.stage {
                 // Whoever made the request knows what becomes of it.
-                Stage::Asked => self.forget(serial),
+                Stage::Asked(_) => self.forget(serial),
                 _ if entry.unwanted => self.remove(serial, Ended::TakenBack),
                 _ => {
                     let update = entry.lose(now, why);

@@ -6,7 +6,7 @@ use tower_ws_core::{Excerpt, jsonrpc::Ids};
 use super::{Farewell, Fate, Own, Standing};
 use crate::{
     dialect::{Dialect, Hears, To},
-    entry::Entry,
+    entry::{Entry, Stage},
     feed::Lag,
     handle::Change,
     numbers::Numbered,
@@ -73,8 +73,10 @@ impl<M: Clone> Standing<M> {
         };
         entry.names = vec![known.clone()];
         entry.here = Some(name.clone());
+        // Its caller has given up, and nobody else would ever take it back.
+        let given_up = matches!(&entry.stage, Stage::Asked(Some(ticket)) if ticket.is_cancelled());
+        let unwanted = entry.unwanted || given_up;
         let update = entry.activate(now);
-        let unwanted = entry.unwanted;
         let fate = match (own, known == name) {
             (true, _) => Fate::Taken,
             (false, true) => Fate::AsItIs,
