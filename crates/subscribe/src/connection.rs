@@ -28,18 +28,18 @@ use crate::{
 /// # When it is ready
 ///
 /// When the connection below is, and everything that is to be said first has been handed down. When
-/// that takes longer than the [patience](SubscribeLayer::patience), one message of the application's
-/// goes for each that stands. The control lane knows no order: it passes at once.
+/// that takes longer than the [patience](SubscribeLayer::patience), one message of the
+/// application's goes for each that stands. The control lane knows no order: it passes at once.
 ///
 /// # What comes back
 ///
-/// A message that begins a subscription for which there is no room, and one that ends a subscription
-/// which the server does not have yet: as [`Refused`](DropReason::Refused). At most 64 of these wait
-/// to be read; then the sink is not ready. What else comes back from below passes, but for the
-/// layer's own messages.
+/// A message that begins a subscription for which there is no room, and one that ends a
+/// subscription which the server does not have yet: as [`Refused`](DropReason::Refused). At most 64
+/// of these wait to be read; then the sink is not ready. What else comes back from below passes,
+/// but for the layer's own messages.
 ///
-/// Dropping it drops what it keeps; closing it takes nothing back, since the server forgets with the
-/// connection.
+/// Dropping it drops what it keeps; closing it takes nothing back, since the server forgets with
+/// the connection.
 #[pin_project]
 pub struct SubscribeConnection<C, D, M, Me = Length> {
     #[pin]
@@ -79,12 +79,12 @@ pub struct SubscribeConnection<C, D, M, Me = Length> {
     halves: Halves,
 }
 
-/// A peer that always has something to say to those who read subscriptions puts off all others by so
-/// many messages at most (law 12).
+/// A peer that always has something to say to those who read subscriptions puts off all others by
+/// so many messages at most (law 12).
 const FAIR: u8 = 64;
 
-/// After how long something that was refused below, by a rate limit that does not let it wait, is said
-/// again: the shortest time for which limits are commonly given.
+/// After how long something that was refused below, by a rate limit that does not let it wait, is
+/// said again: the shortest time for which limits are commonly given.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How many refused messages wait to be read before the sink is not ready.
@@ -357,8 +357,8 @@ where
         }
     }
 
-    /// Says what was put off, once its time has come; and sees to it that a writer who waits is woken
-    /// when the patience is over. True if there is something to say.
+    /// Says what was put off, once its time has come; and sees to it that a writer who waits is
+    /// woken when the patience is over. True if there is something to say.
     fn poll_clock(mut self: Pin<&mut Self>) -> bool {
         let this = self.as_mut().project();
         this.moment.pass();

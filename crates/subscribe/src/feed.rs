@@ -56,8 +56,8 @@ struct State<M> {
     ended: bool,
 }
 
-/// How many bytes of messages may wait, beside the bound by number: 16 MiB, the largest message that
-/// the transport takes.
+/// How many bytes of messages may wait, beside the bound by number: 16 MiB, the largest message
+/// that the transport takes.
 const BYTES: usize = 16 * 1024 * 1024;
 
 impl<M> Feed<M> {
@@ -179,8 +179,8 @@ impl<M> State<M> {
         self.reader.take()
     }
 
-    /// Takes out the oldest messages, or else the oldest of all, and says how many are missing where
-    /// they stood.
+    /// Takes out the oldest messages, or else the oldest of all, and says how many are missing
+    /// where they stood.
     fn make_room(&mut self, room: usize) {
         while self.is_full(room) {
             let is_item = |(item, _): &(Heard<M>, usize)| matches!(item, Heard::Item(_));

@@ -54,8 +54,8 @@ struct State<M> {
 /// A session's end of the [`Hub`].
 pub(crate) struct Session<M>(Lease<Hub<M>>);
 
-/// The subscriptions of a session at one moment. Counts only rise, also from one session of the same
-/// [`pair`](crate::SubscribeLayer::pair) to the next.
+/// The subscriptions of a session at one moment. Counts only rise, also from one session of the
+/// same [`pair`](crate::SubscribeLayer::pair) to the next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -79,8 +79,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Change {
-    /// The name by which the application knows it: an id as JSON text, a channel. Empty while it has
-    /// none.
+    /// The name by which the application knows it: an id as JSON text, a channel. Empty while it
+    /// has none.
     pub name: Box<str>,
     /// What has become of it.
     pub update: Update,
@@ -91,8 +91,8 @@ impl<M> Handle<M> {
     /// subscriptions as there may be by default, and their return.
     pub const LAG: usize = 2048;
 
-    /// How many items of one subscription wait to be read by default: 256, as many as a client keeps
-    /// of what its peer says.
+    /// How many items of one subscription wait to be read by default: 256, as many as a client
+    /// keeps of what its peer says.
     pub const ROOM: usize = 256;
 
     /// Where the session stands now. All zero before there is one.

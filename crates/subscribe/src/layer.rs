@@ -86,8 +86,8 @@ impl<D, M, Me> SubscribeLayer<D, M, Me> {
         self
     }
 
-    /// A message that is said on each connection of each session, from the first on. In the order of
-    /// the calls. What comes in under it goes up, as if the application had said it.
+    /// A message that is said on each connection of each session, from the first on. In the order
+    /// of the calls. What comes in under it goes up, as if the application had said it.
     #[must_use]
     pub fn standing(mut self, message: M) -> Self {
         self.standing.push(message);

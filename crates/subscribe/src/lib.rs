@@ -4,10 +4,10 @@
 //! A server forgets its subscriptions with the connection. [`SubscribeLayer`] stands over any
 //! service whose response is a [`Connection`](tower_ws_core::Connection); it learns what begins and
 //! what ends a subscription as it goes out, says what stands again after each
-//! [`Up`](tower_ws_core::Up), and gives what comes in the name that the application knows, where the
-//! server gives another each time. Its own requests, and their answers, are seen by no layer above.
-//! A [`Dialect`] says what the protocol looks like; [`JsonRpc`] (Ethereum, Polkadot, Solana),
-//! [`Channels`] (exchanges) and [`GraphQl`] are ready-made.
+//! [`Up`](tower_ws_core::Up), and gives what comes in the name that the application knows, where
+//! the server gives another each time. Its own requests, and their answers, are seen by no layer
+//! above. A [`Dialect`] says what the protocol looks like; [`JsonRpc`] (Ethereum, Polkadot,
+//! Solana), [`Channels`] (exchanges) and [`GraphQl`] are ready-made.
 //!
 //! # When to use it
 //!
@@ -18,8 +18,8 @@
 //!
 //! # Example
 //!
-//! The application subscribes by a call of its own, and notices nothing of the next connection but a
-//! gap:
+//! The application subscribes by a call of its own, and notices nothing of the next connection but
+//! a gap:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -124,9 +124,9 @@
 //! connection is lost, belongs to whoever keeps it: ack sends it again or gives it back, and it
 //! begins no subscription until then.
 //!
-//! Numbers of requests come from the session's [`Ids`](tower_ws_core::jsonrpc::Ids), which the client
-//! takes, too. Where no layer below has left them in [`Up`](tower_ws_core::Up) this one does, and
-//! they begin at a random place: an application that counts for itself begins at 1.
+//! Numbers of requests come from the session's [`Ids`](tower_ws_core::jsonrpc::Ids), which the
+//! client takes, too. Where no layer below has left them in [`Up`](tower_ws_core::Up) this one
+//! does, and they begin at a random place: an application that counts for itself begins at 1.
 //!
 //! # Defaults
 //!

@@ -19,8 +19,8 @@ use crate::{
     update::Ended,
 };
 
-/// Subscribes over JSON-RPC, and gives what comes in by type. Made by [`Handle::json_rpc`]; cheap to
-/// clone where the codec is.
+/// Subscribes over JSON-RPC, and gives what comes in by type. Made by [`Handle::json_rpc`]; cheap
+/// to clone where the codec is.
 ///
 /// It needs no client: the layer makes the request, and makes it again. So the answer is seen by no
 /// layer above, and a subscription that is asked for in an outage begins when that is over.

@@ -1,5 +1,5 @@
-//! What real servers and their clients say to each other, as the pages named in `captures/` have it,
-//! with a layer between them, and with connections that are lost.
+//! What real servers and their clients say to each other, as the pages named in `captures/` have
+//! it, with a layer between them, and with connections that are lost.
 //!
 //! | a line | is |
 //! |---|---|
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use support::{Session, read};
-use tower_ws_core::{DropReason, Event};
+use tower_ws_core::{DropReason, Event, Outgoing};
 use tower_ws_subscribe::{Channels, Dialect, GraphQl, JsonRpc, Sequenced, SubscribeLayer};
 use tower_ws_transport::JsonText;
 
@@ -303,6 +303,10 @@ async fn what_is_said_twice_and_comes_back_once_stands() {
     session.heard();
     let item = session.server.sent_items().pop().unwrap();
     session.server.event(Event::Dropped(item, DropReason::Disconnected));
+    assert!(matches!(session.next().await, Some(Event::Dropped(..))));
+    // What goes in the other lane is no subscription, neither on its way nor back.
+    let other = Outgoing::new(say(&["a", "b"]).to_string()).control();
+    session.server.event(Event::Dropped(other, DropReason::Disconnected));
     assert!(matches!(session.next().await, Some(Event::Dropped(..))));
     session.redial().await;
     assert_eq!(session.heard_one(), say(&["a", "b"]));

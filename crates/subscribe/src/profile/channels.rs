@@ -37,9 +37,10 @@ use crate::dialect::{Dialect, Hears, Says, To};
 /// # fn is<M, D: tower_ws_subscribe::Dialect<M>>(_: &D) {} is::<Message, _>(&own);
 /// ```
 ///
-/// A subscription is taken for active once it is said: not all servers confirm. An answer refuses if
-/// it has an `error`, `"success": false`, `"event": "error"`, or a `code` that is not 0; it belongs
-/// to the message that has its number, or the channel that it names. One that says neither passes.
+/// A subscription is taken for active once it is said: not all servers confirm. An answer refuses
+/// if it has an `error`, `"success": false`, `"event": "error"`, or a `code` that is not 0; it
+/// belongs to the message that has its number, or the channel that it names. One that says neither
+/// passes.
 #[derive(Clone, Debug)]
 pub struct Channels<K> {
     codec: K,

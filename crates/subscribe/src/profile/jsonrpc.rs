@@ -80,8 +80,8 @@ impl<K> JsonRpc<K> {
     }
 
     /// Whatever ends in `Subscribe`, taken back by what ends in `Unsubscribe`, as
-    /// [Solana](https://solana.com/docs/rpc/websocket) has it. But for `signatureSubscribe`: it ends
-    /// by itself with the first notification, which may have come already.
+    /// [Solana](https://solana.com/docs/rpc/websocket) has it. But for `signatureSubscribe`: it
+    /// ends by itself with the first notification, which may have come already.
     pub fn solana(codec: K) -> Self {
         Self {
             suffixes: true,
@@ -245,7 +245,8 @@ fn told(text: &[u8]) -> Option<Params<'_>> {
     Some(serde_json::from_slice::<Told<'_>>(text).ok()?.params)
 }
 
-/// Another id in the place where it stands: of a notification, of an answer, of a request that ends.
+/// Another id in the place where it stands: of a notification, of an answer, of a request that
+/// ends.
 fn renamed(text: &[u8], name: &str) -> Option<Bytes> {
     let id = match scan(text) {
         Ok(Kind::Result(_)) => parse_result::<&RawValue>(text).ok()?,

@@ -69,8 +69,8 @@ impl<M, F: Fn(&M, u64) -> Option<M>> Resume<M> for F {
 }
 
 impl<D, F> Sequenced<D, F> {
-    /// `number` gives the sequence number of a message that comes in under a subscription; `None` if
-    /// it has none.
+    /// `number` gives the sequence number of a message that comes in under a subscription; `None`
+    /// if it has none.
     pub fn new(dialect: D, number: F) -> Self {
         Self {
             dialect,

@@ -1,7 +1,7 @@
 //! What a connection that comes or goes means for what stands.
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Failure, FailureKind, Outgoing, Ticket, jsonrpc::Ids};
+use tower_ws_core::{DropReason, Failure, FailureKind, Lane, Outgoing, Ticket, jsonrpc::Ids};
 
 use super::{FAREWELLED, Farewell, Own, Standing};
 use crate::{
@@ -155,6 +155,9 @@ impl<M: Clone> Standing<M> {
                 self.put_off.push_back(Own::Farewell(item.message.clone(), farewell));
             }
             return true;
+        }
+        if item.lane == Lane::Control {
+            return false; // It passed without a look.
         }
         // What the application began has not begun.
         if let Says::Begins { request, names } = dialect.says(&item.message) {

@@ -43,8 +43,8 @@ pub(crate) struct Standing<M> {
     farewells: VecDeque<(M, Farewell)>,
     /// What took something back, until it is answered.
     farewelled: VecDeque<Farewell>,
-    /// What the application has ended, until that is answered: by which request, and its name on this
-    /// connection.
+    /// What the application has ended, until that is answered: by which request, and its name on
+    /// this connection.
     unsubscribed: VecDeque<(Option<u64>, Box<str>)>,
     /// By the number of the request that began it on this connection.
     requests: HashMap<u64, u64>,
