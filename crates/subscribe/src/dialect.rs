@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// How a protocol subscribes: which message begins it, which ends it, what the server calls it.
 ///
@@ -80,7 +80,7 @@ pub trait Dialect<M> {
 }
 
 /// What an outgoing message is to the subscriptions of a connection. This list is complete.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Says {
     /// Nothing.
     Other,
@@ -103,7 +103,7 @@ pub enum Says {
 }
 
 /// What an incoming message is to the subscriptions of a connection. This list is complete.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Hears<'m> {
     /// Nothing.
     Other,
@@ -116,10 +116,45 @@ pub enum Hears<'m> {
 }
 
 /// What an answer answers. This list is complete.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum To<'m> {
     /// The request with this number.
     Request(u64),
     /// What was said of the subscription with this name.
     Name(Cow<'m, str>),
+}
+
+// Without the names: they may hold secrets.
+
+impl fmt::Debug for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other => f.write_str("Other"),
+            Self::Begins { request, .. } => f
+                .debug_struct("Begins")
+                .field("request", request)
+                .finish_non_exhaustive(),
+            Self::Ends { request, .. } => f.debug_struct("Ends").field("request", request).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl fmt::Debug for Hears<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other => f.write_str("Other"),
+            Self::Answer(to) => f.debug_tuple("Answer").field(to).finish(),
+            Self::Told(_) => f.write_str("Told(..)"),
+            Self::Over(_) => f.write_str("Over(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for To<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(request) => f.debug_tuple("Request").field(request).finish(),
+            Self::Name(_) => f.write_str("Name(..)"),
+        }
+    }
 }

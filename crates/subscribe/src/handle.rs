@@ -75,8 +75,9 @@ pub struct Snapshot {
     pub missed: u64,
 }
 
-/// What has become of one subscription, among others.
-#[derive(Clone, Debug)]
+/// What has become of one subscription, among others. Its `Debug` leaves the name out: it may hold a
+/// secret.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Change {
     /// The name by which the application knows it: an id as JSON text, a channel. Empty while it
@@ -296,6 +297,15 @@ impl Change {
             name: entry.title(),
             update,
         }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("name_bytes", &self.name.len())
+            .field("update", &self.update)
+            .finish()
     }
 }
 

@@ -157,6 +157,8 @@
 //!   unless the protocol can resume from a number ([`Sequenced::resume`]).
 //! - It keeps no message that begins no subscription, and no subscription beyond the process.
 //! - It does not send an unanswered request of the application's again: ack does.
+//! - It says the same words again: a token in them is as old as they are. Credentials belong into the
+//!   handshake, or into an opening below.
 //! - It opens nothing: a login, or `connection_init` of GraphQL, is an
 //!   [`OpeningLayer`](tower_ws_core::OpeningLayer) below.
 //! - It holds back no notification that comes before the answer which gives its id: that passes

@@ -178,6 +178,19 @@ async fn what_else_a_message_says_is_part_of_the_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_name_gets_into_a_log() {
+    let (layer, handle) = SubscribeLayer::pair(Channels::new(JsonText));
+    let mut changes = handle.changes();
+    let mut session = Session::begin(layer).await;
+    session
+        .send(json!({ "op": "subscribe", "channel": "orders", "jwt": "hunter2" }))
+        .await;
+    let change = changes.try_recv().unwrap();
+    assert!(change.name.contains("hunter2"), "it is part of the name");
+    assert!(!format!("{change:?} {:?} {handle:?}", session.layer).contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn graphql_is_read_by_a_handle_and_ends_with_the_reason() {
     let (layer, handle) = SubscribeLayer::pair(GraphQl::new(JsonText));
     let mut session = Session::begin(layer).await;
