@@ -286,6 +286,30 @@ async fn what_is_given_up_after_it_was_taken_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_refuses_says_so_at_once() {
+    let (transport, mut listener) = memory::channel::<String>(4);
+    let stack = ServiceBuilder::new()
+        .layer(MessagesLayer::new())
+        .layer(QueueLayer::new().messages(1).overflow(Overflow::Refuse))
+        .layer(ReconnectLayer::new())
+        .service(transport);
+    let connecting = tokio::spawn(stack.oneshot(()));
+    let socket = within(listener.accept()).await.unwrap();
+    let (sender, mut events) = within(connecting).await.unwrap().unwrap();
+    drop(socket);
+    while !matches!(within(events.next()).await, Some(Event::Down(_))) {}
+    within(sender.send("held".to_owned())).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let error = within(sender.send_confirmed("refused".to_owned())).await.unwrap_err();
+    assert!(
+        matches!(error.reason(), Reason::Dropped(DropReason::Overflow)),
+        "{error:?}"
+    );
+    assert_eq!(error.into_message().as_deref(), Some("refused"));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_is_bounded_and_handed_back_at_the_end() {
     let ((sender, mut events), _listener, socket) = session(MessagesLayer::new().room(2)).await;
     drop(socket);

@@ -182,6 +182,10 @@
 //! - It does not get credentials: for
 //!   [`RefreshCredentials`](tower_ws_core::Disposition::RefreshCredentials) it dials once more, and
 //!   an auth layer below sees to the rest.
+//! - It does not read by itself: whoever holds the session reads it all the time, and in another task
+//!   than the one that sends. A program that waits for its own send before it reads on waits for
+//!   ever once the link is lost, since nothing redials then (a `WARN` says so after 5 s). A boundary
+//!   on top, for calls or for messages, has a task that does both.
 //! - It does not bound the dials of a whole process unless its sessions share a [`Budget`], and
 //!   never those of several.
 //! - It does not notice by itself that the network changed or the machine slept: whoever does calls
