@@ -296,3 +296,161 @@ impl<T> Drop for InboxReader<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Eq, PartialEq)]
+    enum Item {
+        Push(usize),
+        Request,
+        Lifecycle,
+        Gap(u64),
+    }
+
+    impl InboxItem for Item {
+        fn bytes(&self) -> usize {
+            match self {
+                Self::Push(bytes) => *bytes,
+                _ => 0,
+            }
+        }
+
+        fn is_push(&self) -> bool {
+            matches!(self, Self::Push(_) | Self::Request)
+        }
+
+        fn is_request(&self) -> bool {
+            *self == Self::Request
+        }
+
+        fn missed(&self) -> Option<u64> {
+            match self {
+                Self::Gap(missed) => Some(*missed),
+                _ => None,
+            }
+        }
+
+        fn gap(missed: u64) -> Self {
+            Self::Gap(missed)
+        }
+    }
+
+    /// All that is there to be read.
+    fn read(reader: &mut InboxReader<Item>) -> Vec<Item> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut items = Vec::new();
+        while let Poll::Ready(Some(item)) = Pin::new(&mut *reader).poll_next(&mut cx) {
+            items.push(item);
+        }
+        items
+    }
+
+    fn put(inbox: &Inbox<Item>, items: impl IntoIterator<Item = Item>) {
+        for item in items {
+            let _ = inbox.put(item);
+        }
+    }
+
+    #[test]
+    fn the_last_room_is_told_of() {
+        let (inbox, mut reader) = Inbox::new(2, Lag::DropOldest);
+        assert!(matches!(inbox.put(Item::Push(1)), Put::Kept { last: false }));
+        assert!(!inbox.is_full());
+        assert!(matches!(inbox.put(Item::Push(2)), Put::Kept { last: true }));
+        assert!(inbox.is_full());
+        assert_eq!(read(&mut reader), [Item::Push(1), Item::Push(2)]);
+        assert!(!inbox.is_full());
+        drop(reader);
+        assert!(matches!(inbox.put(Item::Push(1)), Put::Unread(Item::Push(1))));
+        assert!(!inbox.is_full(), "nobody reads");
+    }
+
+    #[test]
+    fn the_oldest_push_goes_and_one_gap_stands_where_it_was() {
+        let (inbox, mut reader) = Inbox::new(4, Lag::DropOldest);
+        let pushes = |numbers: std::ops::Range<usize>| numbers.map(Item::Push);
+        put(&inbox, pushes(0..2));
+        put(&inbox, [Item::Lifecycle]);
+        put(&inbox, pushes(2..3));
+        assert!(matches!(inbox.put(Item::Push(3)), Put::Evicted(gone) if gone == [Item::Push(0)]));
+        put(&inbox, pushes(4..6));
+        assert_eq!(
+            read(&mut reader),
+            [
+                Item::Gap(2),
+                Item::Lifecycle,
+                Item::Gap(1),
+                Item::Push(3),
+                Item::Push(4),
+                Item::Push(5)
+            ]
+        );
+        // What is left counts as before.
+        put(&inbox, pushes(0..4));
+        assert!(matches!(inbox.put(Item::Push(4)), Put::Evicted(_)));
+        assert_eq!(read(&mut reader)[0], Item::Gap(1));
+    }
+
+    #[test]
+    fn the_lifecycle_is_the_last_to_go_and_a_request_goes_back() {
+        let (inbox, mut reader) = Inbox::new(2, Lag::DropOldest);
+        put(&inbox, [Item::Lifecycle, Item::Lifecycle]);
+        assert!(matches!(inbox.put(Item::Request), Put::Evicted(gone) if gone == [Item::Request]));
+        assert!(matches!(inbox.put(Item::Lifecycle), Put::Evicted(gone) if gone == [Item::Lifecycle]));
+        assert_eq!(read(&mut reader), [Item::Gap(1), Item::Lifecycle, Item::Lifecycle]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_beside_the_number() {
+        assert_eq!(Inbox::<Item>::BYTES, 16 << 20);
+        let (inbox, mut reader) = Inbox::new(100, Lag::DropOldest);
+        let half = Inbox::<Item>::BYTES / 2;
+        assert!(matches!(inbox.put(Item::Push(half)), Put::Kept { last: false }));
+        assert!(matches!(inbox.put(Item::Push(half)), Put::Kept { last: true }));
+        assert!(matches!(inbox.put(Item::Push(half)), Put::Evicted(gone) if gone == [Item::Push(half)]));
+        assert_eq!(read(&mut reader), [Item::Gap(1), Item::Push(half), Item::Push(half)]);
+        assert!(matches!(inbox.put(Item::Push(half)), Put::Kept { last: false }));
+    }
+
+    #[test]
+    fn one_that_waits_has_no_room_until_it_is_read_and_pushes_nothing_out() {
+        let (inbox, mut reader) = Inbox::new(1, Lag::Wait);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(inbox.poll_room(&cx).is_ready());
+        put(&inbox, [Item::Push(1)]);
+        assert!(inbox.poll_room(&cx).is_pending());
+        assert!(!inbox.is_full(), "it has its own way to wait");
+        assert!(matches!(inbox.put(Item::Lifecycle), Put::Kept { .. }));
+        assert_eq!(read(&mut reader), [Item::Push(1), Item::Lifecycle]);
+        assert!(inbox.poll_room(&cx).is_ready());
+        put(&inbox, [Item::Push(1)]);
+        drop(reader);
+        assert!(inbox.poll_room(&cx).is_ready(), "nobody reads");
+        let (inbox, _reader) = Inbox::new(1, Lag::DropOldest);
+        put(&inbox, [Item::Push(1)]);
+        assert!(inbox.poll_room(&cx).is_ready(), "this one makes room");
+    }
+
+    #[test]
+    fn one_that_is_to_end_ends_for_pushes_only_and_passes_no_way_around_on() {
+        let (inbox, mut reader) = Inbox::new(1, Lag::Close);
+        put(&inbox, [Item::Push(1)]);
+        assert!(matches!(inbox.put(Item::Push(2)), Put::Overrun));
+        assert!(matches!(inbox.put(Item::Lifecycle), Put::Evicted(_)));
+        assert_eq!(read(&mut reader), [Item::Gap(1), Item::Lifecycle]);
+        let (like, _reader) = inbox.like();
+        put(&like, [Item::Push(1)]);
+        assert!(like.poll_room(&Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    #[test]
+    fn it_ends() {
+        let (inbox, mut reader) = Inbox::<Item>::new(1, Lag::DropOldest);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut reader).poll_next(&mut cx).is_pending());
+        inbox.end();
+        assert_eq!(Pin::new(&mut reader).poll_next(&mut cx), Poll::Ready(None));
+    }
+}
