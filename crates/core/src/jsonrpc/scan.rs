@@ -245,6 +245,20 @@ mod tests {
         }
     }
 
+    /// The short cut has eyes for nothing else.
+    #[test]
+    fn a_number_that_is_none_is_no_id() {
+        for id in ["", "-", "01", "1.", "99999999999999999999", "\"\""] {
+            for member in ["result", "error"] {
+                let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"{member}":{{}}}}"#);
+                assert!(
+                    !matches!(scan(text.as_bytes()), Ok(Kind::Result(_) | Kind::Error(_))),
+                    "{text}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_shape_has_names_and_no_values() {
         for (text, expected) in [

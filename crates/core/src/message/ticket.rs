@@ -215,6 +215,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_waits_for_what_is_cancelled_or_settled() {
+        let flags = |ticket: &Ticket| (ticket.is_cancelled(), ticket.is_abandoned());
+        let ticket = Ticket::new();
+        assert_eq!(flags(&ticket), (false, false));
+        assert!(ticket.mark_sent());
+        assert_eq!(flags(&ticket), (false, false));
+        ticket.settle();
+        assert_eq!(flags(&ticket), (false, true));
+        let ticket = Ticket::new();
+        let _ = ticket.cancel();
+        assert_eq!(flags(&ticket), (true, true));
+    }
+
+    #[test]
     fn a_cancelled_message_is_never_written() {
         let ticket = Ticket::new();
         assert_eq!(ticket.cancel(), Phase::Waiting);
