@@ -277,3 +277,31 @@ async fn what_is_bound_to_a_connection_comes_back_with_its_end() {
     let _ = connection.next().now_or_never();
     assert_eq!(peer.next().await.unwrap().unwrap(), "for anybody");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_bound_to_a_connection_that_is_gone_comes_back_at_once() {
+    let (queue, _listener) = outage(QueueLayer::new()).await;
+    let (mut sink, mut stream) = queue.split();
+    let reading = tokio::spawn(async move { stream.next().await });
+    // The reader waits for something else: it has to be woken.
+    sink.send(message(0)).await.unwrap();
+    tokio::task::yield_now().await;
+    sink.send(message(1).epoch(1)).await.unwrap();
+    let back = tokio::time::timeout(SECOND / 1000, reading).await;
+    let back = back.expect("at once").unwrap();
+    let Some(Event::Dropped(back, DropReason::Disconnected)) = back else {
+        panic!("{back:?}");
+    };
+    assert_eq!(back.message, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_dropped_holds_nothing() {
+    let (layer, handle) = QueueLayer::pair();
+    let (mut queue, _listener) = outage(layer).await;
+    queue.feed(message(0)).await.unwrap();
+    assert_eq!(handle.snapshot().depth, 1);
+    drop(queue);
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.depth, snapshot.bytes, snapshot.oldest), (0, 0, None));
+}

@@ -365,3 +365,27 @@ fn what_is_remembered_is_bounded() {
     );
     assert!(retired.contains(&4999) && !retired.contains(&0));
 }
+
+/// Below it is somebody else's: whoever gave it up here would say of a message that may still be sent
+/// that it was not.
+#[test]
+fn what_is_below_and_not_sent_is_not_given_up_for_its_age() {
+    let now = Instant::now();
+    let mut window = Window::new(Limits {
+        messages: 10,
+        bytes: 200,
+        timeout: SECOND,
+        suspicions: 3,
+        recorded_too: false,
+    });
+    window.accept(now, 7, Outgoing::new((0_u64, 7_u8)), 1);
+    window.next_due(now, &mut Plain).unwrap();
+    window.expire(now + SECOND * 2);
+    assert!(!window.has_events());
+    assert!(window.returned(&7, DropReason::Disconnected));
+    assert!(matches!(
+        window.pop_event(),
+        Some(Event::Dropped(_, DropReason::Expired))
+    ));
+    assert!(!window.has_due());
+}
