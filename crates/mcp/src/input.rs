@@ -6,6 +6,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 use tower_ws_client::{CallError, Reply, Request};
+use tower_ws_core::Excerpt;
 
 use crate::answers::Answers;
 
@@ -86,7 +87,7 @@ impl InputRequired {
             match answering.await {
                 Ok(answer) => given.push((name.as_str(), answer)),
                 Err(error) => {
-                    tracing::debug!(%error, method, "a question of the server's was not answered");
+                    tracing::debug!(%error, method = ?Excerpt::new(method), "a question of the server's was not answered");
                     return Ok(None);
                 }
             }

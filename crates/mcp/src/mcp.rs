@@ -58,7 +58,8 @@ impl Mcp {
 
     /// Answers the questions of modern servers by these answers, and makes the request again, up to
     /// [10 times](Self::QUESTIONS). A question that they have no answer for, or answer with an error,
-    /// comes as [`McpError::InputRequired`], as all do without them.
+    /// comes as [`McpError::InputRequired`], as all do without them. Each request has its own time
+    /// limit; an answer has none but its own: a person may be asked.
     ///
     /// It does not declare that they are there: [`Answers::capabilities`] go to
     /// [`McpLayer::pair`](crate::McpLayer::pair). Nor does it answer legacy servers:

@@ -319,10 +319,13 @@ impl<C: Connection> Future for Driver<C> {
 
 #[pinned_drop]
 impl<C: Connection> PinnedDrop for Driver<C> {
-    fn drop(self: Pin<&mut Self>) {
+    fn drop(mut self: Pin<&mut Self>) {
         // After the session's end this says nothing new.
         let cause = Failure::new(FailureKind::Local, "the driver of the session was dropped");
-        self.shared.end(Some(&cause));
+        for message in self.shared.end(Some(&cause)) {
+            let reason = DropReason::Closed;
+            self.as_mut().push(Event::Undelivered { message, reason });
+        }
         self.inbox.end();
     }
 }

@@ -231,6 +231,23 @@ async fn an_end_settles_every_send() {
     assert!(within(sender.close(SECOND)).await.is_empty());
 }
 
+/// A runtime that ends, or whoever holds the driver and drops it.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_dropped_accounts_for_all() {
+    let connection = ManualConnection::<String>::new();
+    let (sender, mut events, driver) = MessagesLayer::new().pair(connection);
+    sender.try_send("left".to_owned()).unwrap();
+    let waits = confirm(&sender, "waits");
+    settle().await;
+    drop(driver);
+    assert_eq!(
+        within(waits).await.unwrap().unwrap_err().into_message().as_deref(),
+        Some("waits")
+    );
+    assert!(matches!(within(events.next()).await, Some(Event::Undelivered { message, .. }) if message == "left"));
+    assert!(within(events.next()).await.is_none());
+}
+
 /// A peer that is always readable delays neither sends nor the end.
 #[tokio::test(start_paused = true)]
 async fn a_flood_delays_nothing() {

@@ -7,21 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::update::{Ended, Update};
+pub use tower_ws_core::drive::Lag;
 
-/// What happens when somebody reads a subscription more slowly than it comes in.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Lag {
-    /// The oldest message goes, and a [`Heard::Skipped`] in its place says so.
-    #[default]
-    DropOldest,
-    /// Nothing more is read from the server until there is room: for all that the session hears,
-    /// replies and pongs included. For applications that read all the time and may lose nothing.
-    Wait,
-    /// The subscription ends, as [`Ended::Lagged`], and is taken back.
-    Close,
-}
+use crate::update::{Ended, Update};
 
 /// One thing that a subscription hears.
 #[derive(Clone, Debug)]
@@ -84,7 +72,8 @@ impl<M> Feed<M> {
             match self.lag {
                 Lag::Close => return false,
                 Lag::DropOldest => state.make_room(self.room),
-                Lag::Wait => {}
+                // Whoever puts waits for room first.
+                _ => {}
             }
         }
         let reader = state.push(Heard::Item(message), bytes);

@@ -120,7 +120,9 @@ impl<M> Handle<M> {
     }
 
     /// The same, with the number of items that may wait to be read, at least 1, and what happens
-    /// when there are as many. They are bounded by size too, at 16 MiB.
+    /// when there are as many: with [`Lag::Wait`] all that the session hears waits, with
+    /// [`Lag::Close`] this subscription ends, as [`Ended::Lagged`]. They are bounded by size too, at
+    /// 16 MiB.
     pub fn subscribe_with(&self, message: M, room: usize, lag: Lag) -> Subscription<M> {
         self.begin(message, None, room, lag)
     }
