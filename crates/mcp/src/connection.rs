@@ -25,7 +25,7 @@ use crate::{
     era::{Era, code},
     listen::Filter,
     meta,
-    replay::{Hearer, Noted},
+    replay::{Hearer, Noted, Replays},
     server::ServerInfo,
     session::Session,
 };
@@ -210,9 +210,13 @@ fn filter(params: &RawValue) -> Filter {
     serde_json::from_str(params.get()).map_or_else(|_| Filter::new(), |read: Acknowledged| read.notifications)
 }
 
-/// All that the server would have told under this listen if all of it had changed.
+/// How many changes are told in place of a second acknowledgement: the server says how many there
+/// are, and each costs more here than it did there. As many as are subscribed to again.
+const CHANGES: usize = Replays::SUBSCRIPTIONS;
+
+/// What the server would have told under this listen if all of it had changed.
 fn changes(filter: &Filter, listen: &RawValue) -> Vec<Bytes> {
-    let told = filter.notices().map(|(method, mut params)| {
+    let told = filter.notices().take(CHANGES).map(|(method, mut params)| {
         params.insert("_meta".to_owned(), json!({ SUBSCRIPTION: listen }));
         let text = json!({ "jsonrpc": "2.0", "method": method, "params": params });
         text.to_string().into()
@@ -326,5 +330,18 @@ impl<C, K> fmt::Debug for McpConnection<C, K> {
         f.debug_struct("McpConnection")
             .field("session", &self.session)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_agrees_to_a_million_resources_fills_no_memory() {
+        let mut filter = Filter::new();
+        filter.resource_subscriptions = vec!["x".to_owned(); 1_000_000];
+        let id = to_raw_value(&7).unwrap();
+        assert_eq!(changes(&filter, &id).len(), CHANGES);
     }
 }
