@@ -117,7 +117,8 @@
 //!   died is found by a probe that reaches the application: [`JsonRpcPing`].
 //! - **A peer that has never answered a probe** may not know them, and speak once in a minute. It is
 //!   left as any other, but each time it has twice the timeout on the next connection, up to 16
-//!   times, until an answer comes.
+//!   times, until an answer comes. Such a connection begins with a probe: a peer that was never asked
+//!   while it lived, since it talked all the time, answers that, and has the plain timeout again.
 //! - **A dead peer is not said goodbye to.** The connection below is dropped; see
 //!   [`HealthConnection`].
 //!

@@ -46,6 +46,11 @@ impl Probes {
         }
     }
 
+    /// Questions have this time to be answered from now on.
+    pub(crate) fn allow(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// A new question. Its ticket carries the nonce, so that it is known again if it is dropped
     /// below. True if another had to be forgotten unanswered.
     pub(crate) fn begin(&mut self, now: Instant) -> (u64, Ticket, bool) {

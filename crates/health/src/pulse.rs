@@ -80,6 +80,11 @@ impl Pulse {
         }
     }
 
+    /// The peer has this time to answer from now on.
+    pub(crate) fn allow(&mut self, timeout: Duration) {
+        self.rhythm.timeout = timeout;
+    }
+
     /// A look, after everything that there was to read has been read: did anything come in since
     /// the last one?
     pub(crate) fn look(&mut self, now: Instant, wall: SystemTime, heard: bool) {

@@ -22,7 +22,11 @@ pub(crate) struct Vigil {
     pulse: Pulse,
     probes: Probes,
     clock: Arc<dyn Clock>,
+    /// How long the peer may take to answer; and how long one may that answers probes.
     timeout: Duration,
+    known_timeout: Duration,
+    /// Perhaps the peer knows no probes; or it was dead whenever it was asked. Asked now, it tells.
+    unknown: bool,
     progress: Option<Progress>,
     /// Bytes and dry reads, as last seen.
     read: u64,
@@ -75,7 +79,8 @@ impl Vigil {
         suspicion: Suspicion,
         session: &ConnectionStats,
     ) -> Self {
-        let timeout = settings.timeout_after(session.never_answered());
+        let never_answered = session.never_answered();
+        let timeout = settings.timeout_after(never_answered);
         let mut rng = settings.rng();
         let nonces = rng.fork();
         Self {
@@ -84,6 +89,8 @@ impl Vigil {
             probes: Probes::new(timeout, nonces),
             clock: settings.clock.clone(),
             timeout,
+            known_timeout: settings.timeout,
+            unknown: never_answered > 0,
             read: progress.as_ref().map_or(0, Progress::read),
             written: progress.as_ref().map_or(0, Progress::written),
             dry: 0,
@@ -120,6 +127,9 @@ impl Vigil {
         };
         if let Answer::InTime(rtt) = answer {
             session.answered(rtt);
+            self.timeout = self.known_timeout;
+            self.pulse.allow(self.timeout);
+            self.probes.allow(self.timeout);
             self.resolve(nonce, Ok(rtt), session);
         }
         true
@@ -144,6 +154,11 @@ impl Vigil {
         loop {
             let now = Instant::now();
             self.look(now, session);
+            if std::mem::take(&mut self.unknown) {
+                // The time until it counts as dead does not run from here: it was not silent yet.
+                let (nonce, ticket) = self.question(now, session);
+                return Poll::Ready(Task::Send(nonce, ticket));
+            }
             if session.take_asked() && self.on_demand.is_none() {
                 self.pulse.asked_out_of_turn(now);
                 self.on_demand = self.probes.unsent();

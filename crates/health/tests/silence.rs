@@ -17,7 +17,7 @@ use support::*;
 use tokio::time::{Instant, sleep, timeout};
 use tower_ws_core::{Closed, Event, FailureKind, Outgoing, Suspicion};
 use tower_ws_health::HealthLayer;
-use tower_ws_transport::Message;
+use tower_ws_transport::{Kind, Message};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -427,6 +427,33 @@ async fn one_that_knows_no_probes_and_speaks_seldom_is_found_out() {
     assert_eq!(silences.len(), 3, "then it is let live: {silences:?}");
     for (silence, expected) in silences.iter().zip([40, 60, 100]) {
         assert!((expected - 3..=expected + 1).contains(silence), "{silences:?}");
+    }
+}
+
+/// It was never asked, since it talked all the time; whenever it was, the way to it was cut.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_never_asked_while_it_lived_is_left_in_time_each_time() {
+    let (health, _handle) = HealthLayer::pair();
+    for _ in 0..4 {
+        let (connection, mut far) = connect(&health).await;
+        let read = read(connection);
+        let mut cut_off = None;
+        for _ in 0..20 {
+            far.send(Message::text("news")).await.unwrap();
+            while let Some(Some(Ok(message))) = far.next().now_or_never() {
+                if message.kind() == Kind::Ping {
+                    far.send(Message::pong(message.into_bytes())).await.unwrap();
+                }
+            }
+            cut_off = Some(Instant::now());
+            sleep(secs(1)).await;
+        }
+        timeout(secs(600), read).await.expect("it is left").unwrap();
+        let silent = cut_off.unwrap().elapsed();
+        assert!(
+            silent <= HealthLayer::INTERVAL + HealthLayer::TIMEOUT + secs(1),
+            "{silent:?}"
+        );
     }
 }
 
