@@ -76,6 +76,10 @@ impl Outage {
             self.last_delay = Duration::ZERO;
             self.previous = None;
         } else {
+            if uptime >= self.healthy_after {
+                // Not long after so long a delay; but what failed before has worked since.
+                self.previous = None;
+            }
             self.failed();
         }
     }
@@ -164,6 +168,18 @@ mod tests {
 
     fn cause() -> Failure {
         Failure::new(FailureKind::Network, "refused")
+    }
+
+    #[test]
+    fn what_has_worked_since_is_not_held_against_the_next_failure() {
+        let now = Instant::now();
+        let mut outage = outage(now);
+        for (uptime, remembered) in [(4, true), (6, false)] {
+            outage.retry(cause(), SECOND * 10);
+            outage.lost(now, SECOND * uptime);
+            assert_eq!(outage.previous().is_some(), remembered, "up for {uptime} s");
+            assert!(outage.attempts() > 0, "the outage goes on");
+        }
     }
 
     #[test]
