@@ -1,0 +1,113 @@
+//! The server of a simulated world: JSON-RPC and plain messages over WebSocket, in the mood that the world is in.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::{
+    accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{ErrorResponse, Request, Response},
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+use turmoil::net::{TcpListener, TcpStream};
+
+use crate::world::{Mood, World};
+
+pub(crate) const NAME: &str = "server";
+pub(crate) const PORT: u16 = 80;
+
+pub(crate) async fn run(world: World) -> turmoil::Result {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(receive(world.clone(), stream));
+    }
+}
+
+async fn receive(world: World, stream: TcpStream) {
+    let mood = world.open().mood;
+    match mood {
+        Mood::Drops => return,
+        Mood::Mute => std::future::pending().await,
+        _ => {}
+    }
+    #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+    let check = |request: &Request, response: Response| {
+        let wanted = format!("Bearer {}", world.open().token);
+        let shown = request
+            .headers()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let (status, wait) = match mood {
+            Mood::Refuses(status, wait) => (status, wait),
+            _ if shown != Some(&*wanted) => (401, None),
+            _ => return Ok(response),
+        };
+        let mut refusal = ErrorResponse::new(None);
+        *refusal.status_mut() = status.try_into().unwrap();
+        if let Some(seconds) = wait {
+            refusal.headers_mut().insert("retry-after", seconds.into());
+        }
+        Err(refusal)
+    };
+    if let Ok(socket) = accept_hdr_async(stream, check).await
+        && mood != Mood::Fleeting
+    {
+        let _ = talk(world, socket).await;
+    }
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+
+async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+    let connection = world.receive(turmoil::sim_elapsed().unwrap());
+    let (mut kicks, mut floods) = (world.kicks(), world.floods());
+    loop {
+        tokio::select! {
+            // In this order: drawn lots would differ from run to run.
+            biased;
+            _ = kicks.changed() => {
+                let (_, code) = *kicks.borrow_and_update();
+                if let Some(code) = code {
+                    socket.close(Some(CloseFrame { code: CloseCode::from(code), reason: "".into() })).await?;
+                }
+                return Ok(());
+            }
+            _ = floods.changed() => {
+                let pushes = *floods.borrow_and_update();
+                for n in 0..pushes {
+                    socket.feed(Message::text(json!({ "jsonrpc": "2.0", "method": "push", "params": [n] }).to_string())).await?;
+                }
+                socket.flush().await?;
+            }
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(answer) = hear(&world, connection, &text) {
+                        socket.send(Message::text(answer)).await?;
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Applies what is said: a call `{"method": …, "params": [n]}`, a notification, or a plain `n`.
+fn hear(world: &World, connection: usize, text: &str) -> Option<String> {
+    let said: Value = serde_json::from_str(text).unwrap();
+    let number = said.as_u64().or_else(|| said["params"][0].as_u64()).unwrap();
+    world.apply(number);
+    match said.get("id") {
+        Some(id) => {
+            let deaf = world.open().mood == Mood::Deaf;
+            (!deaf).then(|| json!({ "jsonrpc": "2.0", "id": id, "result": number }).to_string())
+        }
+        None => {
+            world.open().told[connection].push(number);
+            None
+        }
+    }
+}
