@@ -34,7 +34,7 @@ async fn main() -> Result<(), BoxError> {
     let url = format!("ws://{}/feed", exchange.local_addr()?);
     tokio::spawn(serve(exchange));
 
-    let builder = tower_ws::builder(url).label("trades").messages();
+    let builder = tower_ws::builder(url).name("trades").messages();
     let (sender, mut events) = builder.connect_json::<Trade, Subscribe>().await?;
     let (mut connections, mut last) = (0, 0);
     while let Some(event) = events.next().await {

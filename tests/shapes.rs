@@ -70,7 +70,7 @@ fn auto_traits() {
         UpgradeLayer,
     )>();
     sync::<OpeningLayer<fn()>>();
-    sync::<tower_ws::Builder>();
+    send::<tower_ws::Builder>();
     drop(send_value(tower_ws::connect("ws://127.0.0.1:1")));
     drop(send_value(
         tower_ws::builder("ws://127.0.0.1:1").layer(SpelledOut).connect(),

@@ -51,7 +51,7 @@ async fn each_line_names_its_session_and_server() {
         }
         for words in [
             "INFO",
-            "label=\"orders\"",
+            "name=\"orders\"",
             "server=ws://127.0.0.1:",
             "uptime_ms=",
             "it says \"come again\"",
@@ -63,7 +63,7 @@ async fn each_line_names_its_session_and_server() {
     }
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let url = format!("{}a-path?a-query", server.url());
-    let (client, mut inbound) = bounded(builder(&url).label("orders").connect()).await.unwrap();
+    let (client, mut inbound) = bounded(builder(&url).name("orders").connect()).await.unwrap();
     let busy = Script::Status {
         code: 503,
         headers: Vec::new(),

@@ -8,7 +8,7 @@ use crate::{layer::ClientLayer, peer::Notification, request::Request};
 /// What a client does by default; see [`ClientLayer`](crate::ClientLayer) for the meaning of each.
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) label: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) server: Option<String>,
     pub(crate) max_calls: usize,
     pub(crate) timeout: Duration,
@@ -23,7 +23,7 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            label: None,
+            name: None,
             server: None,
             max_calls: ClientLayer::MAX_CALLS,
             timeout: ClientLayer::TIMEOUT,
@@ -40,7 +40,7 @@ impl Default for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("label", &self.label)
+            .field("name", &self.name)
             .field("server", &self.server)
             .field("max_calls", &self.max_calls)
             .field("timeout", &self.timeout)

@@ -79,10 +79,10 @@ impl<K> ClientLayer<K> {
     }
 
     /// Names the session in logs, to tell those of one process apart: the span `session`, in which
-    /// all is that its layers log, has it as `label`. Default: none.
+    /// all is that its layers log, has it as `name`. Default: none.
     #[must_use]
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.config.label = Some(label.into());
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = Some(name.into());
         self
     }
 
@@ -96,7 +96,7 @@ impl<K> ClientLayer<K> {
 
     /// The span in which the layers of a session log.
     pub(crate) fn span(&self) -> tracing::Span {
-        session_span(self.config.label.as_deref(), self.config.server.as_deref())
+        session_span(self.config.name.as_deref(), self.config.server.as_deref())
     }
 
     /// Whether a request named `ping` is answered at once with an empty result, as MCP wants it.

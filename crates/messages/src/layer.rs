@@ -17,7 +17,7 @@ use crate::{
 
 /// The boundary between connections and plain messages. See the [crate docs](crate).
 pub struct MessagesLayer<M> {
-    pub(crate) label: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) server: Option<String>,
     pub(crate) room: usize,
     pub(crate) timeout: Duration,
@@ -48,7 +48,7 @@ impl<M> MessagesLayer<M> {
         Length: Measure<M>,
     {
         Self {
-            label: None,
+            name: None,
             server: None,
             room: Self::ROOM,
             timeout: Self::TIMEOUT,
@@ -111,8 +111,8 @@ impl<M> MessagesLayer<M> {
 
     /// Names the session in logs, to tell those of one process apart. Default: none.
     #[must_use]
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -134,7 +134,7 @@ impl<M> MessagesLayer<M> {
     }
 
     pub(crate) fn span(&self) -> Span {
-        session_span(self.label.as_deref(), self.server.as_deref())
+        session_span(self.name.as_deref(), self.server.as_deref())
     }
 
     pub(crate) fn bytes(&self, message: &M) -> usize {
@@ -145,7 +145,7 @@ impl<M> MessagesLayer<M> {
 impl<M> Clone for MessagesLayer<M> {
     fn clone(&self) -> Self {
         Self {
-            label: self.label.clone(),
+            name: self.name.clone(),
             server: self.server.clone(),
             room: self.room,
             timeout: self.timeout,
@@ -178,7 +178,7 @@ impl<S, M> Layer<S> for MessagesLayer<M> {
 impl<M> fmt::Debug for MessagesLayer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessagesLayer")
-            .field("label", &self.label)
+            .field("name", &self.name)
             .field("server", &self.server)
             .field("room", &self.room)
             .field("timeout", &self.timeout)

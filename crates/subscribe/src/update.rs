@@ -1,3 +1,5 @@
+use std::fmt;
+
 use tokio::time::Instant;
 use tower_ws_core::{DropReason, Failure};
 
@@ -26,6 +28,24 @@ pub enum Update {
     },
     /// It is over, and is not said again.
     Ended(Ended),
+}
+
+/// For people.
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Active => write!(f, "active"),
+            Self::Lost { why, .. } => write!(f, "lost: {why}"),
+            Self::Resumed(gap) => write!(
+                f,
+                "active again after {:.1?}",
+                gap.to.saturating_duration_since(gap.from)
+            ),
+            Self::Missed { first, last } if first == last => write!(f, "number {first} is missing"),
+            Self::Missed { first, last } => write!(f, "numbers {first} to {last} are missing"),
+            Self::Ended(why) => write!(f, "over: {why}"),
+        }
+    }
 }
 
 /// The time in which a subscription did not exist.

@@ -1,26 +1,27 @@
-use std::{fmt, sync::Once, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
-use tower::{
-    Layer, Service, ServiceExt,
-    layer::util::{Identity, Stack},
-};
+use http::Uri;
+use tower::{Layer, Service};
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{Client, ClientLayer, Inbound, Lag};
 use tower_ws_connector::{
-    Connect, Connector, ProxiedConnector, WsUrl, connector,
+    Connect,
     proxy::{Proxies, ProxySettingError},
 };
-use tower_ws_core::{BoxError, Connection, DispositionTable, Failure, FailureKind, Length, find};
-use tower_ws_health::{Health, HealthLayer};
-use tower_ws_messages::{Events, MessagesLayer, Sender};
-use tower_ws_queue::QueueLayer;
-use tower_ws_rate_limit::RateLimitLayer;
-use tower_ws_reconnect::{FailoverLayer, ReconnectLayer, Targets};
-use tower_ws_transport::{JsonText, Message, Refusal, Transport, TransportLayer};
+use tower_ws_core::{BoxError, Connection, DispositionTable, Measure, Probe};
+use tower_ws_health::HealthLayer;
+use tower_ws_queue::{MakeStore, QueueLayer};
+use tower_ws_rate_limit::{RateLimitLayer, ThrottleSignal};
+use tower_ws_reconnect::{FailoverLayer, Policy, ReconnectLayer};
+use tower_ws_subscribe::{Dialect, SubscribeLayer};
+use tower_ws_transport::{Framing, JsonText, Message, TransportLayer};
 
-use crate::stack::Layers;
+use crate::{
+    error::ConnectError,
+    slot::{BoxConnector, Dial, Part, Slot, erase, erase_connector, slot},
+    stack::Layers,
+};
 
 /// Connects by the recommended stack with its defaults. See the [crate docs](crate).
 ///
@@ -57,37 +58,83 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
         url: url.as_ref().to_owned(),
         request: http::Request::builder(),
         fallbacks: Vec::new(),
+        name: None,
         layers: Layers::default(),
-        below: Identity::new(),
-        rate_limit: Identity::new(),
         transport: TransportLayer::new(),
-        connector: connector(),
-        is_direct: true,
+        failover: FailoverLayer::new(),
         dispositions: None,
         credentials: Vec::new(),
-        label: None,
+        own: Own::default(),
     }
 }
 
 /// The recommended stack, before it connects. See [`builder`].
+///
+/// It has one type, whatever it is given, so it can be passed around and kept. For that the parts
+/// that are given to it are called through pointers: some hundred instructions a message in all.
+/// With the default parts nothing is. [`stack`](crate::stack()), and a stack spelled out, have each
+/// layer in their type.
 #[must_use = "a builder does nothing until it connects"]
-pub struct Builder<L = Identity, C = Connector, R = Identity> {
-    url: String,
-    request: http::request::Builder,
-    fallbacks: Vec<String>,
-    layers: Layers,
-    below: L,
-    rate_limit: R,
-    transport: TransportLayer,
-    connector: C,
-    /// The connector is the default one, which uses no proxy.
-    is_direct: bool,
-    dispositions: Option<DispositionTable>,
-    credentials: Vec<Credentials>,
-    label: Option<String>,
+pub struct Builder {
+    pub(crate) url: String,
+    pub(crate) request: http::request::Builder,
+    pub(crate) fallbacks: Vec<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) layers: Layers,
+    pub(crate) transport: TransportLayer,
+    pub(crate) failover: FailoverLayer,
+    pub(crate) dispositions: Option<DispositionTable>,
+    pub(crate) credentials: Vec<Credentials>,
+    pub(crate) own: Own,
 }
 
-impl<L, C, R> Builder<L, C, R> {
+/// Parts of the application's own, of any type, each for its place.
+#[derive(Default)]
+pub(crate) struct Own {
+    /// Replaces what the queue keeps its messages in.
+    pub(crate) store: Option<Part<QueueLayer, ()>>,
+    /// Between ack and reconnect.
+    pub(crate) subscribe: Option<Slot<()>>,
+    /// Replaces the policy of reconnect.
+    pub(crate) policy: Option<Arc<dyn Policy + Send + Sync>>,
+    /// Right above health.
+    pub(crate) rate_limit: Option<Slot>,
+    /// Replaces the question that health asks.
+    pub(crate) probe: Option<Part<HealthLayer>>,
+    /// Below health, the outermost first.
+    pub(crate) below: VecDeque<Slot>,
+    /// Replaces what frames.
+    pub(crate) framing: Option<Framed>,
+    /// Replaces what dials.
+    pub(crate) connector: Option<BoxConnector>,
+}
+
+/// A transport with a framing of any type over a connector.
+pub(crate) type Framed = Box<dyn FnOnce(TransportLayer, BoxConnector) -> Dial + Send>;
+
+impl Builder {
+    /// Names the session: in logs every event of its layers stands in a span `session` with this
+    /// `name`, and with `server`, the host and port of its addresses; every metric of it has the
+    /// label `name`. Take it from the configuration, never from an address or an id, of which there
+    /// may be any number. Default: none.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.name = Some(name.clone());
+        self.metrics_label("name", name)
+    }
+
+    /// Adds another label to every metric of this session
+    /// ([`MetricsLayer::label`](tower_ws_metrics::MetricsLayer::label)).
+    ///
+    /// The stack counts and measures in any case; the numbers go to the recorder of the
+    /// [`metrics`](tower_ws_metrics) facade that is installed when it connects, or nowhere.
+    pub fn metrics_label(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.layers.session_metrics = self.layers.session_metrics.label(key, value.clone());
+        self.layers.connection_metrics = self.layers.connection_metrics.label(key, value);
+        self
+    }
+
     /// Adds an endpoint of the same service, to be dialled when those before it fail
     /// ([`FailoverLayer`]).
     ///
@@ -95,6 +142,13 @@ impl<L, C, R> Builder<L, C, R> {
     /// [credentials](Self::auth), unless they are made [per endpoint](Credentials::per_endpoint).
     pub fn fallback(mut self, url: impl Into<String>) -> Self {
         self.fallbacks.push(url.into());
+        self
+    }
+
+    /// Replaces the layer that chooses among the endpoints. It is there if there is a
+    /// [fallback](Self::fallback).
+    pub fn failover(mut self, failover: FailoverLayer) -> Self {
+        self.failover = failover;
         self
     }
 
@@ -126,29 +180,21 @@ impl<L, C, R> Builder<L, C, R> {
         self
     }
 
-    /// Names the session in logs: every event of its layers stands in a span `session` with this
-    /// `label`, and with `server`, the host and port of its addresses. Default: none.
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    /// Adds a label to every metric of this session, to tell sessions of one process apart:
-    /// `("server", "orders")`. Take the value from the configuration, never from an address or an
-    /// id ([`MetricsLayer::label`](tower_ws_metrics::MetricsLayer::label)).
-    ///
-    /// The stack counts and measures in any case; the numbers go to the recorder of the
-    /// [`metrics`](tower_ws_metrics) facade that is installed when it connects, or nowhere.
-    pub fn metrics_label(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        let value = value.into();
-        self.layers.session_metrics = self.layers.session_metrics.label(key, value.clone());
-        self.layers.connection_metrics = self.layers.connection_metrics.label(key, value);
-        self
-    }
-
     /// Replaces the layer that holds messages while the link is down or slow.
     pub fn queue(mut self, queue: QueueLayer) -> Self {
         self.layers.queue = queue;
+        self
+    }
+
+    /// Has the queue keep its messages in a store of your own, or in a
+    /// [`Spool`](https://docs.rs/tower-ws-spool), in which they survive the process. Default: memory.
+    ///
+    /// The layer that sends calls again has to know the same [strategy](Self::ack).
+    pub fn store<S>(mut self, store: S) -> Self
+    where
+        S: MakeStore<Message, Store: Send + 'static> + Clone + Send + 'static,
+    {
+        self.own.store = Some(Box::new(|queue, below| erase(queue.store(store).layer(below))));
         self
     }
 
@@ -160,9 +206,28 @@ impl<L, C, R> Builder<L, C, R> {
         self
     }
 
+    /// Says subscriptions again on each connection: between ack and reconnect, so that what stands
+    /// goes before what is sent again. Default: there is no such layer, and what the server was
+    /// told is forgotten with each connection.
+    pub fn subscribe<D, Me>(mut self, subscribe: SubscribeLayer<D, Message, Me>) -> Self
+    where
+        D: Dialect<Message> + Clone + Send + 'static,
+        Me: Measure<Message> + Clone + Send + 'static,
+    {
+        self.own.subscribe = Some(slot(subscribe));
+        self
+    }
+
     /// Replaces the layer that redials.
     pub fn reconnect(mut self, reconnect: ReconnectLayer) -> Self {
         self.layers.reconnect = reconnect;
+        self
+    }
+
+    /// Decides what follows when a dial failed or a connection was lost, in place of the
+    /// [backoff](tower_ws_reconnect::Backoff) of the [layer that redials](Self::reconnect).
+    pub fn policy(mut self, policy: impl Policy + Send + Sync + 'static) -> Self {
+        self.own.policy = Some(Arc::new(policy));
         self
     }
 
@@ -170,23 +235,21 @@ impl<L, C, R> Builder<L, C, R> {
     /// [fallbacks](Self::fallback), and by [auth](Self::auth), which throws refused credentials
     /// away. Default: [the documented one](tower_ws_core::Disposition).
     ///
-    /// It counts also where a [reconnect layer](Self::reconnect) has a table of its own.
+    /// It counts also where a layer has a table of its own.
     pub fn dispositions(mut self, table: DispositionTable) -> Self {
         self.dispositions = Some(table);
         self
     }
 
-    /// Shows credentials in each handshake. The [table](Self::dispositions) of this builder becomes
-    /// that of the layer's [`Credentials`], and so of all their clones.
-    pub fn auth(mut self, auth: AuthLayer) -> Builder<Stack<AuthLayer, L>, C, R> {
-        self.credentials.push(auth.credentials().clone());
-        self.layer(auth)
-    }
-
-    /// Shows a token in each handshake: `Authorization: Bearer …`. The short form of
-    /// [`auth`](Self::auth).
-    pub fn bearer(self, credentials: Credentials) -> Builder<Stack<AuthLayer, L>, C, R> {
-        self.auth(AuthLayer::bearer(credentials))
+    /// Holds back dials, messages and bytes, and ends floods: in its right place, above health, so
+    /// that no probe waits for a turn. Default: nothing is held back.
+    pub fn rate_limit<Me, G>(mut self, rate_limit: RateLimitLayer<Me, G>) -> Self
+    where
+        Me: Measure<Message> + Clone + Send + 'static,
+        G: ThrottleSignal<Message> + Clone + Send + 'static,
+    {
+        self.own.rate_limit = Some(slot(rate_limit));
+        self
     }
 
     /// Replaces the layer that notices dead peers.
@@ -195,61 +258,83 @@ impl<L, C, R> Builder<L, C, R> {
         self
     }
 
+    /// Has health ask a question of your protocol's, such as a ping in JSON, rather than by a
+    /// WebSocket ping: one that reaches the application behind the server's front.
+    pub fn probe<P>(mut self, probe: P) -> Self
+    where
+        P: Probe<Message> + Clone + Send + 'static,
+    {
+        self.own.probe = Some(Box::new(|health, below| erase(health.probe(probe).layer(below))));
+        self
+    }
+
+    /// Adds a layer below health: it acts on each connection anew. The one added first is the
+    /// outermost.
+    ///
+    /// This is the place of a dialogue that opens each connection
+    /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Dial> + Send + 'static,
+        L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    {
+        self.own.below.push_back(slot(layer));
+        self
+    }
+
+    /// The same, around those that were added before.
+    pub(crate) fn outermost<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Dial> + Send + 'static,
+        L::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        <L::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
+    {
+        self.own.below.push_front(slot(layer));
+        self
+    }
+
+    /// Shows credentials in each handshake. The [table](Self::dispositions) of this builder becomes
+    /// that of the layer's [`Credentials`], and so of all their clones.
+    pub fn auth(mut self, auth: AuthLayer) -> Self {
+        self.credentials.push(auth.credentials().clone());
+        self.layer(auth)
+    }
+
+    /// Shows a token in each handshake: `Authorization: Bearer …`. The short form of
+    /// [`auth`](Self::auth).
+    pub fn bearer(self, credentials: Credentials) -> Self {
+        self.auth(AuthLayer::bearer(credentials))
+    }
+
     /// Replaces the transport.
     pub fn transport(mut self, transport: TransportLayer) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Adds a layer below reconnect: it acts on each connection anew. The one added first is the
-    /// outermost.
-    ///
-    /// This is the place of a dialogue that opens each connection
-    /// ([`OpeningLayer`](tower_ws_core::OpeningLayer)).
-    pub fn layer<N>(self, layer: N) -> Builder<Stack<N, L>, C, R> {
-        self.below(|below| Stack::new(layer, below))
-    }
-
-    /// The same, around those that were added before.
-    pub(crate) fn outermost<N>(self, layer: N) -> Builder<Stack<L, N>, C, R> {
-        self.below(|below| Stack::new(below, layer))
-    }
-
-    fn below<M>(self, change: impl FnOnce(L) -> M) -> Builder<M, C, R> {
-        Builder {
-            url: self.url,
-            request: self.request,
-            fallbacks: self.fallbacks,
-            layers: self.layers,
-            below: change(self.below),
-            rate_limit: self.rate_limit,
-            transport: self.transport,
-            connector: self.connector,
-            is_direct: self.is_direct,
-            dispositions: self.dispositions,
-            credentials: self.credentials,
-            label: self.label,
-        }
+    /// Replaces what frames below the [transport](Self::transport): `sockudo::Sockudo`, behind a
+    /// feature, can compress. Default [`Tungstenite`](tower_ws_transport::Tungstenite).
+    pub fn framing<F>(mut self, framing: F) -> Self
+    where
+        F: Framing + Clone + Send + Sync + 'static,
+    {
+        self.own.framing = Some(Box::new(|transport, connector| {
+            erase(transport.framing(framing).layer(connector))
+        }));
+        self
     }
 
     /// Replaces what dials: other roots, a client certificate, pins, a proxy, another guard of
     /// addresses ([`Connect`](tower_ws_connector::Connect)); or a connector of your own, with the
     /// guard that you put around it.
-    pub fn connector<D>(self, connector: D) -> Builder<L, D, R> {
-        Builder {
-            url: self.url,
-            request: self.request,
-            fallbacks: self.fallbacks,
-            layers: self.layers,
-            below: self.below,
-            rate_limit: self.rate_limit,
-            transport: self.transport,
-            connector,
-            is_direct: false,
-            dispositions: self.dispositions,
-            credentials: self.credentials,
-            label: self.label,
-        }
+    pub fn connector<C>(mut self, connector: C) -> Self
+    where
+        C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
+        C::Response: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        self.own.connector = Some(erase_connector(connector));
+        self
     }
 
     /// Dials through the proxies that the environment names: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`
@@ -258,28 +343,9 @@ impl<L, C, R> Builder<L, C, R> {
     /// # Errors
     ///
     /// [`ProxySettingError`]: a variable that would be used is no proxy's URL.
-    pub fn proxy_from_env(self) -> Result<Builder<L, ProxiedConnector, R>, ProxySettingError> {
+    pub fn proxy_from_env(self) -> Result<Self, ProxySettingError> {
         let proxies = Proxies::from_env()?;
         Ok(self.connector(Connect::new().through(proxies)))
-    }
-
-    /// Holds back dials, messages and bytes, and ends floods: in its right place, above health, so
-    /// that no probe waits for a turn. Default: nothing is held back.
-    pub fn rate_limit<G>(self, rate_limit: RateLimitLayer<Length, G>) -> Builder<L, C, RateLimitLayer<Length, G>> {
-        Builder {
-            url: self.url,
-            request: self.request,
-            fallbacks: self.fallbacks,
-            layers: self.layers,
-            below: self.below,
-            rate_limit,
-            transport: self.transport,
-            connector: self.connector,
-            is_direct: self.is_direct,
-            dispositions: self.dispositions,
-            credentials: self.credentials,
-            label: self.label,
-        }
     }
 
     /// Connects. See [`connect`].
@@ -287,166 +353,19 @@ impl<L, C, R> Builder<L, C, R> {
     /// # Errors
     ///
     /// [`ConnectError`].
-    pub async fn connect(self) -> Result<(Client, Inbound), ConnectError>
-    where
-        L: Layer<Transport<C>>,
-        R: Layer<Health<L::Service>>,
-        R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-        <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
-    {
-        let label = self.label.clone();
-        let ready = self.prepare()?;
-        let mut layers = ready.layers;
-        layers.client = layers.client.server(ready.server);
-        if let Some(label) = label {
-            layers.client = layers.client.label(label);
-        }
-        let connected = match ready.fallbacks.is_empty() {
-            true => {
-                let stack = layers.calls(Identity::new(), ready.rate_limit, ready.transport);
-                stack.oneshot(ready.request).await
-            }
-            false => {
-                let targets = Targets::new(ready.request, ready.fallbacks);
-                let stack = layers.calls(ready.failover, ready.rate_limit, ready.transport);
-                stack.oneshot(targets).await
-            }
-        };
-        connected.map_err(ConnectError)
-    }
-
-    /// Connects for plain messages.
-    pub(crate) async fn connect_messages(
-        self,
-        mut messages: MessagesLayer<Message>,
-    ) -> Result<(Sender<Message>, Events<Message>), ConnectError>
-    where
-        L: Layer<Transport<C>>,
-        R: Layer<Health<L::Service>>,
-        R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-        <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
-    {
-        let label = self.label.clone();
-        let ready = self.prepare()?;
-        let layers = ready.layers;
-        messages = messages.server(ready.server);
-        if let Some(label) = label {
-            messages = messages.label(label);
-        }
-        let connected = match ready.fallbacks.is_empty() {
-            true => {
-                let stack = layers.messages(messages, Identity::new(), ready.rate_limit, ready.transport);
-                stack.oneshot(ready.request).await
-            }
-            false => {
-                let targets = Targets::new(ready.request, ready.fallbacks);
-                let stack = layers.messages(messages, ready.failover, ready.rate_limit, ready.transport);
-                stack.oneshot(targets).await
-            }
-        };
-        connected.map_err(ConnectError)
-    }
-
-    /// All that is the same for each kind of session.
-    fn prepare(mut self) -> Result<Ready<L::Service, R>, ConnectError>
-    where
-        L: Layer<Transport<C>>,
-    {
-        if Handle::try_current().is_err() {
-            let failure = Failure::new(
-                FailureKind::Usage,
-                "there is no tokio runtime: call `connect` within one, as under `#[tokio::main]`",
-            );
-            return Err(ConnectError(failure.into()));
-        }
-        let mut failover = FailoverLayer::new();
-        if let Some(table) = self.dispositions {
-            self.layers.reconnect = self.layers.reconnect.dispositions(table.clone());
-            failover = failover.dispositions(table.clone());
-            for credentials in self.credentials {
-                let _ = credentials.dispositions(table.clone());
-            }
-        }
-        let blank = self.request.body(()).map_err(|error| ConnectError(error.into()))?;
-        let to = |url: &String| {
-            let mut request = blank.clone();
-            let url = WsUrl::parse(url).map_err(|error| ConnectError(Failure::from(error).into()))?;
-            *request.uri_mut() = url.uri().clone();
-            Ok(request)
-        };
-        let request = to(&self.url)?;
-        if self.is_direct {
-            warn_of_unused_proxy(request.uri());
-        }
-        let fallbacks: Vec<_> = self.fallbacks.iter().map(to).collect::<Result<_, _>>()?;
-        let hosts = std::iter::once(&request).chain(&fallbacks);
-        let hosts: Vec<_> = hosts.filter_map(|to| Some(to.uri().authority()?.as_str())).collect();
-        Ok(Ready {
-            server: hosts.join(", "),
-            transport: self.below.layer(self.transport.layer(self.connector)),
-            layers: self.layers,
-            failover,
-            rate_limit: self.rate_limit,
-            request,
-            fallbacks,
-        })
+    pub async fn connect(self) -> Result<(Client, Inbound), ConnectError> {
+        crate::assemble::calls(self)?.await.map_err(ConnectError)
     }
 }
 
-/// A builder whose settings are checked.
-struct Ready<S, R> {
-    layers: Layers,
-    failover: FailoverLayer,
-    rate_limit: R,
-    /// What is below health.
-    transport: S,
-    /// Host and port of each endpoint.
-    server: String,
-    request: http::Request<()>,
-    fallbacks: Vec<http::Request<()>>,
-}
-
-impl<L, C, R> fmt::Debug for Builder<L, C, R> {
+impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the address nor the headers: both can hold secrets.
         f.debug_struct("Builder")
+            .field("name", &self.name)
             .field("layers", &self.layers)
             .field("fallbacks", &self.fallbacks.len())
             .field("transport", &self.transport)
             .finish_non_exhaustive()
-    }
-}
-
-/// Somebody set a proxy for this address and may take it for used. Said once.
-fn warn_of_unused_proxy(address: &http::Uri) {
-    static SAID: Once = Once::new();
-    // What cannot be read is no proxy either.
-    if Proxies::from_env().is_ok_and(|proxies| proxies.are_for(address)) {
-        SAID.call_once(|| {
-            tracing::warn!(
-                "the environment names a proxy, which is not used: give the builder \
-                 `Connect::new().through(Proxies::from_env()?)` to use it, or `connector()` to say that it is meant"
-            );
-        });
-    }
-}
-
-/// No session could be had, and what [`failure`](Self::failure) says of it. The sources say where it
-/// happened, from the outermost layer inwards.
-#[derive(Debug, thiserror::Error)]
-#[error("could not connect: {}", self.failure())]
-pub struct ConnectError(#[source] BoxError);
-
-impl ConnectError {
-    /// What the server answered, if it refused: status, headers, the beginning of the body.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        find(&*self.0)
-    }
-
-    /// Why, classified.
-    pub fn failure(&self) -> Failure {
-        find::<Failure>(&*self.0)
-            .cloned()
-            .unwrap_or_else(|| Failure::new(FailureKind::Local, "the cause has no classification"))
     }
 }

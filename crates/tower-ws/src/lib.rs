@@ -71,7 +71,7 @@
 //! | [`MetricsLayer::session()`](metrics): numbers, also those that queue, ack and health show | right below the client: sees what the application sees | nothing is counted |
 //! | [`QueueLayer`](queue): holds messages within bounds of number, bytes and age | above ack: what is sent again goes first | calls wait in the client, whose bound is their number |
 //! | [`AckLayer`](ack): sends again what is safe to | above reconnect: what it keeps outlives connections | what was sent and not answered fails with the connection |
-//! | [`SubscribeLayer`](subscribe): subscriptions, said again on each connection; for it spell the stack out | between ack and reconnect: what stands is said before what is sent again | subscriptions are the application's, at each [`Up`](core::Up) |
+//! | [`SubscribeLayer`](subscribe): subscriptions, said again on each connection; with [`Builder::subscribe`] | between ack and reconnect: what stands is said before what is sent again | subscriptions are the application's, at each [`Up`](core::Up) |
 //! | [`ReconnectLayer`](reconnect): redials | between session and connection | the first `Down` is the last |
 //! | [`FailoverLayer`](reconnect::FailoverLayer): several endpoints; with [`Builder::fallback`] | right below reconnect: each dial may go elsewhere | there is one endpoint |
 //! | [`MetricsLayer::connection()`](metrics): numbers | below reconnect: sees each dial and each connection | nothing is counted |
@@ -105,9 +105,12 @@
 //! takes its waiting calls along. Its guard of addresses is that of an operator's URL
 //! ([`connector::guard`]): for one that somebody typed, choose another.
 
+mod assemble;
 mod builder;
+mod error;
 pub mod mcp;
 pub mod messages;
+mod slot;
 mod stack;
 pub mod stock;
 
@@ -128,9 +131,11 @@ pub use tower_ws_subscribe as subscribe;
 pub use tower_ws_transport as transport;
 
 pub use self::{
-    builder::{Builder, ConnectError, builder, connect},
+    builder::{Builder, builder, connect},
     client::{CallError, Client, Inbound, Incoming, Reply, Request},
+    error::ConnectError,
     messages::open,
+    slot::Dial,
     stack::{RecommendedStack, stack},
     transport::Message,
 };

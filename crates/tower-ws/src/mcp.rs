@@ -21,7 +21,7 @@ pub use tower_ws_mcp::*;
 use tower_ws_client::Inbound;
 
 pub use self::builder::{McpBuilder, builder};
-use crate::builder::ConnectError;
+use crate::error::ConnectError;
 
 /// Connects to a server of either era by the recommended stack. `client` is what the server is told
 /// of this side.

@@ -35,7 +35,7 @@
 //!     price: f64,
 //! }
 //!
-//! let builder = tower_ws::builder("wss://example.com/feed").label("trades").messages();
+//! let builder = tower_ws::builder("wss://example.com/feed").name("trades").messages();
 //! let (sender, mut events) = builder.connect_json::<Trade, Subscribe>().await?;
 //! while let Some(event) = events.next().await {
 //!     match event {
@@ -47,17 +47,13 @@
 //! # Ok(()) }
 //! ```
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
-use tower::{Layer, Service, layer::util::Identity};
-use tower_ws_connector::Connector;
-use tower_ws_core::{BoxError, Connection};
-use tower_ws_health::Health;
 pub use tower_ws_messages::*;
-use tower_ws_transport::{JsonText, Message, Transport};
+use tower_ws_transport::{JsonText, Message};
 
-use crate::builder::{Builder, ConnectError};
+use crate::{builder::Builder, error::ConnectError};
 
 /// Opens a session for plain messages by the recommended stack with its defaults.
 ///
@@ -76,18 +72,19 @@ pub async fn open(url: impl AsRef<str>) -> Result<(Sender<Message>, Events<Messa
 /// It has no layer that waits for acknowledgements: those are the protocol's. What was accepted
 /// while the link is down waits in the queue; what was written when the link was lost is not sent
 /// again.
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it connects"]
-pub struct MessagesBuilder<L = Identity, C = Connector, R = Identity> {
-    stack: Builder<L, C, R>,
+pub struct MessagesBuilder {
+    stack: Builder,
     messages: MessagesLayer<Message>,
 }
 
-impl<L, C, R> Builder<L, C, R> {
+impl Builder {
     /// Plain messages, text and binary, rather than JSON-RPC calls: a [`Sender`] and [`Events`].
     ///
-    /// What this builder says of calls (the layers on top, and what sends calls again) does not
-    /// count then, but for its [label](Self::label).
-    pub fn messages(self) -> MessagesBuilder<L, C, R> {
+    /// What this builder says of calls (the layer on top, and what sends calls again) does not
+    /// count then.
+    pub fn messages(self) -> MessagesBuilder {
         MessagesBuilder {
             stack: self,
             // Pings and pongs belong to the layers below.
@@ -96,7 +93,7 @@ impl<L, C, R> Builder<L, C, R> {
     }
 }
 
-impl<L, C, R> MessagesBuilder<L, C, R> {
+impl MessagesBuilder {
     /// Sets how long a send may wait ([`MessagesLayer::timeout`]). Default
     /// [60 s](MessagesLayer::TIMEOUT).
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -119,28 +116,19 @@ impl<L, C, R> MessagesBuilder<L, C, R> {
     }
 
     /// Changes the stack: all that its [builder](Builder) has.
-    pub fn stack<M, D, Q>(self, change: impl FnOnce(Builder<L, C, R>) -> Builder<M, D, Q>) -> MessagesBuilder<M, D, Q> {
-        MessagesBuilder {
-            stack: change(self.stack),
-            messages: self.messages,
-        }
+    pub fn stack(mut self, change: impl FnOnce(Builder) -> Builder) -> Self {
+        self.stack = change(self.stack);
+        self
     }
-}
 
-impl<L, C, R> MessagesBuilder<L, C, R>
-where
-    L: Layer<Transport<C>>,
-    R: Layer<Health<L::Service>>,
-    R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-    <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
-{
     /// Connects. See [`open`].
     ///
     /// # Errors
     ///
     /// [`ConnectError`].
     pub async fn connect(self) -> Result<(Sender<Message>, Events<Message>), ConnectError> {
-        self.stack.connect_messages(self.messages).await
+        let connecting = crate::assemble::messages(self.stack, self.messages)?;
+        connecting.await.map_err(ConnectError)
     }
 
     /// Connects, and reads and writes values in JSON: `In` is what comes in, `Out` what goes out.
@@ -154,14 +142,5 @@ where
     ) -> Result<(JsonSender<Out, Message, JsonText>, JsonEvents<In, Message, JsonText>), ConnectError> {
         let (sender, events) = self.connect().await?;
         Ok((sender.json(JsonText), events.json(JsonText)))
-    }
-}
-
-impl<L, C, R> fmt::Debug for MessagesBuilder<L, C, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessagesBuilder")
-            .field("stack", &self.stack)
-            .field("messages", &self.messages)
-            .finish()
     }
 }

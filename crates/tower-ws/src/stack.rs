@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::{Layer, Service, ServiceBuilder, layer::util::Identity};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_ws_ack::{Ack, AckLayer, JsonRpc};
 use tower_ws_client::{Client, ClientLayer, Inbound, MakeClient, MakeFuture};
 use tower_ws_core::{BoxError, Connection};
@@ -38,13 +38,15 @@ use tower_ws_transport::{JsonText, Message};
 /// # Ok(()) }
 /// ```
 pub fn stack<S>(transport: S) -> RecommendedStack<S> {
-    RecommendedStack(Layers::default().calls(Identity::new(), Identity::new(), transport))
+    let layers = Layers::default();
+    let connections = layers.health.layer(transport);
+    RecommendedStack(layers.calls(layers.links(connections)))
 }
 
 /// The service that [`stack`] gives, over the service of connections `S`. Which layers it is made
 /// of is not part of its type.
 #[derive(Clone)]
-pub struct RecommendedStack<S>(Session<Health<S>>);
+pub struct RecommendedStack<S>(Calls<Links<Health<S>>>);
 
 impl<S, T> Service<T> for RecommendedStack<S>
 where
@@ -71,8 +73,11 @@ impl<S> fmt::Debug for RecommendedStack<S> {
     }
 }
 
-/// All of it but what is below reconnect.
-pub(crate) type Session<S> = MakeClient<Metrics<Queue<Ack<Reconnect<Metrics<S>>, JsonRpc<JsonText>>>>, JsonText>;
+/// Many connections below, one session above.
+pub(crate) type Links<S> = Reconnect<Metrics<S>>;
+
+/// Calls over a session.
+pub(crate) type Calls<S> = MakeClient<Metrics<Queue<Ack<S, JsonRpc<JsonText>>>>, JsonText>;
 
 /// The layers of the recommended stack.
 #[derive(Clone, Debug)]
@@ -86,90 +91,51 @@ pub(crate) struct Layers {
     pub(crate) health: HealthLayer,
 }
 
+/// Each place with its reason; which orders cannot work is in [`WrongOrder`](tower_ws_core::WrongOrder).
 impl Layers {
-    /// JSON-RPC calls. Each place with its reason; which orders cannot work is in
-    /// [`WrongOrder`](tower_ws_core::WrongOrder).
-    pub(crate) fn calls<F, R, S>(self, failover: F, rate_limit: R, transport: S) -> Session<F::Service>
-    where
-        F: Layer<R::Service>,
-        R: Layer<Health<S>>,
-    {
+    /// JSON-RPC calls.
+    pub(crate) fn calls<S>(&self, session: S) -> Calls<S> {
         ServiceBuilder::new()
             // calls in, replies out; on top, so that it sees the whole session
-            .layer(self.client)
+            .layer(&self.client)
             // counts what the application sees; right below it, so that it sees what queue and ack
             // give up
-            .layer(self.session_metrics)
+            .layer(&self.session_metrics)
             // holds what was accepted while the link is down; above ack, so that what is sent again
             // goes first
-            .layer(self.queue)
+            .layer(&self.queue)
             // keeps what was sent until it is answered; above reconnect, since it outlives
             // connections
-            .layer(self.ack)
-            .service(
-                Links {
-                    reconnect: self.reconnect,
-                    metrics: self.connection_metrics,
-                    health: self.health,
-                }
-                .over(failover, rate_limit, transport),
-            )
+            .layer(&self.ack)
+            // what stands is said by a layer here, if there is one: before what ack sends again
+            .service(session)
     }
 
     /// Plain messages. Nothing is acknowledged, so nothing is kept to be sent again.
-    pub(crate) fn messages<F, R, S>(
-        self,
+    pub(crate) fn messages<S>(
+        &self,
         messages: MessagesLayer<Message>,
-        failover: F,
-        rate_limit: R,
-        transport: S,
-    ) -> MakeMessages<Metrics<Queue<Reconnect<Metrics<F::Service>>>>, Message>
-    where
-        F: Layer<R::Service>,
-        R: Layer<Health<S>>,
-    {
+        session: S,
+    ) -> MakeMessages<Metrics<Queue<S>>, Message> {
         ServiceBuilder::new()
             .layer(messages)
-            .layer(self.session_metrics)
-            .layer(self.queue)
-            .service(
-                Links {
-                    reconnect: self.reconnect,
-                    metrics: self.connection_metrics,
-                    health: self.health,
-                }
-                .over(failover, rate_limit, transport),
-            )
+            .layer(&self.session_metrics)
+            .layer(&self.queue)
+            .service(session)
     }
-}
 
-/// What makes a session of connections.
-struct Links {
-    reconnect: ReconnectLayer,
-    metrics: MetricsLayer,
-    health: HealthLayer,
-}
-
-impl Links {
-    fn over<F, R, S>(self, failover: F, rate_limit: R, transport: S) -> Reconnect<Metrics<F::Service>>
-    where
-        F: Layer<R::Service>,
-        R: Layer<Health<S>>,
-    {
+    /// What makes a session of connections.
+    pub(crate) fn links<S>(&self, connections: S) -> Links<S> {
         ServiceBuilder::new()
             // above it a session lives across drops, below it everything is per connection
-            .layer(self.reconnect)
+            .layer(&self.reconnect)
             // counts what the network sees; below reconnect, so that each dial counts
-            .layer(self.metrics)
-            // passes over endpoints that failed, if there are several; above all that an endpoint
-            // can be blamed for
-            .layer(failover)
-            // holds back, if it is to; above health, so that probes wait for no turn
-            .layer(rate_limit)
-            // ends a connection whose peer is dead; below reconnect, which does the rest
-            .layer(self.health)
-            // what each connection begins with, then the transport and its connector
-            .service(transport)
+            .layer(&self.connection_metrics)
+            // here, of those that are there: failover, which passes over endpoints that failed, above all
+            // that an endpoint can be blamed for; then a rate limit, above health, so that probes wait
+            // for no turn; then health, which ends a connection whose peer is dead; then what each
+            // connection begins with, the transport and its connector
+            .service(connections)
     }
 }
 

@@ -18,9 +18,9 @@ use crate::message::ConnectionId;
 /// The span in which the layers of a session log: a random `id`, how the application calls it, whom
 /// it is with (host and port).
 #[must_use]
-pub fn session_span(label: Option<&str>, server: Option<&str>) -> Span {
+pub fn session_span(name: Option<&str>, server: Option<&str>) -> Span {
     // It outlives whoever connects, whose span would stay open for as long as one within it.
-    let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random(), label, server);
+    let span = tracing::info_span!(parent: None, "session", id = %ConnectionId::random(), name, server);
     span.follows_from(Span::current());
     span
 }

@@ -1,20 +1,12 @@
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use tower::{
-    Layer, Service,
-    layer::util::{Identity, Stack},
-};
-use tower_ws_auth::{AuthLayer, Credentials};
+use tower_ws_auth::Credentials;
 use tower_ws_client::{ClientLayer, Inbound, Lag};
-use tower_ws_connector::Connector;
-use tower_ws_core::{BoxError, Connection, DispositionTable};
-use tower_ws_health::Health;
-use tower_ws_mcp::{
-    Answers, Capabilities, Era, Implementation, Mcp, McpLayer, McpService, ack_layer, client_layer, relay,
-};
-use tower_ws_transport::{JsonText, Message, Subprotocols, Transport, TransportLayer};
+use tower_ws_core::DispositionTable;
+use tower_ws_mcp::{Answers, Capabilities, Era, Implementation, Mcp, McpLayer, ack_layer, client_layer, relay};
+use tower_ws_transport::{JsonText, Subprotocols, TransportLayer};
 
-use crate::builder::{Builder, ConnectError};
+use crate::{builder::Builder, error::ConnectError};
 
 /// The recommended stack with [`McpLayer`] in it, to be changed before it connects. `client` is what
 /// the server is told of this side.
@@ -29,7 +21,7 @@ use crate::builder::{Builder, ConnectError};
 ///     .bearer(token)
 ///     .answers(Answers::new().roots(|| async { vec![Root::new("file:///project")] }))
 ///     // All that the builder of the stack has.
-///     .stack(|stack| stack.label("tools").call_timeout(Duration::from_secs(150)))
+///     .stack(|stack| stack.name("tools").call_timeout(Duration::from_secs(150)))
 ///     .connect()
 ///     .await?;
 /// # Ok(()) }
@@ -59,17 +51,15 @@ pub fn builder(url: impl AsRef<str>, client: Implementation) -> McpBuilder {
 }
 
 /// A session with an MCP server, before it connects. See [`builder`].
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it connects"]
-pub struct McpBuilder<L = Identity, C = Connector, R = Identity> {
-    stack: Builder<L, C, R>,
+pub struct McpBuilder {
+    stack: Builder,
     client: Implementation,
     opening: Opening,
     capabilities: Capabilities,
     answers: Answers,
 }
-
-/// What makes connections on which MCP is spoken.
-type Opened<L, C> = McpService<<L as Layer<Transport<C>>>::Service, JsonText>;
 
 /// How each connection is opened.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +84,7 @@ impl Opening {
     }
 }
 
-impl<L, C, R> McpBuilder<L, C, R> {
+impl McpBuilder {
     /// Declares what this side can do. Default: what the [answers](Self::answers) answer, which is
     /// replaced by this.
     pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
@@ -130,29 +120,16 @@ impl<L, C, R> McpBuilder<L, C, R> {
     }
 
     /// Shows a token in each handshake: `Authorization: Bearer …` ([`Builder::bearer`]).
-    pub fn bearer(self, credentials: Credentials) -> McpBuilder<Stack<AuthLayer, L>, C, R> {
+    pub fn bearer(self, credentials: Credentials) -> Self {
         self.stack(|stack| stack.bearer(credentials))
     }
 
     /// Changes the stack: all that its [builder](Builder) has.
-    pub fn stack<M, D, Q>(self, change: impl FnOnce(Builder<L, C, R>) -> Builder<M, D, Q>) -> McpBuilder<M, D, Q> {
-        McpBuilder {
-            stack: change(self.stack),
-            client: self.client,
-            opening: self.opening,
-            capabilities: self.capabilities,
-            answers: self.answers,
-        }
+    pub fn stack(mut self, change: impl FnOnce(Builder) -> Builder) -> Self {
+        self.stack = change(self.stack);
+        self
     }
-}
 
-impl<L, C, R> McpBuilder<L, C, R>
-where
-    L: Layer<Transport<C>>,
-    R: Layer<Health<Opened<L, C>>>,
-    R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-    <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
-{
     /// Connects to a server of either era. Resolves when calls can be made; see
     /// [`connect`](crate::connect).
     ///
@@ -166,16 +143,7 @@ where
         let mcp = Mcp::new(client, session).answering(self.answers.clone());
         Ok((mcp, inbound.answer_with(self.answers)))
     }
-}
 
-impl<L, C, R> McpBuilder<L, C, R>
-where
-    L: Layer<Transport<C>, Service: Send> + Send + 'static,
-    C: Send + 'static,
-    R: Layer<Health<Opened<L, C>>> + Send + 'static,
-    R::Service: Service<http::Request<()>, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
-    <R::Service as Service<http::Request<()>>>::Response: Connection<Message = Message> + Send + 'static,
-{
     /// A relay, for a library with a protocol machine of its own. What the server is told of the
     /// client, its capabilities and the revision are the library's; so are the answers.
     ///
@@ -199,16 +167,5 @@ where
     #[cfg(feature = "rmcp")]
     pub fn rmcp(self) -> tower_ws_mcp::rmcp::RmcpTransport {
         tower_ws_mcp::rmcp::RmcpTransport::new(self.relay())
-    }
-}
-
-impl<L, C, R> fmt::Debug for McpBuilder<L, C, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("McpBuilder")
-            .field("stack", &self.stack)
-            .field("client", &self.client)
-            .field("opening", &self.opening)
-            .field("answers", &self.answers)
-            .finish_non_exhaustive()
     }
 }
