@@ -6,6 +6,11 @@ use tower_ws_core::{Outgoing, Up};
 /// Ready-made: [`JsonRpc`](crate::JsonRpc), [`Sequence`](crate::Sequence), [`Bare`](crate::Bare).
 /// Each session has a clone of its own. The first two methods run once for each message, so they
 /// should be cheap.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what acknowledges a message of type `{M}`",
+    label = "no acknowledgements are known for these messages",
+    note = "use `JsonRpc`, `Sequence` or `Bare`, with the codec that the messages travel in"
+)]
 pub trait Strategy<M> {
     /// What ties an acknowledgement to its message. Where acknowledgements are cumulative, its
     /// order is the order of sending.

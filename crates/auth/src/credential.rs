@@ -49,6 +49,11 @@ impl fmt::Debug for Credential {
 
 /// Where credentials come from: a token endpoint, a file, a vault. Closures that return a future
 /// implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` fetches no credential",
+    label = "no credential comes from here",
+    note = "a closure whose future is a `Result<Credential, BoxError>` will do: `|| async {{ Ok(Credential::new(token)) }}`"
+)]
 pub trait Provider: Send + Sync + 'static {
     /// The fetch under way.
     type Future: Future<Output = Result<Credential, BoxError>> + Send + 'static;

@@ -51,6 +51,11 @@ impl fmt::Debug for Config {
 }
 
 /// Looks at each request and notification before it is accepted. Closures implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` checks no requests",
+    label = "no check",
+    note = "a closure will do: `|request: &Request| Ok(())`"
+)]
 pub trait Check: Send + Sync {
     /// May this go out?
     ///

@@ -7,6 +7,11 @@ use tokio::time::Instant;
 use tower_ws_core::{Down, DropReason, Outgoing, Up};
 
 /// Makes the [`Store`] of each session.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` makes no store for messages of type `{M}`",
+    label = "no store",
+    note = "use `MemoryStore`, or a `Spool` over the same type of message"
+)]
 pub trait MakeStore<M> {
     /// What holds the messages of one session.
     type Store: Store<M>;

@@ -20,6 +20,11 @@ pub(crate) fn asked_for(failure: &Failure, now: SystemTime) -> Option<Duration> 
 ///
 /// Closures implement it. See
 /// [`RateLimitLayer::throttle_signal`](crate::RateLimitLayer::throttle_signal).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` reads no throttle signal in messages of type `{M}`",
+    label = "no throttle signal",
+    note = "a closure will do: `|message: &M| Option<Duration>`; `NoSignal` reads none"
+)]
 pub trait ThrottleSignal<M> {
     /// How long to pause, if this message says so. It goes up in any case.
     fn pause(&self, message: &M) -> Option<Duration>;

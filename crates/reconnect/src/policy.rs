@@ -23,6 +23,11 @@ use tower_ws_core::Failure;
 /// A policy cannot make a storm: whatever it says, attempts keep the distance of
 /// [`min_spacing`](crate::ReconnectLayer::min_spacing). It is called on the task that reads the
 /// connection, so it must not block.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` decides nothing about failures",
+    label = "no policy",
+    note = "use `Backoff`, or a closure `|cause: &Failure, history: &History| -> Decision`, its arguments with their types"
+)]
 pub trait Policy {
     /// What to do about `cause`.
     fn decide(&self, cause: &Failure, history: &History) -> Decision;

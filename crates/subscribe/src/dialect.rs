@@ -9,6 +9,11 @@ use std::{borrow::Cow, fmt};
 ///
 /// A *name* is what subscriptions are told apart by: an id that the server gives, as its JSON text,
 /// or a channel that the client names.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not know how messages of type `{M}` subscribe",
+    label = "no dialect for these messages",
+    note = "use `JsonRpc`, `Channels` or `GraphQl`, with the codec that the messages travel in"
+)]
 pub trait Dialect<M> {
     /// What an outgoing message of the application's is to its subscriptions.
     fn says(&self, message: &M) -> Says;

@@ -21,17 +21,7 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
-//! use tower::{ServiceBuilder, ServiceExt};
-//! use tower_ws::{
-//!     ack::{AckLayer, JsonRpc},
-//!     client::ClientLayer,
-//!     connector::connector,
-//!     health::HealthLayer,
-//!     metrics::MetricsLayer,
-//!     queue::QueueLayer,
-//!     reconnect::ReconnectLayer,
-//!     transport::{JsonText, TransportLayer},
-//! };
+//! use tower_ws::prelude::*;
 //! # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
 //! # let url = server.url();
 //!
@@ -55,7 +45,7 @@
 //!     // TCP and TLS
 //!     .service(connector());
 //!
-//! let (client, _inbound) = stack.oneshot(http::Request::get(url).body(())?).await?;
+//! let (client, _inbound) = connect_by(stack, url).await?;
 //! let echoed: Vec<String> = client.request("echo", &["hello"]).await?;
 //! assert_eq!(echoed, ["hello"]);
 //! # Ok(()) }
@@ -110,10 +100,13 @@ mod builder;
 mod error;
 pub mod mcp;
 pub mod messages;
+pub mod prelude;
 mod slot;
 mod stack;
 pub mod stock;
 
+pub use http;
+pub use tower;
 pub use tower_ws_ack as ack;
 pub use tower_ws_auth as auth;
 pub use tower_ws_client as client;
@@ -136,7 +129,7 @@ pub use self::{
     error::ConnectError,
     messages::open,
     slot::Dial,
-    stack::{RecommendedStack, stack},
+    stack::{RecommendedStack, connect_by, stack},
     transport::Message,
 };
 

@@ -3,16 +3,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_ws_ack::{Ack, AckLayer, JsonRpc};
 use tower_ws_client::{Client, ClientLayer, Inbound, MakeClient, MakeFuture};
-use tower_ws_core::{BoxError, Connection};
+use tower_ws_connector::WsUrl;
+use tower_ws_core::{BoxError, Connection, Failure};
 use tower_ws_health::{Health, HealthLayer};
 use tower_ws_messages::{MakeMessages, MessagesLayer};
 use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
 use tower_ws_transport::{JsonText, Message};
+
+use crate::error::ConnectError;
 
 /// The recommended stack over connections of your own: another connector, another transport, layers
 /// between.
@@ -41,6 +44,44 @@ pub fn stack<S>(transport: S) -> RecommendedStack<S> {
     let layers = Layers::default();
     let connections = layers.health.layer(transport);
     RecommendedStack(layers.calls(layers.links(connections)))
+}
+
+/// Connects by a stack that is spelled out, to a URL: what its top layer makes, such as a
+/// [`Client`](crate::Client) and its [`Inbound`](crate::Inbound).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_ws::core::BoxError> {
+/// # let server = tower_ws_test_kit::Server::start(tower_ws_test_kit::Script::json_rpc()).await?;
+/// # let url = server.url();
+/// use tower_ws::prelude::*;
+///
+/// let stack = ServiceBuilder::new()
+///     .layer(ClientLayer::new(JsonText))
+///     .layer(ReconnectLayer::new())
+///     .layer(HealthLayer::new())
+///     .layer(TransportLayer::new())
+///     .service(connector());
+/// let (client, _inbound) = connect_by(stack, url).await?;
+/// let echoed: u32 = client.request("echo", &7).await?;
+/// assert_eq!(echoed, 7);
+/// # Ok(()) }
+/// ```
+///
+/// For headers, call the stack with an `http::Request<()>` of your own (`stack.oneshot(request)`).
+/// Dropping the future ends the attempt.
+///
+/// # Errors
+///
+/// [`ConnectError`]: the address is none, the layers stand in an order that cannot work, or what the
+/// stack says.
+pub async fn connect_by<S>(stack: S, url: impl AsRef<str>) -> Result<S::Response, ConnectError>
+where
+    S: Service<http::Request<()>, Error: Into<BoxError>>,
+{
+    let url = WsUrl::parse(url.as_ref()).map_err(|error| ConnectError(Failure::from(error).into()))?;
+    let mut request = http::Request::new(());
+    *request.uri_mut() = url.uri().clone();
+    stack.oneshot(request).await.map_err(|error| ConnectError(error.into()))
 }
 
 /// The service that [`stack`] gives, over the service of connections `S`. Which layers it is made

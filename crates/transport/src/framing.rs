@@ -23,6 +23,11 @@ use crate::{io::Counted, limits::Limits, message::Message, scanned::Scanned, web
 ///   same;
 /// - a close frame of either side does not end reading; the end of the bytes does. After a close
 ///   frame of the peer's that is the end of the stream, without one it is an error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` frames no messages",
+    label = "no framing",
+    note = "use `Tungstenite`, or `sockudo::Sockudo`"
+)]
 pub trait Framing {
     /// What the upgrade answers with, over byte streams of type `IO`.
     type Socket<IO>: Stream<Item = Result<Message, BoxError>> + Sink<Message, Error = BoxError> + Send + Unpin

@@ -7,6 +7,11 @@ use super::Malformed;
 /// How JSON text travels as messages of a transport.
 ///
 /// The WebSocket transport puts one JSON-RPC object into a text frame; `lines` puts it on a line.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not carry JSON-RPC in messages of type `{M}`",
+    label = "no codec for these messages",
+    note = "`JsonText` of tower-ws-transport carries it in `Message` and `String`"
+)]
 pub trait Codec<M> {
     /// The message that carries this JSON text.
     ///

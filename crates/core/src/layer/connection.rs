@@ -12,6 +12,11 @@ use crate::{
 ///
 /// An alias. Implement `Sink` and `Stream`, never this; the stream's item fixes the message type.
 /// The laws that every connection keeps are in the [crate docs](crate#the-laws).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no connection",
+    label = "not a `Sink<Outgoing<M>, Error = BoxError>` and a `Stream<Item = Event<M>>` at once",
+    note = "`Lift::new` makes a connection of any `Sink + Stream` of messages; the layer below the one that complains gives the wrong thing"
+)]
 pub trait Connection:
     Sink<Outgoing<<Self as Connection>::Message>, Error = BoxError> + Stream<Item = Event<<Self as Connection>::Message>>
 {

@@ -123,6 +123,11 @@ impl<S, D, Me: Clone> Layer<S> for OpeningLayer<D, Me> {
 
 /// What is said on a fresh connection. Functions that take an [`OpeningContext`] and give it back
 /// implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no dialogue over messages of type `{M}`",
+    label = "no dialogue",
+    note = "an async closure from `OpeningContext<M>` to `Result<OpeningContext<M>, Failure>` will do"
+)]
 pub trait Dialogue<M>: Send + Sync {
     /// The dialogue under way.
     type Future: Future<Output = Result<OpeningContext<M>, Failure>> + Send;

@@ -4,6 +4,11 @@ use std::{fmt::Debug, sync::Arc, time::SystemTime};
 ///
 /// Timers never use it: they run on `tokio::time`, which tests pause. Closures implement it, so
 /// that a test holds this clock too. The default is the system's.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock",
+    label = "no clock",
+    note = "`SystemClock` is the system's; a closure `|| -> SystemTime` will do"
+)]
 pub trait Clock: Send + Sync {
     /// The wall time now.
     fn now(&self) -> SystemTime;
