@@ -8,7 +8,11 @@ use std::{
 use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 use tower_ws_client::{Client, Inbound};
-use tower_ws_connector::{WsUrl, connector, proxy::Proxies};
+#[cfg(feature = "tls")]
+use tower_ws_connector::connector;
+#[cfg(not(feature = "tls"))]
+use tower_ws_connector::tcp_connector as connector;
+use tower_ws_connector::{WsUrl, proxy::Proxies};
 use tower_ws_core::{BoxError, Connection, Failure, FailureKind};
 use tower_ws_messages::{Events, MessagesLayer, Sender};
 use tower_ws_reconnect::{FailoverLayer, Policy, Targets};
@@ -100,6 +104,7 @@ impl Parts {
         if let Some(table) = builder.dispositions {
             layers.reconnect = layers.reconnect.dispositions(table.clone());
             failover = failover.dispositions(table.clone());
+            #[cfg(feature = "auth")]
             for credentials in builder.credentials {
                 let _ = credentials.dispositions(table.clone());
             }

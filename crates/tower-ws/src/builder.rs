@@ -3,8 +3,10 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use http::Uri;
 use tower::{Layer, Service};
 use tower_ws_ack::{AckLayer, JsonRpc};
+#[cfg(feature = "auth")]
 use tower_ws_auth::{AuthLayer, Credentials};
 use tower_ws_client::{Client, ClientLayer, Inbound, Lag};
+#[cfg(feature = "tls")]
 use tower_ws_connector::{
     Connect,
     proxy::{Proxies, ProxySettingError},
@@ -12,6 +14,7 @@ use tower_ws_connector::{
 use tower_ws_core::{BoxError, Connection, DispositionTable, Measure, Probe};
 use tower_ws_health::HealthLayer;
 use tower_ws_queue::{MakeStore, QueueLayer};
+#[cfg(feature = "rate-limit")]
 use tower_ws_rate_limit::{RateLimitLayer, ThrottleSignal};
 use tower_ws_reconnect::{FailoverLayer, Policy, ReconnectLayer};
 use tower_ws_subscribe::{Dialect, SubscribeLayer};
@@ -63,6 +66,7 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
         transport: TransportLayer::new(),
         failover: FailoverLayer::new(),
         dispositions: None,
+        #[cfg(feature = "auth")]
         credentials: Vec::new(),
         own: Own::default(),
     }
@@ -84,6 +88,7 @@ pub struct Builder {
     pub(crate) transport: TransportLayer,
     pub(crate) failover: FailoverLayer,
     pub(crate) dispositions: Option<DispositionTable>,
+    #[cfg(feature = "auth")]
     pub(crate) credentials: Vec<Credentials>,
     pub(crate) own: Own,
 }
@@ -120,7 +125,10 @@ impl Builder {
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.name = Some(name.clone());
-        self.metrics_label("name", name)
+        #[cfg(feature = "metrics")]
+        return self.metrics_label("name", name);
+        #[cfg(not(feature = "metrics"))]
+        self
     }
 
     /// Adds another label to every metric of this session
@@ -128,6 +136,7 @@ impl Builder {
     ///
     /// The stack counts and measures in any case; the numbers go to the recorder of the
     /// [`metrics`](tower_ws_metrics) facade that is installed when it connects, or nowhere.
+    #[cfg(feature = "metrics")]
     pub fn metrics_label(mut self, key: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
         self.layers.session_metrics = self.layers.session_metrics.label(key, value.clone());
@@ -243,6 +252,7 @@ impl Builder {
 
     /// Holds back dials, messages and bytes, and ends floods: in its right place, above health, so
     /// that no probe waits for a turn. Default: nothing is held back.
+    #[cfg(feature = "rate-limit")]
     pub fn rate_limit<Me, G>(mut self, rate_limit: RateLimitLayer<Me, G>) -> Self
     where
         Me: Measure<Message> + Clone + Send + 'static,
@@ -284,6 +294,7 @@ impl Builder {
     }
 
     /// The same, around those that were added before.
+    #[cfg(feature = "mcp")]
     pub(crate) fn outermost<L>(mut self, layer: L) -> Self
     where
         L: Layer<Dial> + Send + 'static,
@@ -296,6 +307,7 @@ impl Builder {
 
     /// Shows credentials in each handshake. The [table](Self::dispositions) of this builder becomes
     /// that of the layer's [`Credentials`], and so of all their clones.
+    #[cfg(feature = "auth")]
     pub fn auth(mut self, auth: AuthLayer) -> Self {
         self.credentials.push(auth.credentials().clone());
         self.layer(auth)
@@ -303,6 +315,7 @@ impl Builder {
 
     /// Shows a token in each handshake: `Authorization: Bearer …`. The short form of
     /// [`auth`](Self::auth).
+    #[cfg(feature = "auth")]
     pub fn bearer(self, credentials: Credentials) -> Self {
         self.auth(AuthLayer::bearer(credentials))
     }
@@ -343,6 +356,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`ProxySettingError`]: a variable that would be used is no proxy's URL.
+    #[cfg(feature = "tls")]
     pub fn proxy_from_env(self) -> Result<Self, ProxySettingError> {
         let proxies = Proxies::from_env()?;
         Ok(self.connector(Connect::new().through(proxies)))

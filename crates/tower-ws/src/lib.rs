@@ -85,6 +85,12 @@
 //! belongs there too: in a long outage it fails calls at once, with the cause and when the next
 //! attempt begins.
 //!
+//! # Features
+//!
+//! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `platform-roots`,
+//! `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
+//! README has a table of what each brings.
+//!
 //! # What it does not do
 //!
 //! It sends nothing twice that could do harm: a call that was sent and not answered when the
@@ -98,6 +104,7 @@
 mod assemble;
 mod builder;
 mod error;
+#[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod messages;
 pub mod prelude;
@@ -108,19 +115,25 @@ pub mod stock;
 pub use http;
 pub use tower;
 pub use tower_ws_ack as ack;
+#[cfg(feature = "auth")]
 pub use tower_ws_auth as auth;
 pub use tower_ws_client as client;
 pub use tower_ws_connector as connector;
 pub use tower_ws_core as core;
+#[cfg(feature = "crypto")]
 pub use tower_ws_crypto as crypto;
 pub use tower_ws_health as health;
+#[cfg(feature = "metrics")]
 pub use tower_ws_metrics as metrics;
 pub use tower_ws_queue as queue;
+#[cfg(feature = "rate-limit")]
 pub use tower_ws_rate_limit as rate_limit;
 pub use tower_ws_reconnect as reconnect;
 #[cfg(feature = "spool")]
 pub use tower_ws_spool as spool;
 pub use tower_ws_subscribe as subscribe;
+#[cfg(feature = "test-kit")]
+pub use tower_ws_test_kit as test_kit;
 pub use tower_ws_transport as transport;
 
 pub use self::{

@@ -6,19 +6,25 @@
 pub use http::Request as HttpRequest;
 pub use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
+#[cfg(feature = "auth")]
+pub use crate::auth::{AuthLayer, Credentials, LoginLayer};
+#[cfg(feature = "tls")]
+pub use crate::connector::connector;
+#[cfg(feature = "crypto")]
+pub use crate::crypto::CryptoLayer;
+#[cfg(feature = "metrics")]
+pub use crate::metrics::MetricsLayer;
+#[cfg(feature = "rate-limit")]
+pub use crate::rate_limit::{Quota, RateLimitLayer};
 pub use crate::{
     ack::{AckLayer, JsonRpc},
-    auth::{AuthLayer, Credentials, LoginLayer},
     client::{Client, ClientLayer, Inbound, Incoming},
     connect_by,
-    connector::{Connect, connector},
+    connector::Connect,
     core::{Connection, OpeningLayer, Outgoing},
-    crypto::CryptoLayer,
     health::HealthLayer,
     messages::{Events, MessagesLayer, Sender},
-    metrics::MetricsLayer,
     queue::QueueLayer,
-    rate_limit::{Quota, RateLimitLayer},
     reconnect::{FailoverLayer, ReconnectLayer},
     subscribe::SubscribeLayer,
     transport::{JsonText, Message, TransportLayer},

@@ -10,12 +10,42 @@ use tower_ws_connector::WsUrl;
 use tower_ws_core::{BoxError, Connection, Failure};
 use tower_ws_health::{Health, HealthLayer};
 use tower_ws_messages::{MakeMessages, MessagesLayer};
-use tower_ws_metrics::{Metrics, MetricsLayer};
 use tower_ws_queue::{Queue, QueueLayer};
 use tower_ws_reconnect::{Reconnect, ReconnectLayer};
 use tower_ws_transport::{JsonText, Message};
 
+#[cfg(not(feature = "metrics"))]
+use self::uncounted::{Metrics, MetricsLayer};
 use crate::error::ConnectError;
+#[cfg(feature = "metrics")]
+use tower_ws_metrics::{Metrics, MetricsLayer};
+
+/// In the place of the metrics where they are turned off.
+#[cfg(not(feature = "metrics"))]
+mod uncounted {
+    pub(crate) type Metrics<S> = S;
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct MetricsLayer;
+
+    impl MetricsLayer {
+        pub(crate) fn session() -> Self {
+            Self
+        }
+
+        pub(crate) fn connection() -> Self {
+            Self
+        }
+    }
+
+    impl<S> tower::Layer<S> for MetricsLayer {
+        type Service = S;
+
+        fn layer(&self, inner: S) -> S {
+            inner
+        }
+    }
+}
 
 /// The recommended stack over connections of your own: another connector, another transport, layers
 /// between.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+#[cfg(feature = "auth")]
 use tower_ws_auth::Credentials;
 use tower_ws_client::{ClientLayer, Inbound, Lag};
 use tower_ws_core::DispositionTable;
@@ -120,6 +121,7 @@ impl McpBuilder {
     }
 
     /// Shows a token in each handshake: `Authorization: Bearer …` ([`Builder::bearer`]).
+    #[cfg(feature = "auth")]
     pub fn bearer(self, credentials: Credentials) -> Self {
         self.stack(|stack| stack.bearer(credentials))
     }
