@@ -87,8 +87,8 @@
 //!
 //! # Features
 //!
-//! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `platform-roots`,
-//! `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
+//! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `config`,
+//! `platform-roots`, `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
 //! README has a table of what each brings.
 //!
 //! # What it does not do
@@ -103,6 +103,8 @@
 
 mod assemble;
 mod builder;
+#[cfg(feature = "config")]
+pub mod config;
 mod error;
 #[cfg(feature = "mcp")]
 pub mod mcp;

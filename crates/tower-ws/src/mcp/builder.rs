@@ -132,6 +132,12 @@ impl McpBuilder {
         self
     }
 
+    #[cfg(feature = "config")]
+    pub(crate) fn try_stack<E>(mut self, change: impl FnOnce(Builder) -> Result<Builder, E>) -> Result<Self, E> {
+        self.stack = change(self.stack)?;
+        Ok(self)
+    }
+
     /// Connects to a server of either era. Resolves when calls can be made; see
     /// [`connect`](crate::connect).
     ///

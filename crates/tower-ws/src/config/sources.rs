@@ -1,0 +1,291 @@
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    check::check,
+    error::{ConfigError, Problem},
+    settings::Config,
+};
+
+/// Where settings come from, the weakest first. Made by [`Config::sources`].
+#[derive(Debug, Default)]
+#[must_use = "nothing is read before `load`"]
+pub struct Sources(Vec<Source>);
+
+#[derive(Debug)]
+enum Source {
+    File(PathBuf),
+    Toml(String),
+    Json(String),
+    Vars(Vec<(String, String)>),
+}
+
+/// What the variables begin with. `TOWER_WS_TEST_` is reserved for tests of this project.
+const PREFIX: &str = "TOWER_WS__";
+
+impl Config {
+    /// From nothing but what is given here.
+    pub fn sources() -> Sources {
+        Sources::default()
+    }
+}
+
+impl Sources {
+    /// A file, whose name ends in `.toml` or `.json`. It has to be there.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.push(Source::File(path.into()));
+        self
+    }
+
+    /// A text in TOML.
+    pub fn toml(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Source::Toml(text.into()));
+        self
+    }
+
+    /// A text in JSON.
+    pub fn json(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Source::Json(text.into()));
+        self
+    }
+
+    /// The variables `TOWER_WS__SECTION__FIELD` of this process, as they are now.
+    pub fn env(self) -> Self {
+        let vars =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        self.vars(vars)
+    }
+
+    /// The same, from others. What does not begin so is no setting.
+    pub fn vars(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = vars.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
+        self.0.push(Source::Vars(ours.collect()));
+        self
+    }
+
+    /// Reads and checks all of it.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong. Files are read here, and block.
+    pub fn load(self) -> Result<Config, ConfigError> {
+        let known = serde_json::to_value(Config::default()).unwrap_or_default();
+        let mut tree = Tree::default();
+        for source in self.0 {
+            let read = match source {
+                Source::File(path) => tree.file(&path),
+                Source::Toml(text) => tree.toml("toml", &text),
+                Source::Json(text) => tree.json("json", &text),
+                Source::Vars(vars) => {
+                    tree.vars(vars, &known);
+                    Ok(())
+                }
+            };
+            read.map_err(|problem| ConfigError::new(vec![problem]))?;
+        }
+        let mut problems = Vec::new();
+        unknown(&tree.values, &known, "", &mut problems);
+        let config: Config = match serde_path_to_error::deserialize(Value::Object(tree.values)) {
+            Ok(config) => config,
+            Err(error) => {
+                let path = error.path().to_string();
+                problems = vec![Problem::new(path, error.inner().to_string())];
+                return Err(placed(problems, &tree.places));
+            }
+        };
+        problems.extend(check(&config));
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(placed(problems, &tree.places)),
+        }
+    }
+}
+
+fn placed(mut problems: Vec<Problem>, places: &BTreeMap<String, String>) -> ConfigError {
+    for problem in &mut problems {
+        // An element of a list is where the list is.
+        let path = problem.path.split('[').next().unwrap_or_default();
+        problem.place = places.get(path).cloned();
+    }
+    ConfigError::new(problems)
+}
+
+/// Names that no setting has.
+fn unknown(said: &Map<String, Value>, known: &Value, at: &str, problems: &mut Vec<Problem>) {
+    // A table that is empty by default takes any name.
+    let Some(known) = known.as_object().filter(|known| !known.is_empty()) else {
+        return;
+    };
+    for (name, value) in said {
+        let path = joined(at, name);
+        match (known.get(name), value) {
+            (Some(known), Value::Object(said)) => unknown(said, known, &path, problems),
+            (Some(_), _) => {}
+            (None, _) => {
+                let nearest = known
+                    .keys()
+                    .min_by_key(|known| strsim::damerau_levenshtein(known, name));
+                let near = nearest.filter(|known| strsim::damerau_levenshtein(known, name) <= 1 + name.len() / 3);
+                let problem = Problem::new(path, "there is no such setting");
+                problems.push(match near {
+                    Some(near) => problem.help(format!("did you mean `{near}`?")),
+                    None => {
+                        let names: Vec<_> = known.keys().map(String::as_str).collect();
+                        problem.help(format!("there are {}", names.join(", ")))
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn joined(at: &str, name: &str) -> String {
+    if at.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{at}.{name}")
+    }
+}
+
+/// What the sources say, put together, and where each was said.
+#[derive(Debug, Default)]
+struct Tree {
+    values: Map<String, Value>,
+    places: BTreeMap<String, String>,
+}
+
+impl Tree {
+    fn file(&mut self, path: &Path) -> Result<(), Problem> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Problem::new("", format!("{name}: {error}")))?;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => self.toml(&name, &text),
+            Some("json") => self.json(&name, &text),
+            _ => Err(Problem::new(
+                "",
+                format!("{name}: the name has to end in .toml or .json"),
+            )),
+        }
+    }
+
+    fn toml(&mut self, name: &str, text: &str) -> Result<(), Problem> {
+        let line = |at: usize| {
+            text.as_bytes()[..at.min(text.len())]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count()
+                + 1
+        };
+        let table = DeTable::parse(text).map_err(|error| {
+            let mut problem = Problem::new("", error.message());
+            problem.place = error.span().map(|span| format!("{name}:{}", line(span.start)));
+            problem
+        })?;
+        let values = self.table(table.into_inner(), "", &|at| format!("{name}:{}", line(at)));
+        merge(&mut self.values, values);
+        Ok(())
+    }
+
+    fn table(&mut self, table: DeTable<'_>, at: &str, place: &dyn Fn(usize) -> String) -> Map<String, Value> {
+        let entries = table.into_iter().map(|(key, value)| {
+            let path = joined(at, key.get_ref());
+            self.places.insert(path.clone(), place(key.span().start));
+            let name = key.into_inner().into_owned();
+            (name, self.value(value.into_inner(), &path, place))
+        });
+        entries.collect()
+    }
+
+    fn value(&mut self, value: DeValue<'_>, at: &str, place: &dyn Fn(usize) -> String) -> Value {
+        match value {
+            DeValue::String(text) => Value::String(text.into_owned()),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => number.into(),
+                Err(_) => Value::String(number.to_string()),
+            },
+            DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+            DeValue::Boolean(flag) => flag.into(),
+            DeValue::Datetime(time) => Value::String(time.to_string()),
+            DeValue::Array(items) => items
+                .into_iter()
+                .map(|item| self.value(item.into_inner(), at, place))
+                .collect(),
+            DeValue::Table(table) => Value::Object(self.table(table, at, place)),
+        }
+    }
+
+    fn json(&mut self, name: &str, text: &str) -> Result<(), Problem> {
+        let values: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+            let mut problem = Problem::new("", error.to_string());
+            problem.place = Some(format!("{name}:{}", error.line()));
+            problem
+        })?;
+        place_all(&values, "", &mut |path| {
+            self.places.insert(path, name.to_owned());
+        });
+        merge(&mut self.values, values);
+        Ok(())
+    }
+
+    fn vars(&mut self, vars: Vec<(String, String)>, known: &Value) {
+        for (name, value) in vars {
+            let mut path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+            if path.len() == 2 && path[0] == "headers" {
+                path[1] = path[1].replace('_', "-");
+            }
+            self.places.insert(path.join("."), name);
+            let is_list = path
+                .iter()
+                .try_fold(known, |known, name| known.get(name))
+                .is_some_and(Value::is_array)
+                || path.ends_with(&["secret".to_owned(), "command".to_owned()]);
+            let value = match is_list {
+                true => value
+                    .split(',')
+                    .filter(|item| !item.is_empty())
+                    .map(|item| Value::from(item.trim()))
+                    .collect(),
+                false => Value::String(value),
+            };
+            let nested = path
+                .into_iter()
+                .rev()
+                .fold(value, |value, name| Value::Object(Map::from_iter([(name, value)])));
+            if let Value::Object(nested) = nested {
+                merge(&mut self.values, nested);
+            }
+        }
+    }
+}
+
+/// Tells the path of each value.
+fn place_all(values: &Map<String, Value>, at: &str, tell: &mut dyn FnMut(String)) {
+    for (name, value) in values {
+        let path = joined(at, name);
+        if let Value::Object(values) = value {
+            place_all(values, &path, tell);
+        }
+        tell(path);
+    }
+}
+
+/// What is said later counts.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            // Where a secret is, is one thing.
+            (Some(Value::Object(_)), value @ Value::Object(_)) if name == "secret" => {
+                into.insert(name, value);
+            }
+            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}

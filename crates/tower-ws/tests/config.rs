@@ -1,0 +1,208 @@
+//! Settings from files and the environment.
+
+#![cfg(feature = "config")]
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use std::time::Duration;
+
+use tower_ws::config::{Config, EXAMPLE, Secret};
+use tower_ws_test_kit::{Script, Server};
+
+const URL: &str = "url = \"wss://example.com/rpc\"\n";
+
+fn wrong(text: &str) -> Vec<String> {
+    let error = Config::sources().toml(text).load().unwrap_err();
+    error.problems().iter().map(ToString::to_string).collect()
+}
+
+fn vars(vars: &[(&str, &str)]) -> Vec<(String, String)> {
+    vars.iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// With each line in force, the example says what would be so without it; and it has every setting.
+#[test]
+fn the_example_is_the_defaults() {
+    let mut expected = Config::default();
+    expected.url = "wss://example.com/rpc".to_owned();
+    assert_eq!(Config::sources().toml(URL).toml(EXAMPLE).load().unwrap(), expected);
+
+    let said: String = EXAMPLE
+        .lines()
+        .filter_map(|line| match line.strip_prefix('#') {
+            // What there is none of by default.
+            Some(line) if ["secret", "client_"].iter().any(|name| line.starts_with(name)) => None,
+            Some(line) if line.starts_with(' ') => None,
+            Some(line) => Some(format!("{line}\n")),
+            None => Some(format!("{line}\n")),
+        })
+        .collect();
+    assert_eq!(Config::sources().toml(&said).load().unwrap(), expected);
+
+    let all = serde_json::to_value(Config::default()).unwrap();
+    for (section, settings) in all.as_object().unwrap() {
+        let names = settings.as_object().map(|settings| settings.keys().collect::<Vec<_>>());
+        for name in names.unwrap_or_else(|| vec![section]) {
+            assert!(EXAMPLE.contains(&format!("\n#{name} = ")), "{section}.{name}");
+        }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place() {
+    let text = r#"
+url = "https://example.com"
+nmae = "orders"
+
+[health]
+intervall = "5s"
+timeout = "1ms"
+
+[cleint]
+timeout = "5s"
+
+[headers]
+authorization = "Bearer s3cr3t"
+"#;
+    let problems = wrong(text);
+    let expected = [
+        "toml:3: nmae: there is no such setting; did you mean `name`?",
+        "toml:6: health.intervall: there is no such setting; did you mean `interval`?",
+        "toml:9: cleint: there is no such setting; did you mean `client`?",
+        "toml:2: url: ",
+        "toml:7: health.timeout: it has to be from 10ms to a year",
+        "toml:13: headers.authorization: a secret does not belong into the settings",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for start in expected {
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(start)),
+            "{start}: {problems:#?}"
+        );
+    }
+    assert!(!problems.iter().any(|problem| problem.contains("s3cr3t")));
+}
+
+#[test]
+fn a_wrong_type_is_told_alone() {
+    for (line, expected) in [
+        (
+            "[health]\ninterval = 5",
+            "toml:3: health.interval: invalid value: integer `5`, expected a time with its unit",
+        ),
+        (
+            "[client]\nmax_calls = -1",
+            "toml:3: client.max_calls: invalid type: integer `-1`, expected a whole number",
+        ),
+        (
+            "[queue]\noverflow = \"drop\"",
+            "toml:3: queue.overflow: unknown variant `drop`, expected one of `wait`",
+        ),
+        (
+            "fallbacks = [\"wss://a\", 1]",
+            "toml:2: fallbacks[1]: invalid type: integer `1`, expected a string",
+        ),
+        ("[auth]\nsecret = \"s3cr3t\"", "toml:3: auth.secret: "),
+        ("[queue\n", "toml:2: "),
+    ] {
+        let problems = wrong(&format!("{URL}{line}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(expected), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_later_source_counts_and_tables_are_put_together() {
+    let json = r#"{ "client": { "timeout": "5s", "inbound": 7 }, "fallbacks": ["wss://b.example"] }"#;
+    let env = vars(&[
+        ("TOWER_WS__CLIENT__TIMEOUT", "9s"),
+        ("TOWER_WS__FALLBACKS", "wss://c.example, wss://d.example"),
+        ("TOWER_WS__HEADERS__X_TENANT", "blue"),
+        ("TOWER_WS__RECONNECT__FAIL_FAST", "true"),
+        ("TOWER_WS__RATE_LIMIT__MESSAGES_PER_SECOND", "12"),
+        ("TOWER_WS__NAME", "42"),
+        ("TOWER_WS__AUTH__SECRET__COMMAND", "echo,token"),
+        // Not ours.
+        ("TOWER_WS_TEST_CONFIG", "x"),
+        ("PATH", "/bin"),
+    ]);
+    let text = format!("{URL}[client]\nmax_calls = 3\n[auth]\nsecret = {{ env = \"TOKEN\" }}");
+    let config = Config::sources().toml(text).json(json).vars(env).load().unwrap();
+    assert_eq!((config.client.max_calls, config.client.inbound), (3, 7));
+    assert_eq!(config.client.timeout, Duration::from_secs(9));
+    assert_eq!(config.fallbacks, ["wss://c.example", "wss://d.example"]);
+    assert_eq!(config.headers["x-tenant"], "blue");
+    assert!(config.reconnect.fail_fast);
+    assert_eq!(config.rate_limit.messages_per_second, 12);
+    assert_eq!(config.name, "42");
+    let command = vec!["echo".to_owned(), "token".to_owned()];
+    assert_eq!(config.auth.secret, Some(Secret::Command(command)));
+
+    let wrong = vars(&[("TOWER_WS__CLIENT__TIMOUT", "9s")]);
+    let error = Config::sources().toml(URL).vars(wrong).load().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "TOWER_WS__CLIENT__TIMOUT: client.timout: there is no such setting; did you mean `timeout`?"
+    );
+    let error = Config::sources().json("{\n\"url\": }").load().unwrap_err().to_string();
+    assert!(error.starts_with("json:2: "), "{error}");
+    let error = Config::sources()
+        .file("/nowhere/x.toml")
+        .load()
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("/nowhere/x.toml: "), "{error}");
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let text = "url = \"wss://example.com/s3cr3t?token=s3cr3t\"\nheaders = { x-key = \"s3cr3t\" }";
+    let config = Config::sources().toml(text).load().unwrap();
+    assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
+    assert!(!format!("{:?}", config.builder().unwrap()).contains("s3cr3t"));
+    let proxy = wrong(&format!("{URL}[connect]\nproxy = \"http://me:s3cr3t@proxy.example\""));
+    assert!(
+        !proxy[0].contains("s3cr3t") && proxy[0].contains("credentials"),
+        "{proxy:?}"
+    );
+}
+
+/// Each place that a secret may be in, read anew for each credential.
+#[tokio::test]
+async fn a_session_with_these_settings() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let folder = std::env::temp_dir().join(format!("tower-ws-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let token = folder.join("token");
+    std::fs::write(&token, "s3cr3t\n").unwrap();
+    for (n, secret) in [
+        format!("{{ file = {:?} }}", token.display().to_string()),
+        r#"{ command = ["echo", "s3cr3t"] }"#.to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = format!(
+            "url = {:?}\nname = \"orders\"\nheaders = {{ x-tenant = \"blue\" }}\n[auth]\nsecret = {secret}\n\
+             [rate_limit]\nmessages_per_second = 1000\n[client]\ntimeout = \"10s\"\n[connect]\nguard = \"unguarded\"",
+            server.url()
+        );
+        let config = Config::sources().toml(text).load().unwrap();
+        let (client, _inbound) = config.builder().unwrap().connect().await.unwrap();
+        let echoed: u64 = client.request("echo", &7).await.unwrap();
+        assert_eq!(echoed, 7);
+        let request = &server.requests()[n];
+        assert_eq!(request.headers["authorization"], "Bearer s3cr3t");
+        assert_eq!(request.headers["x-tenant"], "blue");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let missing = format!(
+        "url = {:?}\n[auth]\nsecret = {{ env = \"TOWER_WS_TEST_NO_SUCH\" }}\n[reconnect]\nfail_fast = true",
+        server.url()
+    );
+    let config = Config::sources().toml(missing).load().unwrap();
+    let error = config.builder().unwrap().connect().await.unwrap_err().to_string();
+    assert!(error.contains("TOWER_WS_TEST_NO_SUCH"), "{error}");
+}
