@@ -25,6 +25,9 @@ pub struct Handle(pub(crate) Shared<Hub>);
 pub struct Snapshot {
     /// Where the session stands.
     pub state: State,
+    /// Since when there is no connection: from the first dial, from the loss of the last connection, or
+    /// from the end. `None` while there is one, and before a session has begun.
+    pub down_since: Option<Instant>,
     /// How many control messages were [discarded](Handle::discarded) without an event.
     pub discarded: u64,
 }
@@ -34,6 +37,7 @@ impl Handle {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             state: self.0.now(),
+            down_since: self.0.down_since(),
             discarded: self.discarded(),
         }
     }

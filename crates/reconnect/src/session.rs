@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context,
@@ -20,6 +20,7 @@ use crate::handle::{Handle, State, Transition};
 #[derive(Debug)]
 pub(crate) struct Hub {
     state: watch::Sender<State>,
+    down_since: Mutex<Option<Instant>>,
     /// Made for the first who listens: sessions are many, listeners few.
     transitions: OnceLock<broadcast::Sender<Transition>>,
     reconnect: AtomicBool,
@@ -33,6 +34,7 @@ impl Hub {
     pub(crate) fn new() -> Self {
         Self {
             state: watch::Sender::new(State::default()),
+            down_since: Mutex::new(None),
             transitions: OnceLock::new(),
             reconnect: AtomicBool::new(false),
             offline: AtomicBool::new(false),
@@ -43,6 +45,10 @@ impl Hub {
 
     pub(crate) fn now(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    pub(crate) fn down_since(&self) -> Option<Instant> {
+        *self.down_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
@@ -216,6 +222,12 @@ impl Session {
                 delay,
             });
         }
+        let mut down_since = self.hub.down_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            State::Connected { .. } => *down_since = None,
+            _ => _ = down_since.get_or_insert_with(Instant::now),
+        }
+        drop(down_since);
         self.hub.state.send_replace(state);
     }
 }

@@ -109,6 +109,7 @@ mod error;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod messages;
+pub mod monitor;
 pub mod prelude;
 mod slot;
 mod stack;
