@@ -410,4 +410,45 @@ mod tests {
         assert!(batch.is_empty() && !outbox.has_control());
         assert_eq!(outbox.queue.len(), 1);
     }
+
+    /// In an outage calls are given up by the thousand, and others still wait.
+    #[test]
+    fn what_nobody_waits_for_makes_room_once_it_is_most_of_the_queue() {
+        let mut outbox = Outbox::default();
+        let mut push = |outbox: &mut Outbox| {
+            let ticket = Ticket::new();
+            let mut entry = notification(outbox, Instant::now());
+            entry.ticket = Some(ticket.clone());
+            outbox.push(entry);
+            ticket
+        };
+        let given_up: Vec<_> = (0..60).map(|_| push(&mut outbox)).collect();
+        let _waits: Vec<_> = (0..60).map(|_| push(&mut outbox)).collect();
+        for (n, ticket) in given_up.iter().enumerate() {
+            assert_eq!(outbox.queue.len(), 120, "after {n}: not for few of them");
+            let _ = ticket.cancel();
+            outbox.abandoned();
+        }
+        assert_eq!((outbox.queue.len(), outbox.abandoned), (120, 60), "half is not most");
+        let one_more = outbox.queue[100].ticket.clone().unwrap();
+        let _ = one_more.cancel();
+        outbox.abandoned();
+        assert_eq!((outbox.queue.len(), outbox.abandoned), (59, 0));
+        assert!(
+            outbox
+                .queue
+                .iter()
+                .all(|entry| !entry.ticket.as_ref().unwrap().is_cancelled())
+        );
+    }
+
+    #[test]
+    fn a_cancellation_alone_is_something_to_write() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.is_empty() && !outbox.has_control());
+        outbox.cancel(7);
+        assert!(!outbox.is_empty() && outbox.has_control());
+        assert!(matches!(outbox.pop_control(), Some(Control::Cancellation(7))));
+        assert!(outbox.push_control(answer(1)) && outbox.has_control() && !outbox.is_empty());
+    }
 }

@@ -389,3 +389,29 @@ fn what_is_below_and_not_sent_is_not_given_up_for_its_age() {
     ));
     assert!(!window.has_due());
 }
+
+/// An outage that is over is not why something is given up later.
+#[test]
+fn a_connection_that_is_up_has_no_cause() {
+    let (now, limits) = (
+        Instant::now(),
+        Limits {
+            messages: 10,
+            bytes: 200,
+            timeout: SECOND,
+            suspicions: 3,
+            recorded_too: false,
+        },
+    );
+    let mut window = Window::new(limits);
+    window.down(&Failure::new(FailureKind::Network, "gone"), &Plain);
+    window.up();
+    window.accept(now, 7, Outgoing::new((0_u64, 7_u8)), 1);
+    let (_, item) = window.next_due(now, &mut Plain).unwrap();
+    assert!(item.ticket.unwrap().mark_sent());
+    window.expire(now + SECOND);
+    let Some(Event::Dropped(_, DropReason::Interrupted(cause))) = window.pop_event() else {
+        panic!("it is given up")
+    };
+    assert_eq!(cause.map(|cause| cause.to_string()), None);
+}
