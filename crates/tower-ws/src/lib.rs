@@ -85,6 +85,12 @@
 //! belongs there too: in a long outage it fails calls at once, with the cause and when the next
 //! attempt begins.
 //!
+//! # Guides
+//!
+//! [Which layers](guide::layers), [what becomes of a message](guide::delivery),
+//! [troubleshooting](guide::troubleshooting), [before production](guide::production),
+//! [from other crates](guide::migration).
+//!
 //! # Features
 //!
 //! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `config`,
@@ -106,6 +112,7 @@ mod builder;
 #[cfg(feature = "config")]
 pub mod config;
 mod error;
+pub mod guide;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod messages;
