@@ -354,6 +354,46 @@ mod tests {
         assert_eq!(table.earliest(), Some(now + LIMIT * 2));
     }
 
+    #[test]
+    fn the_earliest_deadline_is_that_of_those_left() {
+        let mut table = Table::new(Ids::new());
+        let now = Instant::now();
+        for limits in [3, 1, 2, 4] {
+            table.open(now, LIMIT * limits, None, None);
+        }
+        assert_eq!(table.earliest(), Some(now + LIMIT));
+        assert!(table.expire(now + LIMIT / 2, None).0.is_empty());
+        let mut left = 4;
+        for passed in 1..=4 {
+            assert_eq!(table.expire(now + LIMIT * passed, None).0.len(), 1);
+            left -= 1;
+            assert_eq!(table.unsettled(), left);
+            let next = (passed < 4).then_some(now + LIMIT * (passed + 1));
+            assert_eq!(table.earliest(), next);
+        }
+    }
+
+    #[test]
+    fn what_the_peer_may_have_seen_and_what_is_settled_by_a_judge() {
+        let mut table = Table::new(Ids::new());
+        let now = Instant::now();
+        let unsent = table.open(now, LIMIT, None, None);
+        let old = table.open(now + LIMIT, LIMIT, None, None);
+        let young = table.open(now + LIMIT * 2, LIMIT, None, None);
+        assert!(old.ticket.mark_sent() && young.ticket.mark_sent());
+        assert_eq!(table.oldest_seen(), Some(now + LIMIT));
+        assert!(!table.may_be_answered(unsent.id) && table.may_be_answered(old.id));
+        let judge = |ticket: &Ticket| ticket.is(&old.ticket).then_some(CallError::Closed(None));
+        drop(table.settle_where(judge));
+        assert_eq!(table.unsettled(), 2);
+        assert!(matches!(
+            poll(&mut table, old.id),
+            Poll::Ready(Err(CallError::Closed(None)))
+        ));
+        assert_eq!(table.oldest_seen(), Some(now + LIMIT * 2));
+        assert!(!table.may_be_answered(old.id));
+    }
+
     proptest! {
         #[test]
         fn ids_rise_and_every_call_has_one_end(steps in prop::collection::vec((0..4u8, any::<u16>()), 1..400)) {
