@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_makes_room_once_it_is_most_of_the_queue() {
         let mut outbox = Outbox::default();
-        let mut push = |outbox: &mut Outbox| {
+        let push = |outbox: &mut Outbox| {
             let ticket = Ticket::new();
             let mut entry = notification(outbox, Instant::now());
             entry.ticket = Some(ticket.clone());
