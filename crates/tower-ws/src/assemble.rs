@@ -1,6 +1,7 @@
 //! From a builder to a session.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Once},
 };
@@ -19,9 +20,9 @@ use tower_ws_reconnect::{FailoverLayer, Policy, Targets};
 use tower_ws_transport::{Message, TransportLayer};
 
 use crate::{
-    builder::{Builder, Own},
+    builder::{Builder, Framed, Own},
     error::ConnectError,
-    slot::{Dial, Slot, erase, erase_connector},
+    slot::{BoxConnector, Dial, Slot, erase, erase_connector},
     stack::Layers,
 };
 
@@ -90,6 +91,16 @@ pub(crate) fn messages(
     })
 }
 
+/// What makes one connection, without a session around it, and what it is called with.
+pub(crate) fn dial(builder: Builder) -> Result<(Dial, Request), ConnectError> {
+    let parts = Parts::check(builder)?;
+    let request = parts.request.clone();
+    Ok((
+        Parts::connections(parts.transport, parts.own.framing, parts.own.connector, parts.own.below),
+        request,
+    ))
+}
+
 impl Parts {
     /// All that is the same for each kind of session.
     fn check(builder: Builder) -> Result<Self, ConnectError> {
@@ -152,17 +163,25 @@ impl Parts {
             && (probe.is_none() && below.is_empty() && framing.is_none() && connector.is_none())
     }
 
+    /// What makes connections, below health.
+    fn connections(
+        transport: TransportLayer,
+        framing: Option<Framed>,
+        own: Option<BoxConnector>,
+        below: VecDeque<Slot>,
+    ) -> Dial {
+        let dial = match (framing, own) {
+            (None, None) => erase(transport.layer(connector())),
+            (None, Some(own)) => erase(transport.layer(own)),
+            (Some(framing), own) => framing(transport, own.unwrap_or_else(|| erase_connector(connector()))),
+        };
+        below.into_iter().rev().fold(dial, |dial, layer| layer(dial))
+    }
+
     /// The session, below what keeps messages.
     fn session(self) -> Dial<()> {
         let Self { layers, own, .. } = self;
-        let mut dial = match (own.framing, own.connector) {
-            (None, None) => erase(self.transport.layer(connector())),
-            (None, Some(own)) => erase(self.transport.layer(own)),
-            (Some(framing), own) => framing(self.transport, own.unwrap_or_else(|| erase_connector(connector()))),
-        };
-        for layer in own.below.into_iter().rev() {
-            dial = layer(dial);
-        }
+        let mut dial = Self::connections(self.transport, own.framing, own.connector, own.below);
         dial = match own.probe {
             None => erase(layers.health.layer(dial)),
             Some(probe) => probe(layers.health.clone(), dial),

@@ -111,6 +111,7 @@ mod assemble;
 mod builder;
 #[cfg(feature = "config")]
 pub mod config;
+pub mod doctor;
 mod error;
 pub mod guide;
 #[cfg(feature = "mcp")]

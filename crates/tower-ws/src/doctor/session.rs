@@ -1,0 +1,189 @@
+//! The dial itself, by the builder's own parts, and what follows on the connection.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::{Instant, timeout};
+use tower::ServiceExt;
+use tower_ws_connector::WsUrl;
+use tower_ws_core::{BoxConnection, Event, Excerpt, Failure, FailureKind, Outgoing, Up, find};
+use tower_ws_transport::{Handshake, Kind, Message, Refusal};
+
+use super::report::{Fault, State, Step};
+use crate::builder::Builder;
+
+const PINGS: u8 = 3;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn dial(builder: Builder, url: &WsUrl, steps: &mut Vec<Step>) {
+    let start = Instant::now();
+    let dialled = match crate::assemble::dial(builder) {
+        Ok((dial, request)) => dial.oneshot(request).await,
+        Err(error) => Err(error.0),
+    };
+    let took = start.elapsed();
+    let mut connection = match dialled {
+        Ok(connection) => connection,
+        Err(error) => {
+            let failure = find::<Failure>(&*error)
+                .cloned()
+                .unwrap_or_else(|| Failure::of(error.to_string()));
+            let status = find::<Refusal>(&*error).map(|refusal| refusal.status().as_u16());
+            steps.push(refused(took, &failure, status));
+            return;
+        }
+    };
+    let Some(Event::Up(up)) = timeout(PATIENCE, connection.next()).await.ok().flatten() else {
+        steps.push(Step::new("dial", took, State::Failed, "the connection did not come up"));
+        return;
+    };
+    steps.push(Step::new("dial", took, State::Ok, answered(url, &up)));
+    steps.push(ping(&mut connection).await);
+    steps.push(close(connection).await);
+}
+
+/// What is worth telling of a handshake that succeeded.
+fn answered(url: &WsUrl, up: &Up) -> String {
+    let mut text = String::from(if url.is_secure() {
+        "TLS and the upgrade succeeded"
+    } else {
+        "the upgrade succeeded"
+    });
+    if let Some(handshake) = up.extensions.get::<Handshake>() {
+        let subprotocol = handshake
+            .subprotocol()
+            .map(|chosen| format!("subprotocol {}", Excerpt::new(chosen)));
+        let server = handshake
+            .headers()
+            .get("server")
+            .and_then(|server| server.to_str().ok());
+        let server = server.map(|server| format!("server {}", Excerpt::new(server)));
+        for told in [subprotocol, server].into_iter().flatten() {
+            text.push_str("; ");
+            text.push_str(&told);
+        }
+    }
+    text
+}
+
+/// Whose fault it is that the dial failed, and what to do.
+fn refused(took: Duration, failure: &Failure, status: Option<u16>) -> Step {
+    let step = Step::new("dial", took, State::Failed, failure.to_string());
+    let (fault, advice) = match (status.or(failure.status()), failure.kind()) {
+        (Some(401 | 403), _) => (
+            Fault::Credentials,
+            "show a credential, or one that is good: `bearer`, `auth`",
+        ),
+        (Some(407), _) => (Fault::Proxy, "give the proxy its credentials"),
+        (Some(404), _) => (
+            Fault::Settings,
+            "there is no such path on this server: look at the address",
+        ),
+        (Some(400 | 426), _) => (
+            Fault::Settings,
+            "the server does not take this for a WebSocket's request: look at path, headers and subprotocols",
+        ),
+        (Some(300..=399), _) => (Fault::Settings, "the server sends clients elsewhere: use that address"),
+        (Some(429), _) => (Fault::Server, "it has had too much: come less often"),
+        (Some(500..), _) => (Fault::Server, "it is in trouble, or being replaced: it is tried again"),
+        (Some(_), _) => (
+            Fault::Server,
+            "it answers as a web server does: is this a WebSocket's address, and does a proxy before it pass `Upgrade` on?",
+        ),
+        (None, FailureKind::Dns) => (Fault::Names, "look at the name, and at this machine's resolver"),
+        (None, FailureKind::Tls) => (
+            Fault::Certificate,
+            "trust its authority, correct the server's certificate, or find out who opens TLS on the way",
+        ),
+        (None, FailureKind::Proxy) => (Fault::Proxy, "look at the proxy, and whether it lets this address pass"),
+        (None, FailureKind::Auth) => (Fault::Credentials, "look at where the credential comes from"),
+        (None, FailureKind::Policy | FailureKind::Usage) => (
+            Fault::Settings,
+            "it is this side that forbids it: the text says how to allow it",
+        ),
+        (None, FailureKind::Throttled) => (Fault::Server, "it has had too much: come less often"),
+        (None, FailureKind::Handshake | FailureKind::Protocol | FailureKind::Closed) => {
+            (Fault::Server, "it does not speak WebSocket as it should")
+        }
+        (None, FailureKind::Timeout) => (
+            Fault::Server,
+            "something on the way takes connections and does not answer: the server, or a proxy before it",
+        ),
+        (None, _) => (
+            Fault::Network,
+            "the connection could not be had, or broke: look at the network between",
+        ),
+    };
+    step.fault(fault, advice)
+}
+
+/// Three round trips.
+async fn ping(connection: &mut BoxConnection<Message>) -> Step {
+    let start = Instant::now();
+    let mut trips = Vec::new();
+    for nonce in 0..PINGS {
+        let asked = Instant::now();
+        let ping = Outgoing::new(Message::ping(vec![nonce])).control();
+        let answered = async {
+            connection.send(ping).await.ok()?;
+            loop {
+                match connection.next().await? {
+                    Event::Message(message) if message.kind() == Kind::Pong && message.as_bytes() == [nonce] => {
+                        return Some(asked.elapsed());
+                    }
+                    Event::Down(_) => return None,
+                    _ => {}
+                }
+            }
+        };
+        match timeout(PATIENCE, answered).await {
+            Ok(Some(trip)) => trips.push(trip),
+            _ => break,
+        }
+    }
+    let took = start.elapsed();
+    trips.sort();
+    match (trips.first(), trips.get(trips.len() / 2), trips.last()) {
+        (Some(least), Some(median), Some(most)) if trips.len() == usize::from(PINGS) => {
+            let text = format!(
+                "{} of {PINGS} answered, in {least:.1?}, {median:.1?} and {most:.1?}",
+                trips.len()
+            );
+            Step::new("ping", took, State::Ok, text)
+        }
+        _ => {
+            let text = format!("{} of {PINGS} answered within {PATIENCE:?}", trips.len());
+            Step::new("ping", took, State::Warning, text).fault(
+                Fault::Server,
+                "it answers no pings, or closes at once: without answers a connection that is silent for 40 s is given up",
+            )
+        }
+    }
+}
+
+/// Whether the server says goodbye.
+async fn close(mut connection: BoxConnection<Message>) -> Step {
+    let start = Instant::now();
+    let closed = async {
+        let _ = connection.close().await;
+        while let Some(event) = connection.next().await {
+            if let Event::Down(down) = event {
+                return Some(down.cause);
+            }
+        }
+        None
+    };
+    let closed = timeout(2 * PATIENCE, closed).await.ok().flatten();
+    let took = start.elapsed();
+    match closed {
+        Some(cause) if cause.kind() == FailureKind::Local || cause.close().is_some() => {
+            Step::new("close", took, State::Ok, cause.to_string())
+        }
+        Some(cause) => Step::new("close", took, State::Warning, cause.to_string()).fault(
+            Fault::Server,
+            "it ends connections without a word: harmless, but for its own clients",
+        ),
+        None => Step::new("close", took, State::Warning, "the server does not answer to a goodbye")
+            .fault(Fault::Server, "each close takes its whole deadline"),
+    }
+}

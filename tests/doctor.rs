@@ -1,0 +1,155 @@
+//! What the doctor says of servers that are well, and of those that are not.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use serde_json::Value;
+use support::{SECOND, bounded, within};
+use tokio::net::TcpListener;
+use tower_ws::{
+    Builder,
+    auth::Credentials,
+    connector::{Connect, tls::Tls},
+    doctor::{Fault, Report, State},
+    transport::TransportLayer,
+};
+use tower_ws_test_kit::{Authority, Cut, Script, Server};
+
+/// With a short limit for the dial.
+fn builder(url: impl AsRef<str>) -> Builder {
+    tower_ws::builder(url).transport(TransportLayer::new().timeout(SECOND))
+}
+
+async fn examine(builder: Builder) -> Report {
+    bounded(builder.examine()).await
+}
+
+/// The step that fails, whose fault it is, and a word of what is said.
+fn assert_fails(report: &Report, step: &str, fault: Fault, word: &str) {
+    let failure = report.failure().unwrap_or_else(|| panic!("it is well: {report}"));
+    assert_eq!((failure.name, failure.fault), (step, Some(fault)), "{report}");
+    assert!(failure.text.contains(word), "{word}: {report}");
+    assert!(failure.advice.is_some(), "{report}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_well() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let report = examine(builder(server.url())).await;
+    assert!(report.is_ok(), "{report}");
+    let steps: Vec<_> = report.steps.iter().map(|step| (step.name, step.state)).collect();
+    let expected = [
+        ("url", State::Ok),
+        ("proxy", State::Ok),
+        ("dns", State::Skipped),
+        ("tcp", State::Ok),
+        ("dial", State::Ok),
+        ("ping", State::Ok),
+        ("close", State::Ok),
+    ];
+    assert_eq!(steps, expected, "{report}");
+    let json: Value = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["steps"][4]["state"], "ok");
+    assert!(json["steps"][4]["took_ms"].as_f64().unwrap() > 0.0);
+    assert!(report.to_string().contains("in order"), "{report}");
+}
+
+#[tokio::test]
+async fn addresses_that_lead_nowhere() {
+    assert_fails(
+        &examine(builder("http://example.com")).await,
+        "url",
+        Fault::Settings,
+        "write `ws`",
+    );
+    let report = examine(builder("ws://nowhere.invalid/")).await;
+    assert_fails(&report, "dns", Fault::Names, "nowhere.invalid");
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let report = examine(builder(format!("ws://{closed}/"))).await;
+    assert_fails(&report, "tcp", Fault::Server, "refused");
+}
+
+#[tokio::test]
+async fn servers_that_refuse() {
+    for (script, fault, word) in [
+        (Script::status(401, &[]), Fault::Credentials, "401"),
+        (Script::status(403, &[]), Fault::Credentials, "403"),
+        (Script::status(404, &[]), Fault::Settings, "404"),
+        (Script::status(429, &[("retry-after", "30")]), Fault::Server, "429"),
+        (Script::status(503, &[]), Fault::Server, "503"),
+        (
+            Script::status(302, &[("location", "https://example.com/login")]),
+            Fault::Settings,
+            "302",
+        ),
+        (Script::status(200, &[]), Fault::Server, "200"),
+        (Script::NeverReply, Fault::Server, "within 1s"),
+        (Script::WrongAccept, Fault::Server, "accept"),
+        (Script::CutBeforeReply(Cut::Rst), Fault::Network, "reset"),
+        (Script::Subprotocol("other".into()), Fault::Server, "other"),
+    ] {
+        let told = format!("{script:?}");
+        let server = Server::start(script).await.unwrap();
+        let report = examine(builder(server.url())).await;
+        println!("{told}\n{report}");
+        assert_fails(&report, "dial", fault, word);
+    }
+}
+
+#[tokio::test]
+async fn certificates_and_crossed_schemes() {
+    let authority = Authority::new().unwrap();
+    let trusting = |server: &Server| {
+        let tls = Tls::new().only_roots_pem(authority.pem()).unwrap();
+        builder(server.url()).connector(Connect::new().tls(tls).connector())
+    };
+    let good = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    assert!(examine(trusting(&good)).await.is_ok());
+    let report = examine(builder(good.url())).await;
+    assert_fails(&report, "dial", Fault::Certificate, "unknown issuer");
+    for (config, word) in [
+        (authority.expired().unwrap(), "expired"),
+        (authority.wrong_host().unwrap(), "name"),
+    ] {
+        let server = Server::start_tls(Script::Echo, config).await.unwrap();
+        assert_fails(&examine(trusting(&server)).await, "dial", Fault::Certificate, word);
+    }
+    // Plain where TLS is spoken, and the reverse.
+    let report = examine(builder(good.url().replace("wss://", "ws://"))).await;
+    assert!(!report.is_ok(), "{report}");
+    let plain = Server::start(Script::Echo).await.unwrap();
+    let report = examine(builder(plain.url().replace("ws://", "wss://"))).await;
+    assert_fails(&report, "dial", Fault::Certificate, "");
+}
+
+#[tokio::test]
+async fn servers_that_accept_and_are_not_well() {
+    for script in [Script::Silent, Script::close(1008, "go away")] {
+        let told = format!("{script:?}");
+        let server = Server::start(script).await.unwrap();
+        let report = within(60 * SECOND, builder(server.url()).examine()).await;
+        assert!(report.is_ok(), "{told}: {report}");
+        let warns = report.steps.iter().any(|step| step.state == State::Warning);
+        assert!(warns, "{told}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_told() {
+    let refuses = Script::status(401, &[("www-authenticate", "Bearer error=\"s3cr3t\"")]);
+    let server = Server::start(refuses).await.unwrap();
+    let url = format!("{}/s3cr3t?token=s3cr3t", server.url().trim_end_matches('/'));
+    let report = examine(
+        builder(url)
+            .header("x-key", "s3cr3t")
+            .bearer(Credentials::fixed("s3cr3t")),
+    )
+    .await;
+    assert_fails(&report, "dial", Fault::Credentials, "401");
+    let told = format!("{report}{report:?}{}", serde_json::to_string(&report).unwrap());
+    assert!(!told.contains("s3cr3t"), "{told}");
+}
