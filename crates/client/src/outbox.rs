@@ -443,6 +443,31 @@ mod tests {
     }
 
     #[test]
+    fn room_is_counted_in_bytes_when_it_comes_free_too() {
+        let mut outbox = Outbox::default();
+        let half = Outbox::CONTROL_BYTES / 2;
+        assert!(outbox.push_control(answer(half)) && outbox.push_control(answer(half)));
+        assert!(!outbox.push_control(answer(1)));
+        assert!(outbox.pop_control().is_some());
+        // Half of it is free: not all, and not nothing.
+        assert!(outbox.push_control(answer(half)) && !outbox.push_control(answer(1)));
+    }
+
+    #[test]
+    fn at_the_end_what_was_never_sent_is_handed_over_in_order() {
+        let mut outbox = Outbox::default();
+        let now = Instant::now();
+        for second in 0..3 {
+            let entry = notification(&mut outbox, now + Duration::from_secs(second));
+            outbox.push(entry);
+        }
+        let left: Vec<_> = outbox.end().into_iter().map(|entry| entry.deadline).collect();
+        let expected: Vec<_> = (0..3).map(|second| Some(now + Duration::from_secs(second))).collect();
+        assert_eq!(left, expected);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
     fn a_cancellation_alone_is_something_to_write() {
         let mut outbox = Outbox::default();
         assert!(outbox.is_empty() && !outbox.has_control());
