@@ -146,6 +146,12 @@
 //! | `tower_ws_health_probes_sent_total` | counter | count | | probes sent | |
 //! | `tower_ws_health_probes_total` | counter | count | `outcome` | probes settled: `answered`, `lost` | `rate(…{outcome="lost"}[5m]) > 0`: links lose packets, or peers hang |
 //! | `tower_ws_reconnect_sessions` | gauge | count | `state` | sessions that have been up and have not ended: `connecting`, `connected`, `backing_off`, `offline` | `…{state="offline"} > 0`: somebody switched it off |
+//! | `tower_ws_subscribe_subscriptions` | gauge | count | `state` | subscriptions that stand: `active` if the server has them, `waiting` | `…{state="waiting"} > 0` for 5 min: the server does not take them back |
+//! | `tower_ws_subscribe_bytes` | gauge | bytes | | the messages that begin subscriptions | |
+//! | `tower_ws_subscribe_said_total` | counter | count | | subscriptions said to a server, again or first | |
+//! | `tower_ws_subscribe_refused_total` | counter | count | | subscriptions that were refused | any |
+//! | `tower_ws_subscribe_duplicates_total` | counter | count | | messages that came twice, by their sequence numbers | |
+//! | `tower_ws_subscribe_missed_total` | counter | count | | sequence numbers that are missing | any: what is told is not all |
 //! | `tower_ws_rate_limit_waited_total` | counter | count | `limit` | dials and messages that had to wait for a turn: `dials`, `messages` | |
 //! | `tower_ws_rate_limit_refused_total` | counter | count | `limit` | dials and messages for which there was no room | |
 //! | `tower_ws_rate_limit_pauses_total` | counter | count | `limit` | pauses because the server said that it is too much | a rate above 0: ask for less |

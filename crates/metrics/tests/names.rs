@@ -24,8 +24,9 @@ use tower_ws_metrics::MetricsLayer;
 use tower_ws_queue::QueueLayer;
 use tower_ws_rate_limit::RateLimitLayer;
 use tower_ws_reconnect::ReconnectLayer;
+use tower_ws_subscribe::{Channels, SubscribeLayer};
 use tower_ws_test_kit::expect;
-use tower_ws_transport::memory;
+use tower_ws_transport::{JsonText, memory};
 
 const EXPECTED: &str = include_str!("metrics.txt");
 
@@ -46,6 +47,7 @@ async fn all_there_is(seen: &Seen) -> BTreeMap<String, (String, BTreeSet<String>
         .layer(MetricsLayer::session().label("server", "orders"))
         .layer(QueueLayer::new())
         .layer(AckLayer::new(acks))
+        .layer(SubscribeLayer::new(Channels::new(JsonText)))
         .layer(ReconnectLayer::new().seed(1))
         .layer(MetricsLayer::connection().label("server", "orders"))
         .layer(RateLimitLayer::new())
