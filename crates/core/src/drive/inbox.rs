@@ -453,4 +453,13 @@ mod tests {
         inbox.end();
         assert_eq!(Pin::new(&mut reader).poll_next(&mut cx), Poll::Ready(None));
     }
+
+    #[test]
+    fn gaps_that_are_put_side_by_side_are_one() {
+        let (inbox, mut reader) = Inbox::new(4, Lag::DropOldest);
+        put(&inbox, [Item::Gap(1), Item::Gap(2), Item::Push(1), Item::Gap(3)]);
+        assert_eq!(read(&mut reader), [Item::Gap(3), Item::Push(1), Item::Gap(3)]);
+        put(&inbox, [Item::Gap(4)]);
+        assert_eq!(read(&mut reader), [Item::Gap(4)]);
+    }
 }

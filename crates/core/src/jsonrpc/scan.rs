@@ -274,6 +274,22 @@ mod tests {
         }
         let many: Vec<_> = (0..1000).map(|n| format!("\"{n}{}\":1", "x".repeat(1000))).collect();
         assert!(shape(format!("{{{}}}", many.join(",")).as_bytes()).len() < 400);
+        for (members, cut) in [(8, false), (9, true)] {
+            let text = format!("{{{}}}", many[..members].join(","));
+            assert_eq!(shape(text.as_bytes()).ends_with('…'), cut, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_result_has_its_id() {
+        for (text, id) in [
+            (r#"{"jsonrpc":"2.0","id":7,"result":1}"#, Some(7)),
+            (r#"{"jsonrpc":"2.0","id":7,"result": "#, Some(7)),
+            (r#"{"jsonrpc":"2.0","id":7,"error":1}"#, None),
+            (r#"{"id":7,"jsonrpc":"2.0","result":1}"#, None),
+        ] {
+            assert_eq!(begins_as_result(text.as_bytes()), id, "{text}");
+        }
     }
 
     #[test]

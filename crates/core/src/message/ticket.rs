@@ -250,6 +250,26 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_sent_can_be_held() {
+        let ticket = Ticket::new();
+        assert!(!ticket.mark_held());
+        ticket.enter(3);
+        assert!(!ticket.mark_held());
+        assert!(ticket.mark_sent() && ticket.mark_held());
+        assert_eq!(ticket.phase(), Phase::Held);
+        assert!(!ticket.mark_held(), "it is held already");
+        ticket.settle();
+        assert_eq!((ticket.mark_held(), ticket.phase()), (false, Phase::Settled));
+    }
+
+    #[test]
+    fn a_ticket_is_itself_and_its_clones() {
+        let (ticket, other) = (Ticket::new(), Ticket::new());
+        assert!(ticket.is(&ticket.clone()));
+        assert!(!ticket.is(&other));
+    }
+
+    #[test]
     fn renewing_spares_a_shared_state() {
         let mut ticket = Ticket::new();
         let other = ticket.clone();
