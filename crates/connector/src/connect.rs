@@ -14,7 +14,7 @@ use crate::{
 #[cfg(feature = "tls")]
 use crate::{
     proxy::{Proxies, Routed},
-    tls::{Source, Tls, TlsConnector, TlsError, TlsFiles},
+    tls::{Source, TlsConnector, TlsError, TlsFiles},
 };
 
 /// TCP, [guarded](crate::guard), and TLS for `wss`. [`Connect`] makes it.
@@ -132,7 +132,7 @@ impl Connect {
     /// TLS for `wss` over a connector of your own, which has the guard that you put around it.
     #[cfg(feature = "tls")]
     pub fn over<C>(&self, connector: C) -> TlsConnector<C> {
-        let tls = self.tls.clone().unwrap_or_else(|| Source::fixed(Tls::new().config()));
+        let tls = self.tls.clone().unwrap_or_else(Source::defaults);
         TlsConnector::new(connector, tls)
     }
 

@@ -77,7 +77,7 @@ pub fn unguarded_tcp_connector<R>(resolver: R) -> HttpConnector<R> {
 /// The default connector: [`tcp_connector`] with its guard, and for `wss` TLS 1.2 and 1.3 with
 /// Mozilla's roots and ALPN `http/1.1`. [`Connect`](crate::Connect) makes others.
 ///
-/// Clones share the TLS configuration, and so the sessions: a redial resumes.
+/// All of them share one TLS configuration, and so the sessions: a redial resumes.
 #[cfg(feature = "tls")]
 pub fn connector() -> crate::Connector {
     crate::Connect::new().connector()

@@ -1,6 +1,6 @@
 use std::{
     fmt, mem,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use tower_service::Service;
 use tower_ws_core::BoxError;
 
-use super::{TlsError, TlsFiles, files::Watched};
+use super::{Tls, TlsError, TlsFiles, files::Watched};
 
 /// TLS for `https` over another connector; `http` passes as it is. [`Connect`](crate::Connect) makes
 /// it.
@@ -34,6 +34,14 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn fixed(config: ClientConfig) -> Self {
         Self::Fixed(Arc::new(with_alpn(config)))
+    }
+
+    /// The defaults, one configuration for the whole process: it has some 20 KiB, and its memory of
+    /// sessions serves all that dial the same server.
+    pub(crate) fn defaults() -> Self {
+        static DEFAULTS: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+        let config = DEFAULTS.get_or_init(|| Arc::new(with_alpn(Tls::new().config())));
+        Self::Fixed(config.clone())
     }
 
     pub(crate) fn files(files: TlsFiles) -> Result<Self, TlsError> {
@@ -85,5 +93,19 @@ impl<C: fmt::Debug> fmt::Debug for TlsConnector<C> {
         f.debug_struct("TlsConnector")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_made_once() {
+        let (Source::Fixed(one), Source::Fixed(other)) = (Source::defaults(), Source::defaults()) else {
+            panic!("they come from no file")
+        };
+        assert!(Arc::ptr_eq(&one, &other));
+        assert_eq!(one.alpn_protocols, [b"http/1.1"]);
     }
 }
