@@ -5,24 +5,34 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tower_ws::{CallError, Client, Inbound, Incoming, Request, core::Replay, health::HealthLayer};
+use tower_ws::{
+    CallError, Client, Inbound, Incoming, Request,
+    core::Replay,
+    health::HealthLayer,
+    subscribe::{JsonRpc, SubscribeLayer},
+    transport::JsonText,
+};
 
 use crate::{
     RECOVERS,
     dial::{URL, Wall, auth, connector},
     faults::Plan,
+    subscription,
     world::{End, World},
 };
 
 pub(crate) async fn run(world: World, plan: Plan) {
     let mut rng = Rng::with_seed(world.seed() ^ 0xca11);
+    let (subscribe, subscriptions) = SubscribeLayer::pair(JsonRpc::new(JsonText));
     let (client, inbound) = tower_ws::builder(URL)
         .connector(connector(&world))
         .health(HealthLayer::new().clock(Wall(world.clone())))
         .auth(auth(&world))
+        .subscribe(subscribe)
         .connect()
         .await
         .unwrap();
+    let subscription = plan.subscribes.then(|| subscription::begin(&subscriptions));
     let listener = tokio::spawn(listen(inbound));
     let teller = tokio::spawn(tell(world.clone(), client.clone(), rng.fork(), plan.calm_from));
     let callers = (0..plan.callers).map(|_| call(world.clone(), client.clone(), rng.fork(), plan.calm_from));
@@ -50,6 +60,11 @@ pub(crate) async fn run(world: World, plan: Plan) {
     let answered = timeout(RECOVERS, probe).await;
     assert!(answered.is_ok(), "no answer {RECOVERS:?} after the last fault");
     world.open().recovered = Some(calm.elapsed());
+    if let Some(mut heard) = subscription {
+        heard.borrow_and_update();
+        let again = timeout(RECOVERS.saturating_sub(calm.elapsed()), heard.changed()).await;
+        assert!(again.is_ok_and(|heard| heard.is_ok()), "the subscription is silent");
+    }
     // And all that waits ends within its own limits.
     let done = timeout(Duration::from_secs(70), async {
         join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     /// JSON-RPC calls; or plain messages.
     pub(crate) calls: bool,
     pub(crate) callers: usize,
+    /// There is a subscription, which is told of something all the time.
+    pub(crate) subscribes: bool,
     /// Of each message on the way, at most.
     pub(crate) latency: Duration,
     pub(crate) faults: Vec<Fault>,
@@ -99,6 +101,7 @@ impl Plan {
         Self {
             calls: rng.u8(0..4) > 0,
             callers: rng.usize(1..8),
+            subscribes: rng.bool(),
             latency,
             faults,
             calm_from: now,

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod messages;
 mod server;
+mod subscription;
 mod world;
 
 use std::{env, panic, thread, time::Duration};

@@ -1,5 +1,7 @@
 //! The server of a simulated world: JSON-RPC and plain messages over WebSocket, in the mood that the world is in.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::{
@@ -58,11 +60,17 @@ async fn receive(world: World, stream: TcpStream) {
     }
 }
 
+/// Between two notifications.
+const TICK: Duration = Duration::from_millis(700);
+
 type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
 async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     let connection = world.receive(turmoil::sim_elapsed().unwrap());
     let (mut kicks, mut floods) = (world.kicks(), world.floods());
+    // What was subscribed to on this connection, and the number of the last notification.
+    let (mut subscribed, mut told) = (None, 0);
+    let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             // In this order: drawn lots would differ from run to run.
@@ -81,7 +89,20 @@ async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite:
                 }
                 socket.flush().await?;
             }
+            _ = ticks.tick(), if subscribed.is_some() => {
+                told += 1;
+                let params = json!({ "subscription": subscribed, "result": told });
+                let news = json!({ "jsonrpc": "2.0", "method": "eth_subscription", "params": params });
+                socket.send(Message::text(news.to_string())).await?;
+            }
             message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) if text.contains("eth_subscribe") => {
+                    let asked: Value = serde_json::from_str(&text).unwrap();
+                    let id = format!("0x{connection:x}");
+                    let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": id });
+                    subscribed = Some(id);
+                    socket.send(Message::text(answer.to_string())).await?;
+                }
                 Some(Ok(Message::Text(text))) => {
                     if let Some(answer) = hear(&world, connection, &text) {
                         socket.send(Message::text(answer)).await?;

@@ -76,7 +76,7 @@
 //! # Logs
 //!
 //! All that the layers below log stands in a span `session` with a random `id`, the
-//! [`label`](MessagesLayer::label) and the [`server`](MessagesLayer::server). `ERROR` for what ends
+//! [`name`](MessagesLayer::name) and the [`server`](MessagesLayer::server). `ERROR` for what ends
 //! the session, `WARN` for what cannot be read, of which the 1st, 2nd, 4th, 8th … is told.
 //!
 //! # What it does not do
