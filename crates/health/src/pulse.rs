@@ -270,6 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn how_long_it_has_been_silent_and_asked() {
+        let mut world = World::new(0.0, 0);
+        assert_eq!(world.after(secs(20), false), Act::Probe);
+        world.after(secs(5), false);
+        assert_eq!(world.pulse.silence(world.now), (secs(25), secs(5)));
+        world.after(secs(1), true);
+        assert_eq!(world.pulse.silence(world.now), (secs(0), secs(0)));
+    }
+
+    /// A quarter of the time to answer, and never long.
+    #[test]
+    fn how_late_a_look_may_be() {
+        for (timeout, stall) in [(4, 1), (20, 5), (400, 5)] {
+            let mut world = World::new(0.0, 0);
+            world.pulse.rhythm.timeout = secs(timeout);
+            assert_eq!(world.pulse.stall(), secs(stall), "{timeout} s to answer");
+        }
+    }
+
+    #[test]
     fn kept_alive_whoever_talks() {
         let mut world = World::new(0.0, 0);
         world.pulse.rhythm.keepalive = Some(secs(15));
