@@ -69,11 +69,11 @@ impl Probes {
         (nonce, ticket, evicted)
     }
 
-    /// A question that has not been written and may still be: another one behind it would tell no
-    /// more.
+    /// A question that has not been written and may still be, for however long it waits: another one
+    /// behind it would tell no more.
     pub(crate) fn unsent(&self) -> Option<u64> {
         let last = self.sent.back()?;
-        (!last.lost && last.ticket.phase() == Phase::Waiting).then_some(last.nonce)
+        (last.ticket.phase() == Phase::Waiting).then_some(last.nonce)
     }
 
     /// Whether the question with this nonce is known, and has been written.

@@ -161,7 +161,10 @@ impl Vigil {
             }
             if session.take_asked() && self.on_demand.is_none() {
                 self.pulse.asked_out_of_turn(now);
-                self.on_demand = self.probes.unsent();
+                self.on_demand = self
+                    .probes
+                    .unsent()
+                    .filter(|&nonce| self.probes.deadline(nonce).is_some());
                 if self.on_demand.is_none() {
                     let (nonce, ticket) = self.question(now, session);
                     self.on_demand = Some(nonce);

@@ -402,6 +402,30 @@ async fn bytes_out_are_no_sign_of_life() {
     moving.abort();
 }
 
+/// A large upload over a slow link: the probe stands behind it, and the peer cannot answer what it has not got.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_waits_behind_what_moves_is_not_counted_against_the_peer() {
+    let gate = Gate::counting();
+    let (mut connection, _far) = connect_through(&layer().jitter(0.0), gate.clone()).await;
+    // The socket takes no more for now; the probe has to wait.
+    while connection.feed(Message::text("data").into()).now_or_never().is_some() {}
+    let start = Instant::now();
+    let moving = tokio::spawn(async move {
+        for _ in 0..200 {
+            gate.written(1000);
+            sleep(secs(1)).await;
+        }
+    });
+    let event = timeout(secs(600), connection.next()).await.expect("it is left");
+    assert!(matches!(event, Some(Event::Down(_))));
+    let after = start.elapsed() - secs(200);
+    assert!(
+        after <= HealthLayer::TIMEOUT + secs(6),
+        "left {after:?} after nothing moved any more"
+    );
+    assert!(moving.is_finished());
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_knows_no_probes_and_speaks_seldom_is_found_out() {
     let (health, _handle) = HealthLayer::pair();
