@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tower_ws::{
     Builder,
     auth::Credentials,
-    connector::{Connect, tls::Tls},
+    connector::{Connect, guard::Profile, tls::Tls},
     doctor::{Fault, Report, State},
     transport::TransportLayer,
 };
@@ -64,7 +64,7 @@ async fn addresses_that_lead_nowhere() {
         Fault::Settings,
         "write `ws`",
     );
-    let report = examine(builder("ws://nowhere.invalid/")).await;
+    let report = examine(builder("wss://nowhere.invalid/")).await;
     assert_fails(&report, "dns", Fault::Names, "nowhere.invalid");
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = examine(builder(format!("ws://{closed}/"))).await;
@@ -110,32 +110,65 @@ async fn certificates_and_crossed_schemes() {
         .unwrap();
     assert!(examine(trusting(&good)).await.is_ok());
     let report = examine(builder(good.url())).await;
-    assert_fails(&report, "dial", Fault::Certificate, "unknown issuer");
+    assert_fails(&report, "dial", Fault::Tls, "unknown issuer");
     for (config, word) in [
         (authority.expired().unwrap(), "expired"),
         (authority.wrong_host().unwrap(), "name"),
     ] {
         let server = Server::start_tls(Script::Echo, config).await.unwrap();
-        assert_fails(&examine(trusting(&server)).await, "dial", Fault::Certificate, word);
+        assert_fails(&examine(trusting(&server)).await, "dial", Fault::Tls, word);
     }
     // Plain where TLS is spoken, and the reverse.
     let report = examine(builder(good.url().replace("wss://", "ws://"))).await;
     assert!(!report.is_ok(), "{report}");
     let plain = Server::start(Script::Echo).await.unwrap();
     let report = examine(builder(plain.url().replace("ws://", "wss://"))).await;
-    assert_fails(&report, "dial", Fault::Certificate, "");
+    assert_fails(&report, "dial", Fault::Tls, "does it speak `ws`");
 }
 
 #[tokio::test]
 async fn servers_that_accept_and_are_not_well() {
-    for script in [Script::Silent, Script::close(1008, "go away")] {
-        let told = format!("{script:?}");
-        let server = Server::start(script).await.unwrap();
-        let report = within(60 * SECOND, builder(server.url()).examine()).await;
-        assert!(report.is_ok(), "{told}: {report}");
-        let warns = report.steps.iter().any(|step| step.state == State::Warning);
-        assert!(warns, "{told}: {report}");
-    }
+    let silent = Server::start(Script::Silent).await.unwrap();
+    let report = within(60 * SECOND, builder(silent.url()).examine()).await;
+    let ping = report.steps.iter().find(|step| step.name == "ping").unwrap();
+    assert_eq!(
+        (ping.state, ping.fault),
+        (State::Warning, Some(Fault::Server)),
+        "{report}"
+    );
+    let closes = Server::start(Script::close(1008, "go away")).await.unwrap();
+    let report = examine(builder(closes.url())).await;
+    assert_fails(&report, "ping", Fault::Server, "go away");
+}
+
+/// Neither is looked up, nor connected to, what the guard refuses.
+#[tokio::test]
+async fn the_guard_is_not_passed_by() {
+    // Plaintext to another machine; an address that nobody has.
+    let report = examine(builder("ws://192.0.2.1/")).await;
+    assert_fails(&report, "dial", Fault::Settings, "");
+    let looked_at: Vec<_> = report
+        .steps
+        .iter()
+        .filter(|step| step.state != State::Skipped)
+        .map(|step| step.name)
+        .collect();
+    assert_eq!(looked_at, ["url", "proxy", "dial"], "{report}");
+
+    let server = Server::start(Script::Echo).await.unwrap();
+    let untrusting = Connect::new().guard(Profile::untrusted()).connector();
+    let report = examine(builder(server.url()).connector(untrusting)).await;
+    assert_fails(&report, "dial", Fault::Settings, "");
+    assert_eq!(server.dials(), 0, "{report}");
+}
+
+#[tokio::test]
+async fn whether_a_credential_was_shown() {
+    let server = Server::start(Script::status(401, &[])).await.unwrap();
+    let without = examine(builder(server.url())).await;
+    assert!(without.to_string().contains("no credential was shown"), "{without}");
+    let with = examine(builder(server.url()).bearer(Credentials::fixed("x"))).await;
+    assert!(with.to_string().contains("is not good"), "{with}");
 }
 
 #[tokio::test]

@@ -362,6 +362,15 @@ impl Builder {
         Ok(self.connector(Connect::new().through(proxies)))
     }
 
+    /// Whether each handshake has something in it that says who we are.
+    pub(crate) fn shows_credentials(&self) -> bool {
+        let headers = self.request.headers_ref();
+        let header = headers.is_some_and(|headers| headers.contains_key("authorization"));
+        #[cfg(feature = "auth")]
+        let header = header || !self.credentials.is_empty();
+        header
+    }
+
     /// Connects. See [`connect`].
     ///
     /// # Errors

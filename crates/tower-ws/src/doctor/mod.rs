@@ -13,8 +13,8 @@
 //! |---|---|
 //! | `url` | the address; a scheme that does not fit its port |
 //! | `proxy` | whether the environment names one for this address, and whether it is used |
-//! | `dns` | all addresses of the name |
-//! | `tcp` | whether each of them takes a connection |
+//! | `dns` | all addresses of the name, unless the guard refuses it or the connector is your own |
+//! | `tcp` | whether each of them takes a connection, but for those that the guard refuses |
 //! | `dial` | the whole dial, by the builder's own transport, connector, credentials and layers: proxy, TLS, upgrade, subprotocol, opening. The one step whose failure is what a session would meet |
 //! | `ping` | three round trips |
 //! | `close` | whether the server says goodbye |
@@ -24,9 +24,9 @@
 //!
 //! # What it does not do
 //!
-//! It redials nothing, and sends nothing but pings. It looks at a name by the system's resolver and dials its
-//! addresses directly: behind a proxy, or with a connector of your own, `dns` and `tcp` may fail where the dial does
-//! not, so there they only warn. Of a certificate that is refused it says what the dial says.
+//! It redials nothing, and sends nothing but pings. It goes past no guard: what the dial is not allowed, it does not do
+//! either. `dns` and `tcp` are of the default connector, which uses no proxy. Of a certificate that is refused it says
+//! what the dial says, and it does not know when one that is good will expire.
 
 mod network;
 mod report;
@@ -55,14 +55,21 @@ impl Builder {
             }
         };
         report.server = url.redacted().to_string();
-        report.steps.push(network::url(&url));
-        // What the system's resolver and a direct connection say need not be what its connector does.
+        // What the system's resolver and a direct connection say need not be what a connector of one's own does; and
+        // that may have another guard.
         let is_direct = self.own.connector.is_none();
+        // First, since its guard judges: to what it refuses not a packet is sent.
+        let (dial, connection) = session::dial(self, &url).await;
+        let may_connect = is_direct && !session::is_forbidden(&dial);
+        report.steps.push(network::url(&url));
         report.steps.push(network::proxy(&url, is_direct));
-        let (addresses, step) = network::dns(&url, is_direct).await;
+        let (addresses, step) = network::dns(&url, may_connect).await;
         report.steps.push(step);
-        report.steps.push(network::tcp(&addresses, is_direct).await);
-        session::dial(self, &url, &mut report.steps).await;
+        report.steps.push(network::tcp(&addresses).await);
+        report.steps.push(dial.step);
+        if let Some(connection) = connection {
+            report.steps.extend(session::visit(connection).await);
+        }
         report
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
-use tower_ws_connector::{UrlError, WsUrl, proxy::Proxies};
+use tower_ws_connector::{UrlError, WsUrl, guard::Profile, proxy::Proxies};
 
 use super::report::{Fault, State, Step};
 
@@ -45,24 +45,29 @@ pub(super) fn proxy(url: &WsUrl, is_direct: bool) -> Step {
     }
 }
 
-/// The addresses of the host, and how they were found.
-pub(super) async fn dns(url: &WsUrl, is_direct: bool) -> (Vec<SocketAddr>, Step) {
+/// The addresses of the host that may be dialled, and how they were found.
+pub(super) async fn dns(url: &WsUrl, may_connect: bool) -> (Vec<SocketAddr>, Step) {
+    let skipped = |text| Step::new("dns", Duration::ZERO, State::Skipped, text);
+    if !may_connect {
+        return (
+            Vec::new(),
+            skipped("the dial says what there is to say: the connector is your own, or the guard refuses"),
+        );
+    }
     let host = url.host().trim_matches(['[', ']']);
     if let Ok(ip) = host.parse::<IpAddr>() {
-        let step = Step::new("dns", Duration::ZERO, State::Skipped, "it is an address");
-        return (vec![SocketAddr::new(ip, url.port())], step);
+        return (vec![SocketAddr::new(ip, url.port())], skipped("it is an address"));
     }
     let start = Instant::now();
     let found = timeout(PATIENCE, lookup_host((host, url.port()))).await;
     let took = start.elapsed();
-    let worst = if is_direct { State::Failed } else { State::Warning };
     let (addresses, text): (Vec<_>, _) = match found {
         Ok(Ok(addresses)) => (addresses.collect(), format!("{host} has no address")),
         Ok(Err(error)) => (Vec::new(), format!("{host} could not be resolved: {error}")),
         Err(_) => (Vec::new(), format!("no answer about {host} within {PATIENCE:?}")),
     };
     if addresses.is_empty() {
-        let step = Step::new("dns", took, worst, text);
+        let step = Step::new("dns", took, State::Failed, text);
         return (
             addresses,
             step.fault(Fault::Names, "look at the name, and at this machine's resolver"),
@@ -70,13 +75,18 @@ pub(super) async fn dns(url: &WsUrl, is_direct: bool) -> (Vec<SocketAddr>, Step)
     }
     let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
     let step = Step::new("dns", took, State::Ok, format!("{host} is {}", all.join(", ")));
-    (addresses, step)
+    // As the default connector judges them.
+    let guard = Profile::operator();
+    let allowed = addresses
+        .into_iter()
+        .filter(|address| guard.check(address.ip()).is_ok());
+    (allowed.collect(), step)
 }
 
 /// Each address, at once.
-pub(super) async fn tcp(addresses: &[SocketAddr], is_direct: bool) -> Step {
+pub(super) async fn tcp(addresses: &[SocketAddr]) -> Step {
     if addresses.is_empty() {
-        return Step::new("tcp", Duration::ZERO, State::Skipped, "there is no address");
+        return Step::new("tcp", Duration::ZERO, State::Skipped, "there is no address to try");
     }
     let start = Instant::now();
     let tries = addresses.iter().map(|address| async move {
@@ -91,7 +101,7 @@ pub(super) async fn tcp(addresses: &[SocketAddr], is_direct: bool) -> Step {
     let silent = tries.iter().any(|(_, silent, _)| *silent);
     let text: Vec<_> = tries.into_iter().map(|(.., text)| text).collect();
     let state = match works {
-        0 if is_direct => State::Failed,
+        0 => State::Failed,
         all if all == addresses.len() => State::Ok,
         _ => State::Warning,
     };

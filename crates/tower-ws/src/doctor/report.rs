@@ -66,8 +66,8 @@ pub enum Fault {
     Network,
     /// The proxy.
     Proxy,
-    /// The certificate, or whoever opens TLS on the way.
-    Certificate,
+    /// TLS: the certificate, whoever opens it on the way, or a port that does not speak it.
+    Tls,
     /// The server.
     Server,
 }
@@ -112,7 +112,7 @@ impl Fault {
             Self::Names => "the name service",
             Self::Network => "the network",
             Self::Proxy => "the proxy",
-            Self::Certificate => "the certificate",
+            Self::Tls => "TLS: the certificate, or what the port speaks",
             Self::Server => "the server",
         }
     }

@@ -15,31 +15,49 @@ use crate::builder::Builder;
 const PINGS: u8 = 3;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn dial(builder: Builder, url: &WsUrl, steps: &mut Vec<Step>) {
+/// How the dial went, and why not if it did not.
+pub(super) struct Dialled {
+    pub(super) step: Step,
+    failure: Option<Failure>,
+}
+
+/// This side forbids it.
+pub(super) fn is_forbidden(dial: &Dialled) -> bool {
+    let kind = dial.failure.as_ref().map(Failure::kind);
+    matches!(kind, Some(FailureKind::Policy | FailureKind::Usage))
+}
+
+pub(super) async fn dial(builder: Builder, url: &WsUrl) -> (Dialled, Option<BoxConnection<Message>>) {
+    let shows = builder.shows_credentials();
     let start = Instant::now();
     let dialled = match crate::assemble::dial(builder) {
         Ok((dial, request)) => dial.oneshot(request).await,
         Err(error) => Err(error.0),
     };
     let took = start.elapsed();
+    let failed = |step, failure| (Dialled { step, failure }, None);
     let mut connection = match dialled {
         Ok(connection) => connection,
         Err(error) => {
-            let failure = find::<Failure>(&*error)
-                .cloned()
-                .unwrap_or_else(|| Failure::of(error.to_string()));
             let status = find::<Refusal>(&*error).map(|refusal| refusal.status().as_u16());
-            steps.push(refused(took, &failure, status));
-            return;
+            let failure = Failure::of(error);
+            return failed(refused(took, &failure, status, shows), Some(failure));
         }
     };
     let Some(Event::Up(up)) = timeout(PATIENCE, connection.next()).await.ok().flatten() else {
-        steps.push(Step::new("dial", took, State::Failed, "the connection did not come up"));
-        return;
+        let step = Step::new("dial", took, State::Failed, "the connection did not come up");
+        return failed(step.fault(Fault::Server, "it ends connections before they begin"), None);
     };
-    steps.push(Step::new("dial", took, State::Ok, answered(url, &up)));
-    steps.push(ping(&mut connection).await);
-    steps.push(close(connection).await);
+    let step = Step::new("dial", took, State::Ok, answered(url, &up));
+    (Dialled { step, failure: None }, Some(connection))
+}
+
+/// What can be seen of a server on a connection that is up.
+pub(super) async fn visit(mut connection: BoxConnection<Message>) -> Vec<Step> {
+    match ping(&mut connection).await {
+        Ok(step) => vec![step, close(connection).await],
+        Err(step) => vec![step],
+    }
 }
 
 /// What is worth telling of a handshake that succeeded.
@@ -67,13 +85,14 @@ fn answered(url: &WsUrl, up: &Up) -> String {
 }
 
 /// Whose fault it is that the dial failed, and what to do.
-fn refused(took: Duration, failure: &Failure, status: Option<u16>) -> Step {
+fn refused(took: Duration, failure: &Failure, status: Option<u16>, shows: bool) -> Step {
     let step = Step::new("dial", took, State::Failed, failure.to_string());
     let (fault, advice) = match (status.or(failure.status()), failure.kind()) {
-        (Some(401 | 403), _) => (
+        (Some(401 | 403), _) if shows => (
             Fault::Credentials,
-            "show a credential, or one that is good: `bearer`, `auth`",
+            "the credential that was shown is not good: get another, or ask what this account may do",
         ),
+        (Some(401 | 403), _) => (Fault::Credentials, "no credential was shown: `bearer`, `auth`"),
         (Some(407), _) => (Fault::Proxy, "give the proxy its credentials"),
         (Some(404), _) => (
             Fault::Settings,
@@ -92,7 +111,7 @@ fn refused(took: Duration, failure: &Failure, status: Option<u16>) -> Step {
         ),
         (None, FailureKind::Dns) => (Fault::Names, "look at the name, and at this machine's resolver"),
         (None, FailureKind::Tls) => (
-            Fault::Certificate,
+            Fault::Tls,
             "trust its authority, correct the server's certificate, or find out who opens TLS on the way",
         ),
         (None, FailureKind::Proxy) => (Fault::Proxy, "look at the proxy, and whether it lets this address pass"),
@@ -117,48 +136,59 @@ fn refused(took: Duration, failure: &Failure, status: Option<u16>) -> Step {
     step.fault(fault, advice)
 }
 
-/// Three round trips.
-async fn ping(connection: &mut BoxConnection<Message>) -> Step {
+/// Three round trips; an error if the connection ends meanwhile.
+async fn ping(connection: &mut BoxConnection<Message>) -> Result<Step, Step> {
     let start = Instant::now();
     let mut trips = Vec::new();
     for nonce in 0..PINGS {
         let asked = Instant::now();
-        let ping = Outgoing::new(Message::ping(vec![nonce])).control();
         let answered = async {
-            connection.send(ping).await.ok()?;
+            let ping = Outgoing::new(Message::ping(vec![nonce])).control();
+            // What refuses it tells why as it is read.
+            let _ = connection.send(ping).await;
             loop {
-                match connection.next().await? {
-                    Event::Message(message) if message.kind() == Kind::Pong && message.as_bytes() == [nonce] => {
-                        return Some(asked.elapsed());
+                match connection.next().await {
+                    Some(Event::Message(message)) if message.kind() == Kind::Pong && message.as_bytes() == [nonce] => {
+                        return Ok(asked.elapsed());
                     }
-                    Event::Down(_) => return None,
-                    _ => {}
+                    // It has said goodbye, whatever it answers still.
+                    Some(Event::Message(message)) if message.kind() == Kind::Close => {
+                        return Err(message.as_close().map(Failure::closed));
+                    }
+                    Some(Event::Down(down)) => return Err(Some(down.cause)),
+                    Some(_) => {}
+                    None => return Err(None),
                 }
             }
         };
         match timeout(PATIENCE, answered).await {
-            Ok(Some(trip)) => trips.push(trip),
-            _ => break,
+            Ok(Ok(trip)) => trips.push(trip),
+            Ok(Err(cause)) => {
+                let cause = cause.map_or_else(|| "the connection ended".to_owned(), |cause| cause.to_string());
+                let step = Step::new("ping", start.elapsed(), State::Failed, format!("up, and then: {cause}"));
+                return Err(step.fault(
+                    Fault::Server,
+                    "it accepts and ends at once: the close code, if there is one, says why; or it wants to be told something first",
+                ));
+            }
+            Err(_) => break,
         }
     }
     let took = start.elapsed();
     trips.sort();
-    match (trips.first(), trips.get(trips.len() / 2), trips.last()) {
-        (Some(least), Some(median), Some(most)) if trips.len() == usize::from(PINGS) => {
-            let text = format!(
-                "{} of {PINGS} answered, in {least:.1?}, {median:.1?} and {most:.1?}",
-                trips.len()
-            );
+    Ok(match trips[..] {
+        [least, median, most] => {
+            let text = format!("{PINGS} of {PINGS} answered, in {least:.1?}, {median:.1?} and {most:.1?}");
             Step::new("ping", took, State::Ok, text)
         }
         _ => {
-            let text = format!("{} of {PINGS} answered within {PATIENCE:?}", trips.len());
+            let text = format!("{} of {PINGS} answered, the next not within {PATIENCE:?}", trips.len());
             Step::new("ping", took, State::Warning, text).fault(
                 Fault::Server,
-                "it answers no pings, or closes at once: without answers a connection that is silent for 40 s is given up",
+                "it answers no pings: a connection on which nothing comes in for 40 s is given up",
             )
         }
-    }
+    })
 }
 
 /// Whether the server says goodbye.
