@@ -77,6 +77,11 @@ where
 
 /// How each side tells the other that nobody waits for an answer any more. A closure that makes the
 /// notice implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` tells nobody that a call was given up",
+    label = "no notice",
+    note = "a closure `|id: u64| -> Request`, which makes the notice, will do"
+)]
 pub trait Cancel: Send + Sync {
     /// The notification that cancels our request with this id.
     fn notice(&self, id: u64) -> Request;

@@ -30,6 +30,11 @@ pub use self::{
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` shows no numbers",
+    label = "no readings",
+    note = "implement it for the state that a layer shares with its handles"
+)]
 pub trait Readings: Send + Sync {
     /// Shows each number as it is now, the same ones in the same order each time.
     fn read(&self, show: &mut dyn FnMut(Reading));

@@ -47,6 +47,11 @@ pub trait MakeStore<M> {
 /// A message that is neither settled nor answered when the process ends has been sent, or not:
 /// whether it may be sent again is for its [`replay`](Outgoing::replay) to say. Tickets do not
 /// outlive a process. A message whose ticket is cancelled after it has left is not told of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no messages of type `{M}`",
+    label = "no store",
+    note = "`MemoryStore` makes one"
+)]
 pub trait Store<M> {
     /// Keeps a message behind all others.
     ///

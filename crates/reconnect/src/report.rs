@@ -27,6 +27,11 @@ use tower_ws_core::{Causes, Failure, FailureKind, Server};
 /// reported.
 ///
 /// It is called on the task that reads the connection, so it must not block.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` reports no incidents",
+    label = "no reporter",
+    note = "a closure `|incident: &Incident|` will do"
+)]
 pub trait Reporter: Send + Sync {
     /// A failure happened.
     fn report(&self, incident: &Incident);

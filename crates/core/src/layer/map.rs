@@ -7,6 +7,11 @@ use std::{
 use pin_project::pin_project;
 
 /// How a layer makes its connection out of the one below.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` wraps no connection of type `{C}`",
+    label = "no wrap",
+    note = "a layer that only wraps implements it: `fn wrap(self, inner: C) -> Self::Connection`"
+)]
 pub trait Wrap<C> {
     /// The wrapped connection.
     type Connection;

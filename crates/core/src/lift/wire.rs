@@ -6,6 +6,11 @@ use crate::{
 /// What [`Lift`](crate::Lift) must know of a socket's messages.
 ///
 /// Every method has a default that fits a socket whose messages are only data: [`Plain`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not know what messages of type `{M}` are on the wire",
+    label = "no wire",
+    note = "`Lift::new` takes messages for data, all of them"
+)]
 pub trait Wire<M> {
     /// May this message be written? What is refused comes back as
     /// [`Dropped`](crate::Event::Dropped), and not a byte of it is sent.

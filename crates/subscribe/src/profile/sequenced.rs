@@ -44,6 +44,11 @@ pub struct Anew;
 
 /// How a subscription begins again where it was lost. Closures from the message that began it, and
 /// the last number that has come, implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` resumes no subscription by messages of type `{M}`",
+    label = "no resumption",
+    note = "a closure `|began: &M, last: u64| -> Option<M>`, which asks from a number on, will do"
+)]
 pub trait Resume<M> {
     /// Whether numbers go on from one connection to the next.
     const GOES_ON: bool;
