@@ -303,6 +303,8 @@ fn park(place: &mut Option<Waker>, cx: &Context<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use tower_ws_core::TicketSteps;
+
     use super::*;
 
     #[test]
@@ -330,5 +332,111 @@ mod tests {
             assert!(matches!(polled, Poll::Ready(Err(error)) if matches!(error.reason(), Reason::Closed(_))));
         }
         assert!(outbox.open.is_empty() && !outbox.has_unwritten() && outbox.unwritten.is_empty());
+    }
+
+    fn poll(
+        outbox: &mut Outbox<&'static str>,
+        serial: u64,
+        until: Until,
+    ) -> Poll<Result<Outcome, SendError<&'static str>>> {
+        outbox.poll(serial, until, &Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_counted_while_it_waits() {
+        let mut outbox = Outbox::new();
+        outbox.push("a", 3, Until::Nothing);
+        let back = outbox.push("b", 4, Until::Nothing);
+        outbox.push("c", 5, Until::Taken);
+        assert_eq!((outbox.unattended(), outbox.waiting()), ((2, 7), 3));
+        assert_eq!(outbox.take_back(back), Some("b"));
+        assert_eq!(outbox.take_back(back), None);
+        assert_eq!((outbox.unattended(), outbox.waiting()), ((1, 3), 2));
+        assert!(outbox.pop(true).is_some());
+        assert_eq!((outbox.unattended(), outbox.waiting()), ((0, 0), 1));
+        assert!(outbox.pop(true).is_some());
+        assert_eq!((outbox.unattended(), outbox.waiting()), ((0, 0), 0));
+        assert!(outbox.is_idle());
+    }
+
+    #[test]
+    fn idle_is_nothing_that_waits_and_nothing_that_is_awaited() {
+        let mut outbox = Outbox::new();
+        let serial = outbox.push("a", 1, Until::Settled);
+        assert!(!outbox.is_idle());
+        let (_, slip) = outbox.pop(true).unwrap();
+        let _ = outbox.taken(slip, true);
+        assert!(!outbox.is_idle() && outbox.is_awaited(serial));
+        let _ = outbox.settle(serial, Ok(Outcome::Written));
+        assert!(outbox.is_idle() && !outbox.is_awaited(serial));
+        // One that waits beside one that is settled.
+        outbox.push("b", 1, Until::Nothing);
+        assert!(!outbox.is_idle());
+    }
+
+    #[test]
+    fn who_gives_up_learns_whether_it_may_have_been_seen() {
+        let mut outbox = Outbox::new();
+        for sent in [false, true] {
+            let serial = outbox.push("a", 1, Until::Settled);
+            assert_eq!(outbox.give_up(serial), None, "the stack does not have it");
+            let (_, slip) = outbox.pop(true).unwrap();
+            let ticket = slip.ticket.clone().unwrap();
+            let _ = outbox.taken(slip, true);
+            assert!(!sent || ticket.mark_sent());
+            assert_eq!(outbox.give_up(serial), Some(sent));
+            assert!(ticket.is_cancelled());
+            assert_eq!(outbox.give_up(serial), None);
+        }
+    }
+
+    #[test]
+    fn a_flush_settles_what_was_sent_before_it_and_nothing_else() {
+        let mut outbox = Outbox::new();
+        let serials: Vec<_> = (0..3).map(|_| outbox.push("a", 1, Until::Settled)).collect();
+        for n in 0..3 {
+            let (_, slip) = outbox.pop(true).unwrap();
+            // The last is still with a layer.
+            assert!(n == 2 || slip.ticket.as_ref().unwrap().mark_sent());
+            let _ = outbox.taken(slip, true);
+        }
+        assert!(outbox.has_unwritten());
+        let _ = outbox.written();
+        assert!(!outbox.has_unwritten());
+        for serial in &serials[..2] {
+            assert!(matches!(
+                poll(&mut outbox, *serial, Until::Settled),
+                Poll::Ready(Ok(Outcome::Written))
+            ));
+        }
+        assert!(poll(&mut outbox, serials[2], Until::Settled).is_pending());
+    }
+
+    #[test]
+    fn at_the_end_each_gets_its_message_back_or_its_reason() {
+        let mut outbox = Outbox::new();
+        let sent = outbox.push("sent", 1, Until::Settled);
+        let (_, slip) = outbox.pop(true).unwrap();
+        assert!(slip.ticket.as_ref().unwrap().mark_sent());
+        let _ = outbox.taken(slip, true);
+        let waits = outbox.push("waits", 1, Until::Taken);
+        outbox.push("alone", 1, Until::Nothing);
+        assert_eq!(outbox.end(None).0, ["alone"]);
+        assert_eq!((outbox.unattended(), outbox.waiting()), ((0, 0), 0));
+        let Poll::Ready(Err(error)) = poll(&mut outbox, sent, Until::Settled) else {
+            panic!("it is settled")
+        };
+        assert!(matches!(error.reason(), Reason::Interrupted(None)));
+        let Poll::Ready(Err(error)) = poll(&mut outbox, waits, Until::Taken) else {
+            panic!("it is settled")
+        };
+        assert!(matches!(error.reason(), Reason::Closed(None)));
+        assert_eq!(error.into_message(), Some("waits"));
+        // Nobody knows of them any more; what was only to be taken was.
+        assert!(matches!(poll(&mut outbox, sent, Until::Settled), Poll::Ready(Err(_))));
+        assert!(matches!(
+            poll(&mut outbox, waits, Until::Taken),
+            Poll::Ready(Ok(Outcome::Taken))
+        ));
     }
 }
