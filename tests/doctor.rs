@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use support::{SECOND, bounded, within};
 use tokio::net::TcpListener;
@@ -136,9 +138,16 @@ async fn servers_that_accept_and_are_not_well() {
         (State::Warning, Some(Fault::Server)),
         "{report}"
     );
-    let closes = Server::start(Script::close(1008, "go away")).await.unwrap();
-    let report = examine(builder(closes.url())).await;
-    assert_fails(&report, "ping", Fault::Server, "go away");
+    // At once, and after a look at who has come.
+    for after in [Duration::ZERO, Duration::from_millis(50)] {
+        let closes = Server::start(Script::Close {
+            code: 1008,
+            reason: "go away".into(),
+            after,
+        });
+        let report = examine(builder(closes.await.unwrap().url())).await;
+        assert_fails(&report, "ping", Fault::Server, "go away");
+    }
 }
 
 /// Neither is looked up, nor connected to, what the guard refuses.

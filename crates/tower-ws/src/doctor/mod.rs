@@ -16,7 +16,7 @@
 //! | `dns` | all addresses of the name, unless the guard refuses it or the connector is your own |
 //! | `tcp` | whether each of them takes a connection, but for those that the guard refuses |
 //! | `dial` | the whole dial, by the builder's own transport, connector, credentials and layers: proxy, TLS, upgrade, subprotocol, opening. The one step whose failure is what a session would meet |
-//! | `ping` | three round trips |
+//! | `ping` | three round trips, 100 ms apart, and whether the server closes meanwhile |
 //! | `close` | whether the server says goodbye |
 //!
 //! It makes one dial, and one TCP connection to each address besides. It takes at most some 10 s for each step that
