@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{SECOND, bounded, within};
 use tokio::net::TcpListener;
 use tower_ws::{
@@ -32,7 +32,7 @@ fn assert_fails(report: &Report, step: &str, fault: Fault, word: &str) {
     let failure = report.failure().unwrap_or_else(|| panic!("it is well: {report}"));
     assert_eq!((failure.name, failure.fault), (step, Some(fault)), "{report}");
     assert!(failure.text.contains(word), "{word}: {report}");
-    assert!(failure.advice.is_some(), "{report}");
+    assert!(failure.advice.is_some() && failure.cause.is_some(), "{report}");
 }
 
 #[tokio::test]
@@ -98,6 +98,32 @@ async fn servers_that_refuse() {
         println!("{told}\n{report}");
         assert_fails(&report, "dial", fault, word);
     }
+}
+
+/// A program need not read the text.
+#[tokio::test]
+async fn failures_have_a_class() {
+    let throttles = Server::start(Script::status(429, &[("retry-after", "30")]))
+        .await
+        .unwrap();
+    let closes = Server::start(Script::close(1008, "go away")).await.unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (url, cause) in [
+        ("http://example.com".to_owned(), json!({ "kind": "usage" })),
+        ("wss://nowhere.invalid/".to_owned(), json!({ "kind": "dns" })),
+        (format!("ws://{closed}/"), json!({ "kind": "network" })),
+        (
+            throttles.url(),
+            json!({ "kind": "handshake", "status": 429, "retry_after_ms": 30_000.0 }),
+        ),
+        (closes.url(), json!({ "kind": "closed", "close_code": 1008 })),
+    ] {
+        let report = examine(builder(url)).await;
+        let failed = serde_json::to_value(report.failure().unwrap()).unwrap();
+        assert_eq!(failed["cause"], cause, "{report}");
+    }
+    let report = examine(builder(throttles.url())).await;
+    assert!(report.to_string().contains("left alone for 30 s"), "{report}");
 }
 
 #[tokio::test]

@@ -28,13 +28,17 @@
 //! either. `dns` and `tcp` are of the default connector, which uses no proxy. Of a certificate that is refused it says
 //! what the dial says, and it does not know when one that is good will expire.
 
+mod cause;
 mod network;
 mod report;
 mod session;
 
 use tower_ws_connector::WsUrl;
 
-pub use self::report::{Fault, Report, State, Step};
+pub use self::{
+    cause::Cause,
+    report::{Fault, Report, State, Step},
+};
 use crate::builder::Builder;
 
 impl Builder {

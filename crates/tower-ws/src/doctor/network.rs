@@ -11,13 +11,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tower_ws_connector::{UrlError, WsUrl, guard::Profile, proxy::Proxies};
+use tower_ws_core::FailureKind;
 
 use super::report::{Fault, State, Step};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn no_url(error: &UrlError) -> Step {
-    let step = Step::new("url", Duration::ZERO, State::Failed, error.to_string());
+    let step = Step::failed("url", Duration::ZERO, FailureKind::Usage, error.to_string());
     step.fault(Fault::Settings, "correct the address")
 }
 
@@ -61,13 +62,21 @@ pub(super) async fn dns(url: &WsUrl, may_connect: bool) -> (Vec<SocketAddr>, Ste
     let start = Instant::now();
     let found = timeout(PATIENCE, lookup_host((host, url.port()))).await;
     let took = start.elapsed();
-    let (addresses, text): (Vec<_>, _) = match found {
-        Ok(Ok(addresses)) => (addresses.collect(), format!("{host} has no address")),
-        Ok(Err(error)) => (Vec::new(), format!("{host} could not be resolved: {error}")),
-        Err(_) => (Vec::new(), format!("no answer about {host} within {PATIENCE:?}")),
+    let (addresses, kind, text): (Vec<_>, _, _) = match found {
+        Ok(Ok(addresses)) => (addresses.collect(), FailureKind::Dns, format!("{host} has no address")),
+        Ok(Err(error)) => (
+            Vec::new(),
+            FailureKind::Dns,
+            format!("{host} could not be resolved: {error}"),
+        ),
+        Err(_) => (
+            Vec::new(),
+            FailureKind::Timeout,
+            format!("no answer about {host} within {PATIENCE:?}"),
+        ),
     };
     if addresses.is_empty() {
-        let step = Step::new("dns", took, State::Failed, text);
+        let step = Step::failed("dns", took, kind, text);
         return (
             addresses,
             step.fault(Fault::Names, "look at the name, and at this machine's resolver"),
@@ -100,23 +109,18 @@ pub(super) async fn tcp(addresses: &[SocketAddr]) -> Step {
     let works = tries.iter().filter(|(works, ..)| *works).count();
     let silent = tries.iter().any(|(_, silent, _)| *silent);
     let text: Vec<_> = tries.into_iter().map(|(.., text)| text).collect();
-    let state = match works {
-        0 => State::Failed,
-        all if all == addresses.len() => State::Ok,
-        _ => State::Warning,
-    };
-    let step = Step::new("tcp", start.elapsed(), state, text.join("; "));
-    match (state, works, silent) {
-        (State::Ok, ..) => step,
-        (_, 0, false) => step.fault(
+    let (took, text) = (start.elapsed(), text.join("; "));
+    match (works, silent) {
+        (0, false) => Step::failed("tcp", took, FailureKind::Network, text).fault(
             Fault::Server,
             "nothing listens there: is the server running, and is this its port?",
         ),
-        (_, 0, true) => step.fault(
+        (0, true) => Step::failed("tcp", took, FailureKind::Timeout, text).fault(
             Fault::Network,
             "packets vanish on the way: a firewall, a wrong address, or a proxy that has to be used",
         ),
-        _ => step.fault(
+        (all, _) if all == addresses.len() => Step::new("tcp", took, State::Ok, text),
+        _ => Step::new("tcp", took, State::Warning, text).fault(
             Fault::Network,
             "one address does not work: dials that try it first take longer",
         ),

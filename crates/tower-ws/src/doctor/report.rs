@@ -2,6 +2,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use super::Cause;
+
 /// What the doctor found. `Display` is for people; serialised, it is for machines, with a `schema` number that rises
 /// when a field changes its meaning. It holds no secret: of an address the scheme, host and port, of a failure what
 /// any log line would say.
@@ -29,6 +31,9 @@ pub struct Step {
     pub took: Duration,
     /// What was found.
     pub text: String,
+    /// Why it failed, for programs: there whenever the state is [`Failed`](State::Failed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Where the fault probably lies, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -91,8 +96,16 @@ impl Step {
             state,
             took,
             text: text.into(),
+            cause: None,
             fault: None,
             advice: None,
+        }
+    }
+
+    pub(super) fn failed(name: &'static str, took: Duration, cause: impl Into<Cause>, text: impl Into<String>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(name, took, State::Failed, text)
         }
     }
 
@@ -155,6 +168,6 @@ impl fmt::Display for Report {
     }
 }
 
-fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64() * 1000.0)
 }

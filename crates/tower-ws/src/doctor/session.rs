@@ -1,6 +1,6 @@
 //! The dial itself, by the builder's own parts, and what follows on the connection.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
@@ -9,7 +9,10 @@ use tower_ws_connector::WsUrl;
 use tower_ws_core::{BoxConnection, Event, Excerpt, Failure, FailureKind, Outgoing, Up, find};
 use tower_ws_transport::{Handshake, Kind, Message, Refusal};
 
-use super::report::{Fault, State, Step};
+use super::{
+    Cause,
+    report::{Fault, State, Step},
+};
 use crate::builder::Builder;
 
 const PINGS: u8 = 3;
@@ -47,8 +50,10 @@ pub(super) async fn dial(builder: Builder, url: &WsUrl) -> (Dialled, Option<BoxC
             return failed(refused(took, &failure, status, shows), Some(failure));
         }
     };
-    let Some(Event::Up(up)) = timeout(PATIENCE, connection.next()).await.ok().flatten() else {
-        let step = Step::new("dial", took, State::Failed, "the connection did not come up");
+    let first = timeout(PATIENCE, connection.next()).await;
+    let Ok(Some(Event::Up(up))) = first else {
+        let kind = first.map_or(FailureKind::Timeout, |_| FailureKind::Network);
+        let step = Step::failed("dial", took, kind, "the connection did not come up");
         return failed(step.fault(Fault::Server, "it ends connections before they begin"), None);
     };
     let step = Step::new("dial", took, State::Ok, answered(url, &up));
@@ -89,7 +94,11 @@ fn answered(url: &WsUrl, up: &Up) -> String {
 
 /// Whose fault it is that the dial failed, and what to do.
 fn refused(took: Duration, failure: &Failure, status: Option<u16>, shows: bool) -> Step {
-    let step = Step::new("dial", took, State::Failed, failure.to_string());
+    let cause = Cause::of(failure, SystemTime::now());
+    let wait = cause
+        .retry_after
+        .map(|wait| format!("; it asks to be left alone for {} s", wait.as_secs()));
+    let step = Step::failed("dial", took, cause, failure.to_string());
     let (fault, advice) = match (status.or(failure.status()), failure.kind()) {
         (Some(401 | 403), _) if shows => (
             Fault::Credentials,
@@ -136,7 +145,7 @@ fn refused(took: Duration, failure: &Failure, status: Option<u16>, shows: bool) 
             "the connection could not be had, or broke: look at the network between",
         ),
     };
-    step.fault(fault, advice)
+    step.fault(fault, format!("{advice}{}", wait.unwrap_or_default()))
 }
 
 /// Three round trips; an error if the connection ends meanwhile.
@@ -160,8 +169,9 @@ async fn ping(connection: &mut BoxConnection<Message>) -> Result<Step, Step> {
             Err(_) => break,
         };
         if let Ok(Err(cause)) = heard {
-            let cause = cause.map_or_else(|| "the connection ended".to_owned(), |cause| cause.to_string());
-            let step = Step::new("ping", start.elapsed(), State::Failed, format!("up, and then: {cause}"));
+            let cause = cause.unwrap_or_else(|| Failure::new(FailureKind::Network, "the connection ended"));
+            let text = format!("up, and then: {cause}");
+            let step = Step::failed("ping", start.elapsed(), Cause::of(&cause, SystemTime::now()), text);
             return Err(step.fault(
                 Fault::Server,
                 "it accepts and ends at once: the close code, if there is one, says why; or it wants to be told something first",
