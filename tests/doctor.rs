@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "../examples/support/mcp_server.rs"]
+#[allow(dead_code, reason = "the doctor calls no tool, and restarts nothing")]
+mod mcp_server;
 mod support;
 
 use std::time::Duration;
 
+use mcp_server::McpServer;
 use serde_json::{Value, json};
 use support::{SECOND, bounded, within};
 use tokio::net::TcpListener;
@@ -14,6 +18,7 @@ use tower_ws::{
     auth::Credentials,
     connector::{Connect, guard::Profile, tls::Tls},
     doctor::{Fault, Report, State},
+    mcp::{self, Era, Implementation},
     transport::TransportLayer,
 };
 use tower_ws_test_kit::{Authority, Cut, Script, Server};
@@ -174,6 +179,28 @@ async fn servers_that_accept_and_are_not_well() {
         let report = examine(builder(closes.await.unwrap().url())).await;
         assert_fails(&report, "ping", Fault::Server, "go away");
     }
+}
+
+#[tokio::test]
+async fn what_an_mcp_server_says_of_itself() {
+    let server = McpServer::start().await.unwrap();
+    let url = format!("ws://{}/mcp", server.addr());
+    let me = || Implementation::new("doctor", "1");
+    let report = bounded(mcp::builder(&url, me()).only(Era::Legacy).examine()).await;
+    assert!(report.is_ok(), "{report}");
+    let step = report.steps.iter().find(|step| step.name == "mcp").unwrap();
+    assert!(
+        step.text.contains("(legacy)") && step.text.contains("it offers tools"),
+        "{report}"
+    );
+    // Nobody asked.
+    let plain = examine(builder(&url)).await;
+    assert!(plain.steps.iter().all(|step| step.name != "mcp"), "{plain}");
+
+    let echo = Server::start(Script::Echo).await.unwrap();
+    let report = bounded(mcp::builder(echo.url(), me()).opening_timeout(SECOND).examine()).await;
+    println!("{report}");
+    assert_fails(&report, "dial", Fault::Server, "");
 }
 
 /// Neither is looked up, nor connected to, what the guard refuses.

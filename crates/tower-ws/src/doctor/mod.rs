@@ -16,6 +16,7 @@
 //! | `dns` | all addresses of the name, unless the guard refuses it or the connector is your own |
 //! | `tcp` | whether each of them takes a connection, but for those that the guard refuses |
 //! | `dial` | the whole dial, by the builder's own transport, connector, credentials and layers: proxy, TLS, upgrade, subprotocol, opening. The one step whose failure is what a session would meet |
+//! | `mcp` | the revision that is spoken, the server, what it offers: where the dial opens MCP, as with `McpBuilder::examine` |
 //! | `ping` | three round trips, 100 ms apart, and whether the server closes meanwhile |
 //! | `close` | whether the server says goodbye |
 //!
@@ -29,6 +30,8 @@
 //! what the dial says, and it does not know when one that is good will expire.
 
 mod cause;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod network;
 mod report;
 mod session;
@@ -71,6 +74,7 @@ impl Builder {
         report.steps.push(step);
         report.steps.push(network::tcp(&addresses).await);
         report.steps.push(dial.step);
+        report.steps.extend(dial.introduced);
         if let Some(connection) = connection {
             report.steps.extend(session::visit(connection).await);
         }

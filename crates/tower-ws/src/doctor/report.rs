@@ -22,7 +22,7 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Step {
-    /// What was looked at: `url`, `proxy`, `dns`, `tcp`, `dial`, `ping`, `close`.
+    /// What was looked at: `url`, `proxy`, `dns`, `tcp`, `dial`, `mcp`, `ping`, `close`.
     pub name: &'static str,
     /// How it went.
     pub state: State,

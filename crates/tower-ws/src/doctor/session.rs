@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How the dial went, and why not if it did not.
 pub(super) struct Dialled {
     pub(super) step: Step,
+    /// What the server said of itself, where a layer asks.
+    pub(super) introduced: Option<Step>,
     failure: Option<Failure>,
 }
 
@@ -41,7 +43,14 @@ pub(super) async fn dial(builder: Builder, url: &WsUrl) -> (Dialled, Option<BoxC
         Err(error) => Err(error.0),
     };
     let took = start.elapsed();
-    let failed = |step, failure| (Dialled { step, failure }, None);
+    let failed = |step, failure| {
+        let dialled = Dialled {
+            step,
+            introduced: None,
+            failure,
+        };
+        (dialled, None)
+    };
     let mut connection = match dialled {
         Ok(connection) => connection,
         Err(error) => {
@@ -57,7 +66,15 @@ pub(super) async fn dial(builder: Builder, url: &WsUrl) -> (Dialled, Option<BoxC
         return failed(step.fault(Fault::Server, "it ends connections before they begin"), None);
     };
     let step = Step::new("dial", took, State::Ok, answered(url, &up));
-    (Dialled { step, failure: None }, Some(connection))
+    let dialled = Dialled {
+        step,
+        #[cfg(feature = "mcp")]
+        introduced: super::mcp::introduced(&up),
+        #[cfg(not(feature = "mcp"))]
+        introduced: None,
+        failure: None,
+    };
+    (dialled, Some(connection))
 }
 
 /// What can be seen of a server on a connection that is up.
@@ -133,9 +150,10 @@ fn refused(took: Duration, failure: &Failure, status: Option<u16>, shows: bool) 
             "it is this side that forbids it: the text says how to allow it",
         ),
         (None, FailureKind::Throttled) => (Fault::Server, "it has had too much: come less often"),
-        (None, FailureKind::Handshake | FailureKind::Protocol | FailureKind::Closed) => {
-            (Fault::Server, "it does not speak WebSocket as it should")
-        }
+        (None, FailureKind::Handshake | FailureKind::Protocol | FailureKind::Closed) => (
+            Fault::Server,
+            "it does not speak WebSocket, or what is to be spoken over it, as it should",
+        ),
         (None, FailureKind::Timeout) => (
             Fault::Server,
             "something on the way takes connections and does not answer: the server, or a proxy before it",
