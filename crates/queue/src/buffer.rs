@@ -494,4 +494,51 @@ mod tests {
         assert_eq!(leave(&mut buffer).map(|item| item.message), Some("new"));
         assert!(matches!(buffer.next_given_back(), Some((_, DropReason::Expired))));
     }
+
+    fn buffer(overflow: Overflow) -> Buffer<u64, VecDeque<Held<u64>>> {
+        let bounds = Bounds {
+            messages: 5,
+            bytes: 100,
+            age: Duration::from_secs(10),
+            overflow,
+        };
+        Buffer::new(bounds, MemoryStore.make_store(), Lease::of(None, Hub::new))
+    }
+
+    #[test]
+    fn one_message_waits_at_the_door_until_there_is_room() {
+        let (mut buffer, now) = (buffer(Overflow::Wait), Instant::now());
+        buffer.push(Outgoing::new(1), 80, now);
+        assert!(!buffer.has_waiting() && buffer.has_room());
+        buffer.push(Outgoing::new(2), 80, now);
+        assert!(buffer.has_waiting() && !buffer.has_room());
+        assert_eq!(leave(&mut buffer).unwrap().message, 1);
+        assert!(!buffer.has_waiting());
+        assert_eq!(leave(&mut buffer).unwrap().message, 2);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_makes_room_before_anybody_is_refused() {
+        let (mut buffer, now) = (buffer(Overflow::Refuse), Instant::now());
+        let ticket = Ticket::new();
+        buffer.push(Outgoing::new(1).ticket(ticket.clone()), 80, now);
+        let _ = ticket.cancel();
+        buffer.push(Outgoing::new(2), 80, now);
+        assert_eq!(leave(&mut buffer).unwrap().message, 2);
+    }
+
+    #[test]
+    fn what_was_for_one_connection_leaves_its_room_with_it() {
+        let (mut buffer, now) = (buffer(Overflow::Wait), Instant::now());
+        buffer.push(Outgoing::new(1).epoch(7), 60, now);
+        buffer.push(Outgoing::new(2), 30, now);
+        buffer.give_up_bound();
+        assert_eq!(buffer.bytes, 30);
+        buffer.push(Outgoing::new(3), 70, now);
+        assert!(!buffer.has_waiting(), "all of it fits");
+        assert_eq!(
+            (leave(&mut buffer).unwrap().message, leave(&mut buffer).unwrap().message),
+            (2, 3)
+        );
+    }
 }
