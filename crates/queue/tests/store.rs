@@ -201,3 +201,22 @@ async fn what_the_store_could_not_keep_comes_back() {
     assert_eq!(dropped(&mut session), [("b".to_owned(), refused)]);
     assert_eq!(arrivals(&mut session, &mut peer, 2).await, ["a", "c"]);
 }
+
+/// What it gives up takes no room any more: neither more of it than there was, nor less.
+#[tokio::test(start_paused = true)]
+async fn what_the_store_could_not_keep_leaves_its_room() {
+    let disk = Disk::default();
+    let (mut session, _peer, _listener) = session!(disk, QueueLayer::new().bytes(100));
+    for text in ["a", "b"] {
+        session.feed(message(text)).await.unwrap();
+    }
+    assert!(session.next().now_or_never().is_none());
+    disk.refuse("b");
+    disk.keep(1);
+    let refused = DropReason::Refused("the disk is full");
+    assert_eq!(dropped(&mut session), [("b".to_owned(), refused)]);
+    // "a" still has a byte of them.
+    let large = "x".repeat(99);
+    session.feed(message(&large)).await.unwrap();
+    assert!(session.feed(message("y")).now_or_never().is_none(), "it is full now");
+}

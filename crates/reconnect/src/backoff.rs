@@ -313,6 +313,46 @@ mod tests {
         assert!(delay(&closed(1012), &history) > SECOND * 10);
     }
 
+    /// In the last third of the range, wherever in it the lot falls.
+    #[test]
+    fn who_came_back_too_soon_draws_a_longer_wait() {
+        for sample in [0.0, 0.5, 0.99] {
+            let history = History {
+                attempts: 2,
+                previous: Some(closed(1012)),
+                sample,
+                ..History::default()
+            };
+            let range = SECOND..=SECOND * 15;
+            let (least, most) = (*range.start(), *range.end());
+            let expected = least + (most - least).mul_f64((2.0 + sample) / 3.0);
+            let waits = delay(&closed(1012), &history);
+            assert!(waits.abs_diff(expected) < SECOND / 100, "{waits:?} for {sample}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_no_less_than_what_its_close_code_says() {
+        let soon = closed(1013).with_retry_after(RetryAfter::Delay(SECOND));
+        let history = History {
+            attempts: 1,
+            retry_after: Some(SECOND),
+            ..History::default()
+        };
+        assert!(delay(&soon, &history) >= SECOND * 30, "{:?}", delay(&soon, &history));
+    }
+
+    #[test]
+    fn each_setting_leaves_the_others() {
+        let backoff = Backoff::default()
+            .first_within(SECOND * 2)
+            .cap(SECOND * 40)
+            .base(SECOND * 4)
+            .retry_after_cap(SECOND * 9);
+        let settings = (backoff.base, backoff.cap, backoff.first_within, backoff.retry_after_cap);
+        assert_eq!(settings, (SECOND * 4, SECOND * 40, SECOND * 2, SECOND * 9));
+    }
+
     #[test]
     fn immediately_means_no_delay() {
         let cause = network().with_disposition(Disposition::Immediately);
