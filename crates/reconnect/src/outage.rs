@@ -171,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn leaving_a_healthy_connection_on_request_ends_the_outage_and_is_no_failure() {
+        let now = Instant::now();
+        for (uptime, attempts) in [(4, 2), (6, 0)] {
+            let mut outage = outage(now);
+            outage.failed();
+            outage.failed();
+            outage.left(now, SECOND * uptime);
+            assert_eq!(outage.attempts(), attempts, "up for {uptime} s");
+        }
+    }
+
+    #[test]
     fn what_has_worked_since_is_not_held_against_the_next_failure() {
         let now = Instant::now();
         let mut outage = outage(now);

@@ -148,6 +148,19 @@ mod tests {
         }
     }
 
+    /// By its kind too, where there is no status; and a wait has some width, so that clients drift apart.
+    #[test]
+    fn a_refused_credential_is_known_by_its_kind() {
+        let (mut refusals, now) = refusals();
+        let refused = Failure::new(FailureKind::Auth, "no").with_disposition(Disposition::Final);
+        let first = refusals.judge(now, refused.clone()).disposition();
+        assert_eq!(first, Disposition::RefreshCredentials);
+        let Disposition::Wait { least, most } = refusals.judge(now, refused).disposition() else {
+            panic!("it is not asked for again at once")
+        };
+        assert_eq!((least, most), (SPACING, SPACING + SPACING / 4));
+    }
+
     #[test]
     fn what_passes_and_what_is_meant_is_as_it_was() {
         let (mut refusals, now) = refusals();
