@@ -520,3 +520,51 @@ async fn the_probe_of_a_suspected_peer_has_to_be_answered() {
         peer.abort();
     }
 }
+
+/// The time in which this process stood still is not the peer's; but that counts once.
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_this_side_is_forgiven_a_suspected_peer_once() {
+    for pauses in [1, 2] {
+        let (mut connection, far) = dial(&layer(), Arc::default()).await;
+        let up = up(&mut connection).await;
+        let suspicion = up.extensions.get::<Suspicion>().unwrap();
+        suspicion.raise(Instant::now() - secs(50));
+        // It talks, and answers nothing.
+        let (mut says, mut hears) = far.split();
+        let talks = tokio::spawn(async move {
+            while says.send(Message::text("news")).await.is_ok() {
+                sleep(secs(1)).await;
+            }
+        });
+        let reads = tokio::spawn(async move { while hears.next().await.is_some() {} });
+        for _ in 0..pauses {
+            let looks = async {
+                loop {
+                    let event = connection.next().await;
+                    assert!(matches!(event, Some(Event::Message(_))), "{event:?}");
+                }
+            };
+            assert!(timeout(secs(5), looks).await.is_err());
+            // Nobody looks.
+            sleep(secs(100)).await;
+        }
+        let resumed = Instant::now();
+        let down = async {
+            loop {
+                if let Some(Event::Down(down)) = connection.next().await {
+                    return down;
+                }
+            }
+        };
+        let down = timeout(secs(100), down).await.expect("it is left");
+        assert!(down.cause.to_string().contains("deaf"), "{down:?}");
+        let expected = if pauses == 1 { 19..=21 } else { 0..=1 };
+        assert!(
+            expected.contains(&resumed.elapsed().as_secs()),
+            "{:?}",
+            resumed.elapsed()
+        );
+        talks.abort();
+        reads.abort();
+    }
+}
