@@ -186,8 +186,10 @@ async fn a_reader_who_comes_back_finds_the_answer_of_a_living_peer() {
 async fn silence_behind_a_shut_gate_is_no_evidence() {
     let gate = Gate::counting();
     let (connection, far) = connect_through(&layer(), gate.clone()).await;
-    gate.shut(true);
     let mut reader = read(connection);
+    // It has been looked into before.
+    sleep(secs(30)).await;
+    gate.shut(true);
     assert!(timeout(secs(200), &mut reader).await.is_err());
     gate.shut(false);
     let open = Instant::now();
@@ -402,6 +404,26 @@ async fn bytes_out_are_no_sign_of_life() {
     moving.abort();
 }
 
+/// While one waits for the socket, another would tell no more: not when the machine was suspended either.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_waits_for_the_socket_is_joined_by_no_other() {
+    let (health, handle) = HealthLayer::pair();
+    let wall = Arc::new(AtomicU64::new(0));
+    let clock = wall.clone();
+    let health = health.clock(move || SystemTime::UNIX_EPOCH + secs(clock.load(Ordering::Relaxed)));
+    let (mut connection, _far) = connect(&health).await;
+    while connection.feed(Message::text("data").into()).now_or_never().is_some() {}
+    let _reader = read(connection);
+    sleep(secs(21)).await;
+    assert_eq!(handle.snapshot().probes_sent, 1);
+    // The clock on the wall runs ahead: a probe is due at once, and at each look again.
+    for hour in 1..4 {
+        wall.store(hour * 3600, Ordering::Relaxed);
+        sleep(secs(5)).await;
+    }
+    assert_eq!(handle.snapshot().probes_sent, 1);
+}
+
 /// A large upload over a slow link: the probe stands behind it, and the peer cannot answer what it has not got.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_waits_behind_what_moves_is_not_counted_against_the_peer() {
@@ -567,4 +589,44 @@ async fn a_pause_of_this_side_is_forgiven_a_suspected_peer_once() {
         talks.abort();
         reads.abort();
     }
+}
+
+/// It cannot answer what it has not got: its time runs from when the probe has left, or nothing moves.
+#[tokio::test(start_paused = true)]
+async fn the_probe_of_a_suspected_peer_may_wait_behind_what_moves() {
+    let gate = Gate::counting();
+    let (mut connection, far) = dial(&layer(), gate.clone()).await;
+    let up = up(&mut connection).await;
+    while connection.feed(Message::text("data").into()).now_or_never().is_some() {}
+    let start = Instant::now();
+    up.extensions.get::<Suspicion>().unwrap().raise(start - secs(50));
+    let moving = tokio::spawn(async move {
+        for _ in 0..100 {
+            gate.written(1000);
+            sleep(secs(1)).await;
+        }
+    });
+    // It talks, and reads nothing.
+    let (mut says, _unread) = far.split();
+    let talks = tokio::spawn(async move {
+        while says.send(Message::text("news")).await.is_ok() {
+            sleep(secs(1)).await;
+        }
+    });
+    let down = async {
+        loop {
+            if let Some(Event::Down(down)) = connection.next().await {
+                return down;
+            }
+        }
+    };
+    let down = timeout(secs(300), down).await.expect("it is left");
+    assert!(down.cause.to_string().contains("deaf"), "{down:?}");
+    assert!(
+        (118..=126).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(moving.is_finished());
+    talks.abort();
 }
