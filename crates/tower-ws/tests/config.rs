@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tower_ws::config::{Config, EXAMPLE, Secret};
-use tower_ws_test_kit::{Script, Server};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 const URL: &str = "url = \"wss://example.com/rpc\"\n";
 
@@ -32,7 +32,7 @@ fn the_example_is_the_defaults() {
         .lines()
         .filter_map(|line| match line.strip_prefix('#') {
             // What there is none of by default.
-            Some(line) if ["secret", "client_"].iter().any(|name| line.starts_with(name)) => None,
+            Some(line) if ["secret", "client_", "roots"].iter().any(|name| line.starts_with(name)) => None,
             Some(line) if line.starts_with(' ') => None,
             Some(line) => Some(format!("{line}\n")),
             None => Some(format!("{line}\n")),
@@ -103,12 +103,27 @@ fn a_wrong_type_is_told_alone() {
             "fallbacks = [\"wss://a\", 1]",
             "toml:2: fallbacks[1]: invalid type: integer `1`, expected a string",
         ),
-        ("[auth]\nsecret = \"s3cr3t\"", "toml:3: auth.secret: "),
+        (
+            "[auth]\nsecret = \"s3cr3t\"",
+            "toml:3: auth.secret: say where the secret is",
+        ),
+        (
+            "[auth.secret]\ntoken = \"s3cr3t\"",
+            "toml:2: auth.secret: say where the secret is",
+        ),
+        (
+            "[headers]\nx-pin = 12345",
+            "toml:3: headers.x-pin: the value of a header is a text",
+        ),
         ("[queue\n", "toml:2: "),
     ] {
         let problems = wrong(&format!("{URL}{line}"));
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with(expected), "{problems:?}");
+        assert!(
+            !problems[0].contains("s3cr3t") && !problems[0].contains("12345"),
+            "{problems:?}"
+        );
     }
 }
 
@@ -161,6 +176,16 @@ fn nothing_secret_is_shown() {
     let config = Config::sources().toml(text).load().unwrap();
     assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
     assert!(!format!("{:?}", config.builder().unwrap()).contains("s3cr3t"));
+    let mut config = config;
+    config.connect.proxy = "http://me:s3cr3t@proxy.example".to_owned();
+    assert!(!format!("{:?} {config:?}", config.connect).contains("s3cr3t"));
+    let command = Secret::Command(["curl", "--user", "me:s3cr3t"].map(str::to_owned).into());
+    assert_eq!(format!("{command:?}"), "Command(Some(\"curl\"))");
+    let sources = Config::sources()
+        .toml("s3cr3t")
+        .json("s3cr3t")
+        .vars(vars(&[("TOWER_WS__URL", "s3cr3t")]));
+    assert!(!format!("{sources:?}").contains("s3cr3t"));
     let proxy = wrong(&format!("{URL}[connect]\nproxy = \"http://me:s3cr3t@proxy.example\""));
     assert!(
         !proxy[0].contains("s3cr3t") && proxy[0].contains("credentials"),
@@ -205,4 +230,50 @@ async fn a_session_with_these_settings() {
     let config = Config::sources().toml(missing).load().unwrap();
     let error = config.builder().unwrap().connect().await.unwrap_err().to_string();
     assert!(error.contains("TOWER_WS_TEST_NO_SUCH"), "{error}");
+}
+
+/// In one source a secret is in one place, whatever the order of the environment.
+#[test]
+fn a_secret_in_two_places_is_an_error() {
+    let two = vars(&[
+        ("TOWER_WS__AUTH__SECRET__FILE", "/a"),
+        ("TOWER_WS__AUTH__SECRET__ENV", "A"),
+    ]);
+    for vars in [two.clone(), two.into_iter().rev().collect()] {
+        let error = Config::sources().toml(URL).vars(vars).load().unwrap_err().to_string();
+        assert!(error.contains("auth.secret: say where the secret is"), "{error}");
+    }
+}
+
+/// The methods of the settings come beside those that are known to read.
+#[tokio::test]
+async fn what_may_go_twice_is_what_reads_and_what_the_settings_say() {
+    for method in ["tools/list", "orders/put"] {
+        let server = Server::start(Script::Silent).await.unwrap();
+        let text = format!("url = {:?}\n[ack]\nsafe_methods = [\"orders/put\"]", server.url());
+        let config = Config::sources().toml(text).load().unwrap();
+        let (client, _inbound) = config.builder().unwrap().connect().await.unwrap();
+        let call = tokio::spawn(async move { client.request::<_, Vec<u64>>(method, &[7]).await });
+        server.wait_received(1).await;
+        server.play(Script::json_rpc());
+        server.cut(Cut::Rst);
+        let answered = tokio::time::timeout(Duration::from_secs(30), call)
+            .await
+            .expect("it is sent again");
+        assert_eq!(answered.unwrap().unwrap(), [7], "{method}");
+    }
+}
+
+/// It gets no input, and is killed with the fetch that takes too long.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_command_that_hangs_is_killed() {
+    let done = std::env::temp_dir().join(format!("tower-ws-command-{}", std::process::id()));
+    let script = format!("cat; sleep 1; touch {}; echo token", done.display());
+    let command = Secret::Command(["sh".to_owned(), "-c".to_owned(), script].into());
+    let credentials = command.credentials().deadline(Duration::from_millis(200));
+    let fetched = credentials.get().await;
+    assert!(fetched.unwrap_err().to_string().contains("was not fetched"));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!done.exists(), "it went on");
 }

@@ -1,8 +1,8 @@
 //! From settings to a builder.
 
-use std::num::NonZeroU32;
+use std::{borrow::Cow, num::NonZeroU32};
 
-use tower_ws_ack::JsonRpc;
+use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::AuthLayer;
 use tower_ws_client::Lag;
 use tower_ws_connector::{Connect, guard::Profile, proxy::Proxies, tls::TlsFiles};
@@ -27,7 +27,7 @@ impl Config {
     /// What is wrong, also with the files that the settings name, which are read here: certificates,
     /// keys.
     pub fn builder(&self) -> Result<Builder, ConfigError> {
-        self.apply(crate::builder(&self.url))
+        self.apply(crate::builder(&self.url), JsonRpc::new(JsonText))
     }
 
     /// The same for MCP. `client` is what the server is told of this side.
@@ -37,10 +37,11 @@ impl Config {
     /// As [`builder`](Self::builder).
     #[cfg(feature = "mcp")]
     pub fn mcp(&self, client: crate::mcp::Implementation) -> Result<crate::mcp::McpBuilder, ConfigError> {
-        crate::mcp::builder(&self.url, client).try_stack(|stack| self.apply(stack))
+        crate::mcp::builder(&self.url, client).try_stack(|stack| self.apply(stack, crate::mcp::ack_strategy(JsonText)))
     }
 
-    fn apply(&self, mut builder: Builder) -> Result<Builder, ConfigError> {
+    /// By these settings; the strategy is that of the layer which sends again.
+    fn apply(&self, mut builder: Builder, strategy: JsonRpc<JsonText>) -> Result<Builder, ConfigError> {
         let problems = check(self);
         if !problems.is_empty() {
             return Err(ConfigError::new(problems));
@@ -97,10 +98,9 @@ impl Config {
             .interval(self.health.interval)
             .timeout(self.health.timeout);
         builder = self.rate_limit(builder);
-        if !self.ack.safe_methods.is_empty() {
-            let strategy = JsonRpc::new(JsonText).safe_methods(self.ack.safe_methods.iter().cloned());
-            builder = builder.ack(tower_ws_ack::AckLayer::new(strategy));
-        }
+        let safe = self.ack.safe_methods.iter().cloned().map(Cow::Owned);
+        let safe = JsonRpc::SAFE_METHODS.into_iter().map(Cow::Borrowed).chain(safe);
+        builder = builder.ack(AckLayer::new(strategy.safe_methods(safe)));
         builder.layers.ack = builder.layers.ack.window(self.ack.messages, self.ack.bytes);
         let queue = builder
             .layers
@@ -146,17 +146,16 @@ impl Config {
         }
         let mut connect = Connect::new().guard(profile);
         let mut files = TlsFiles::new();
-        for path in &settings.roots {
-            files = if settings.only_roots {
-                files.only_roots(path)
-            } else {
-                files.roots(path)
+        if let Some(path) = &settings.roots {
+            files = match settings.only_roots {
+                true => files.only_roots(path),
+                false => files.roots(path),
             };
         }
         if let (Some(chain), Some(key)) = (&settings.client_cert, &settings.client_key) {
             files = files.client_cert(chain, key);
         }
-        if !settings.roots.is_empty() || settings.client_cert.is_some() {
+        if settings.roots.is_some() || settings.client_cert.is_some() {
             let read = connect.tls_files(files);
             connect = read.map_err(|error| Problem::new("connect", error.to_string()))?;
         }

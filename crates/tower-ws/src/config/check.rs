@@ -62,7 +62,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
         "connect.client_cert",
         "a client certificate and its key go together",
     );
-    let only = !config.connect.only_roots || !config.connect.roots.is_empty();
+    let only = !config.connect.only_roots || config.connect.roots.is_some();
     must(
         only,
         "connect.only_roots",

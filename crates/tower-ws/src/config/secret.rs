@@ -1,20 +1,28 @@
-use std::{path::PathBuf, process::Command};
+use std::{fmt, path::PathBuf, process::Stdio};
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 use tower_ws_auth::{Credential, Credentials};
 use tower_ws_core::{BoxError, Failure, FailureKind};
 
 /// Where a secret is. It is read each time that it is needed; white space around it does not count.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+///
+/// Its `Debug` leaves the arguments of a command out.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Secret {
     /// In this variable of the environment.
     Env(String),
     /// In this file, all of it.
     File(PathBuf),
-    /// What this program writes to its output: the program, and its arguments. It is no shell's line.
+    /// What this program writes to its output: the program, and its arguments. It is no shell's line, it gets no
+    /// input, and what takes longer than a [fetch may](Credentials::DEADLINE) is killed.
     Command(Vec<String>),
 }
+
+/// What to say instead of a secret.
+pub(super) const INSTEAD: &str = "say where the secret is, and nothing else: `{ env = \"TOKEN\" }`, \
+                                  `{ file = \"/run/secrets/token\" }` or `{ command = [\"login\", \"--print\"] }`";
 
 impl Secret {
     /// The credential, fetched from there when it is asked for.
@@ -22,28 +30,32 @@ impl Secret {
         let secret = self.clone();
         Credentials::new(move || {
             let secret = secret.clone();
-            async move {
-                // Files and programs may take their time.
-                let read = tokio::task::spawn_blocking(move || secret.read()).await?;
-                Ok(Credential::new(read?))
-            }
+            async move { Ok(Credential::new(secret.read().await?)) }
         })
     }
 
-    fn read(&self) -> Result<String, BoxError> {
+    async fn read(self) -> Result<String, BoxError> {
         let failed = |text: String| Failure::new(FailureKind::Usage, text);
         let secret = match self {
-            Self::Env(name) => std::env::var(name)
+            Self::Env(name) => std::env::var(&name)
                 .map_err(|_| failed(format!("the secret should be in the variable {name}, which is not set")))?,
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| failed(format!("the secret should be in {}: {error}", path.display())))?,
+            Self::File(path) => {
+                let shown = path.display().to_string();
+                let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await?;
+                read.map_err(|error| failed(format!("the secret should be in {shown}: {error}")))?
+            }
             Self::Command(words) => {
-                let (program, arguments) = words
-                    .split_first()
-                    .ok_or_else(|| failed("the command is empty".into()))?;
-                let output = Command::new(program)
+                let Some((program, arguments)) = words.split_first() else {
+                    return Err(failed("the command for the secret is empty".into()).into());
+                };
+                // A fetch that takes too long is dropped, and the program with it.
+                let run = Command::new(program)
                     .args(arguments)
-                    .output()
+                    .stdin(Stdio::null())
+                    .kill_on_drop(true)
+                    .output();
+                let output = run
+                    .await
                     .map_err(|error| failed(format!("the command for the secret, {program}: {error}")))?;
                 if !output.status.success() {
                     let status = output.status;
@@ -56,6 +68,16 @@ impl Secret {
         match secret.trim() {
             "" => Err(failed("the secret is empty".into()).into()),
             secret => Ok(secret.to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Command(words) => f.debug_tuple("Command").field(&words.first()).finish(),
         }
     }
 }

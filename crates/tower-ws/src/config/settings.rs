@@ -107,7 +107,6 @@ settings! {
 
 settings! {
     /// What dials.
-    #[derive(Debug)]
     ConnectSettings {
         /// `"none"`, `"env"` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) or a proxy's URL. Default `"none"`.
         proxy: String = "none".into(),
@@ -118,8 +117,8 @@ settings! {
         allow_plaintext: bool = false,
         /// Hosts that may be dialled whatever the guard says of their addresses. Default: none.
         allow_hosts: Vec<String> = Vec::new(),
-        /// PEM files of authorities that are trusted besides those of Mozilla. Default: none.
-        roots: Vec<PathBuf> = Vec::new(),
+        /// A PEM file of authorities, one or more, that are trusted besides those of Mozilla. Default: none.
+        roots: Option<PathBuf> = None,
         /// Whether those are the only ones. Default false.
         #[serde(deserialize_with = "flag::deserialize")]
         only_roots: bool = false,
@@ -250,7 +249,7 @@ settings! {
         /// Their size, in bytes. Default 16 MiB.
         #[serde(with = "size")]
         bytes: usize = Ack::BYTES,
-        /// The methods that the server may see twice, beside those of the default. Default: none.
+        /// The methods that the server may see twice, beside those of MCP that read. Default: none.
         safe_methods: Vec<String> = Vec::new(),
     }
 }
@@ -317,6 +316,19 @@ pub enum WhenBehind {
     Close,
 }
 
+impl fmt::Debug for ConnectSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the proxy, whose URL may hold a password.
+        f.debug_struct("ConnectSettings")
+            .field("guard", &self.guard)
+            .field("allow_plaintext", &self.allow_plaintext)
+            .field("roots", &self.roots)
+            .field("only_roots", &self.only_roots)
+            .field("client_cert", &self.client_cert)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither addresses nor the values of headers: both may hold secrets.
@@ -325,6 +337,7 @@ impl fmt::Debug for Config {
             .field("fallbacks", &self.fallbacks.len())
             .field("headers", &self.headers.keys())
             .field("transport", &self.transport)
+            .field("connect", &self.connect)
             .field("auth", &self.auth)
             .field("reconnect", &self.reconnect)
             .field("failover", &self.failover)

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -9,15 +10,16 @@ use toml::de::{DeTable, DeValue};
 use super::{
     check::check,
     error::{ConfigError, Problem},
+    secret,
     settings::Config,
 };
 
-/// Where settings come from, the weakest first. Made by [`Config::sources`].
-#[derive(Debug, Default)]
+/// Where settings come from, the weakest first. Made by [`Config::sources`]. Its `Debug` tells how many there are, and
+/// nothing of what they say.
+#[derive(Default)]
 #[must_use = "nothing is read before `load`"]
 pub struct Sources(Vec<Source>);
 
-#[derive(Debug)]
 enum Source {
     File(PathBuf),
     Toml(String),
@@ -93,9 +95,8 @@ impl Sources {
         let config: Config = match serde_path_to_error::deserialize(Value::Object(tree.values)) {
             Ok(config) => config,
             Err(error) => {
-                let path = error.path().to_string();
-                problems = vec![Problem::new(path, error.inner().to_string())];
-                return Err(placed(problems, &tree.places));
+                let problem = of_type(error.path().to_string(), error.inner());
+                return Err(placed(vec![problem], &tree.places));
             }
         };
         problems.extend(check(&config));
@@ -103,6 +104,15 @@ impl Sources {
             true => Ok(config),
             false => Err(placed(problems, &tree.places)),
         }
+    }
+}
+
+/// A value of the wrong type; it is shown, unless it may be a secret that somebody wrote where none belongs.
+fn of_type(path: String, error: &serde_json::Error) -> Problem {
+    match path.split('.').next() {
+        Some("auth") if path.starts_with("auth.secret") => Problem::new(path, secret::INSTEAD),
+        Some("headers") => Problem::new(path, "the value of a header is a text"),
+        _ => Problem::new(path, error.to_string()),
     }
 }
 
@@ -153,7 +163,7 @@ fn joined(at: &str, name: &str) -> String {
 }
 
 /// What the sources say, put together, and where each was said.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tree {
     values: Map<String, Value>,
     places: BTreeMap<String, String>,
@@ -187,7 +197,7 @@ impl Tree {
             problem
         })?;
         let values = self.table(table.into_inner(), "", &|at| format!("{name}:{}", line(at)));
-        merge(&mut self.values, values);
+        self.lay_over(values);
         Ok(())
     }
 
@@ -228,11 +238,14 @@ impl Tree {
         place_all(&values, "", &mut |path| {
             self.places.insert(path, name.to_owned());
         });
-        merge(&mut self.values, values);
+        self.lay_over(values);
         Ok(())
     }
 
-    fn vars(&mut self, vars: Vec<(String, String)>, known: &Value) {
+    fn vars(&mut self, mut vars: Vec<(String, String)>, known: &Value) {
+        // The environment has no order.
+        vars.sort();
+        let mut values = Map::new();
         for (name, value) in vars {
             let mut path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
             if path.len() == 2 && path[0] == "headers" {
@@ -257,9 +270,27 @@ impl Tree {
                 .rev()
                 .fold(value, |value, name| Value::Object(Map::from_iter([(name, value)])));
             if let Value::Object(nested) = nested {
-                merge(&mut self.values, nested);
+                merge(&mut values, nested);
             }
         }
+        self.lay_over(values);
+    }
+
+    /// What a stronger source says.
+    fn lay_over(&mut self, values: Map<String, Value>) {
+        // Where a secret is, is one thing: not one key of several.
+        if values.get("auth").is_some_and(|auth| auth.get("secret").is_some())
+            && let Some(Value::Object(auth)) = self.values.get_mut("auth")
+        {
+            auth.remove("secret");
+        }
+        merge(&mut self.values, values);
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sources").field(&self.0.len()).finish()
     }
 }
 
@@ -278,10 +309,6 @@ fn place_all(values: &Map<String, Value>, at: &str, tell: &mut dyn FnMut(String)
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (name, value) in from {
         match (into.get_mut(&name), value) {
-            // Where a secret is, is one thing.
-            (Some(Value::Object(_)), value @ Value::Object(_)) if name == "secret" => {
-                into.insert(name, value);
-            }
             (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
             (_, value) => {
                 into.insert(name, value);
