@@ -177,7 +177,7 @@ async fn servers_that_accept_and_are_not_well() {
             after,
         });
         let report = examine(builder(closes.await.unwrap().url())).await;
-        assert_fails(&report, "ping", Fault::Server, "go away");
+        assert_fails(&report, "ping", Fault::Server, "1008");
     }
 }
 

@@ -25,7 +25,7 @@
 //!
 //! # What it does not do
 //!
-//! It redials nothing, and sends nothing but pings. It goes past no guard: what the dial is not allowed, it does not do
+//! An MCP server's name and version are told as it says them, escaped and cut. It redials nothing, and sends nothing but pings. It goes past no guard: what the dial is not allowed, it does not do
 //! either. `dns` and `tcp` are of the default connector, which uses no proxy. Of a certificate that is refused it says
 //! what the dial says, and it does not know when one that is good will expire.
 

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 use tower_ws_connector::WsUrl;
-use tower_ws_core::{BoxConnection, Event, Excerpt, Failure, FailureKind, Outgoing, Up, find};
+use tower_ws_core::{BoxConnection, Close, Event, Failure, FailureKind, Outgoing, Up, find};
 use tower_ws_transport::{Handshake, Kind, Message, Refusal};
 
 use super::{
@@ -85,28 +85,19 @@ pub(super) async fn visit(mut connection: BoxConnection<Message>) -> Vec<Step> {
     }
 }
 
-/// What is worth telling of a handshake that succeeded.
+/// What is worth telling of a handshake that succeeded. In the server's headers, its choice of a subprotocol among
+/// them, it may repeat a secret: they are not told.
 fn answered(url: &WsUrl, up: &Up) -> String {
-    let mut text = String::from(if url.is_secure() {
-        "TLS and the upgrade succeeded"
+    let what = if url.is_secure() {
+        "TLS and the upgrade"
     } else {
-        "the upgrade succeeded"
-    });
-    if let Some(handshake) = up.extensions.get::<Handshake>() {
-        let subprotocol = handshake
-            .subprotocol()
-            .map(|chosen| format!("subprotocol {}", Excerpt::new(chosen)));
-        let server = handshake
-            .headers()
-            .get("server")
-            .and_then(|server| server.to_str().ok());
-        let server = server.map(|server| format!("server {}", Excerpt::new(server)));
-        for told in [subprotocol, server].into_iter().flatten() {
-            text.push_str("; ");
-            text.push_str(&told);
-        }
+        "the upgrade"
+    };
+    let handshake = up.extensions.get::<Handshake>();
+    match handshake.and_then(Handshake::subprotocol) {
+        Some(_) => format!("{what} succeeded, with one of the subprotocols that were offered"),
+        None => format!("{what} succeeded"),
     }
-    text
 }
 
 /// Whose fault it is that the dial failed, and what to do.
@@ -220,8 +211,17 @@ async fn listen(connection: &mut BoxConnection<Message>, ping: Option<u8>) -> Re
         match connection.next().await {
             Some(Event::Message(message)) => match (message.kind(), message.as_bytes(), ping) {
                 (Kind::Pong, [answered], Some(asked)) if *answered == asked => return Ok(()),
-                // It has said goodbye, whatever it answers still.
-                (Kind::Close, ..) => return Err(message.as_close().map(Failure::closed)),
+                // It has said goodbye, whatever it answers still. Its reason may repeat a secret: only the code is
+                // told.
+                (Kind::Close, ..) => {
+                    let code = message.as_close().map(|close| close.code);
+                    return Err(code.map(|code| {
+                        Failure::closed(Close {
+                            code,
+                            reason: String::new(),
+                        })
+                    }));
+                }
                 _ => {}
             },
             Some(Event::Down(down)) => return Err(Some(down.cause)),
