@@ -99,7 +99,7 @@ async fn health_asks_a_question_of_ones_own() {
     let health = HealthLayer::new().interval(millis(50)).timeout(SECOND);
     let session = builder(server.url()).health(health).probe(JsonRpcPing::new(JsonText));
     let (client, _inbound) = bounded(session.connect()).await.unwrap();
-    tokio::time::sleep(millis(400)).await;
+    bounded(server.wait_received(2)).await;
     let received = server.received();
     let asked = received
         .iter()

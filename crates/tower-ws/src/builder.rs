@@ -75,8 +75,8 @@ pub fn builder(url: impl AsRef<str>) -> Builder {
 /// The recommended stack, before it connects. See [`builder`].
 ///
 /// It has one type, whatever it is given, so it can be passed around and kept. For that the parts
-/// that are given to it are called through pointers: some hundred instructions a message in all.
-/// With the default parts nothing is. [`stack`](crate::stack()), and a stack spelled out, have each
+/// that are given to it, and what is below them, are called through pointers. With the default parts
+/// nothing is. [`stack`](crate::stack()), and a stack spelled out, have each
 /// layer in their type.
 #[must_use = "a builder does nothing until it connects"]
 pub struct Builder {

@@ -36,7 +36,7 @@ impl Source {
         Self::Fixed(Arc::new(with_alpn(config)))
     }
 
-    /// The defaults, one configuration for the whole process: it has some 20 KiB, and its memory of
+    /// The defaults, one configuration for the whole process: Mozilla's roots are large, and its memory of
     /// sessions serves all that dial the same server.
     pub(crate) fn defaults() -> Self {
         static DEFAULTS: OnceLock<Arc<ClientConfig>> = OnceLock::new();
