@@ -57,19 +57,19 @@ mod connect;
 pub mod guard;
 pub mod http1;
 pub mod proxy;
-mod stage;
 mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod trace;
 mod url;
 
 pub use self::{
     classify::classify,
     connect::Connect,
-    stage::{Stage, Stages},
     tcp::{
         BoundUnsent, Bounding, Elsewhere, Resolver, Resolving, TcpConnector, tcp_connector, unguarded_tcp_connector,
     },
+    trace::{Stage, Step, Trace},
     url::{Redacted, UrlError, WsUrl},
 };
 #[cfg(feature = "tls")]

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     avoided::Avoided,
-    stage::Stages,
     tcp::{Resolver, Resolving},
+    trace::Trace,
 };
 
 /// How many addresses of a name are looked at: more than any answer that fits into a packet of DNS
@@ -30,7 +30,7 @@ const ADDRESSES: usize = 64;
 /// Of a name with allowed and refused addresses, the allowed ones are dialled: nothing goes to the
 /// others, and a name may well have a link-local address beside the one that is meant. A name that
 /// has none but refused ones is refused. Those that took a connection and never answered on it come
-/// last for 5 min ([`Stages::unanswered`](crate::Stages::unanswered)).
+/// last for 5 min ([`Trace::unanswered`](crate::Trace::unanswered)).
 #[derive(Clone, Debug)]
 pub struct Checked<R = GaiResolver> {
     inner: Resolver<R>,
@@ -125,7 +125,7 @@ where
             let now = Instant::now();
             // Stable: otherwise the resolver's order stays.
             allowed.sort_by_key(|addr| this.avoided.has(addr.ip(), now));
-            Stages::note_resolved(this.avoided);
+            Trace::note_resolved(allowed.iter().map(SocketAddr::ip).collect(), this.avoided);
             return Poll::Ready(Ok(allowed.into_iter()));
         }
         Poll::Ready(Err(match refused {

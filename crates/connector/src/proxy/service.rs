@@ -22,7 +22,7 @@ use super::{
     server::Scheme,
     socks::{self, Place},
 };
-use crate::{stage::Stage, tcp::Resolver};
+use crate::{tcp::Resolver, trace::Stage};
 
 /// Layers [`Proxied`] over a connector.
 ///

@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::stage::Stages;
+use crate::{trace::Stage, url};
 
 /// How much of a connection the system may hold that it has not sent: 16 KiB, one piece of a
 /// fragmented message. What waits longer waits on this side, where a ping overtakes it.
@@ -61,6 +61,14 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        if let Some(host) = uri.host() {
+            let secure = uri.scheme_str() == Some("https");
+            let begun = Stage::Begun {
+                host: host.trim_matches(['[', ']']).to_owned(),
+                port: uri.port_u16().unwrap_or(url::default_port(secure)),
+            };
+            begun.note();
+        }
         Bounding {
             inner: self.inner.call(uri),
         }
@@ -75,7 +83,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(self.project().inner.poll(cx))?;
-        Stages::note_connected(stream.inner().peer_addr().ok().map(|peer| peer.ip()));
+        Stage::Tcp(stream.inner().peer_addr().ok()).note();
         bound(stream.inner());
         Poll::Ready(Ok(stream))
     }

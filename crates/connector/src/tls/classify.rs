@@ -8,7 +8,11 @@ use rustls::{
 };
 use tower_ws_core::{BoxError, Disposition, Excerpt, Failure, FailureKind, find};
 
-use super::{PinMismatch, error::SelfSigned, verify::is_webpki};
+use super::{
+    PinMismatch,
+    error::{SelfSigned, UnknownIssuer},
+    verify::is_webpki,
+};
 
 /// How many of the names in a certificate an error shows: enough to recognise the server that
 /// answered.
@@ -91,6 +95,14 @@ fn otherwise(error: &OtherError) -> Cow<'static, str> {
         return format!(
             "the server's certificate is valid, but none of the pinned keys is in its chain (its own is {own}): its keys \
              have changed, or somebody is in between"
+        )
+        .into();
+    }
+    if let Some(UnknownIssuer(name)) = error.0.downcast_ref() {
+        return format!(
+            "the server's certificate comes from an unknown issuer, {}: trust that authority if it is your own, have the \
+             server send its whole chain, or find out who opens tls on the way",
+            Excerpt::new(name)
         )
         .into();
     }

@@ -1,7 +1,8 @@
 use std::{
     fmt, mem,
+    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::Uri;
@@ -12,7 +13,8 @@ use rustls::ClientConfig;
 use tower_service::Service;
 use tower_ws_core::BoxError;
 
-use super::{Tls, TlsError, TlsFiles, files::Watched};
+use super::{Negotiated, Tls, TlsError, TlsFiles, files::Watched};
+use crate::trace::Stage;
 
 /// TLS for `https` over another connector; `http` passes as it is. [`Connect`](crate::Connect) makes
 /// it.
@@ -70,7 +72,7 @@ where
 {
     type Response = MaybeHttpsStream<C::Response>;
     type Error = BoxError;
-    type Future = <HttpsConnector<C> as Service<Uri>>::Future;
+    type Future = Securing<C::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -84,7 +86,7 @@ where
         // The one that is ready goes with the call.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        HttpsConnector::from((inner, config)).call(uri)
+        Securing(HttpsConnector::from((inner, config)).call(uri))
     }
 }
 
@@ -93,6 +95,31 @@ impl<C: fmt::Debug> fmt::Debug for TlsConnector<C> {
         f.debug_struct("TlsConnector")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`TlsConnector`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Securing<IO>(Pin<Box<dyn Future<Output = Result<MaybeHttpsStream<IO>, BoxError>> + Send>>);
+
+impl<IO> Future for Securing<IO> {
+    type Output = Result<MaybeHttpsStream<IO>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let stream = ready!(self.0.as_mut().poll(cx))?;
+        if let MaybeHttpsStream::Https(tls) = &stream {
+            let negotiated = Negotiated::of(tls.inner().get_ref().1);
+            if let Some(negotiated) = negotiated {
+                Stage::Tls(negotiated).note();
+            }
+        }
+        Poll::Ready(Ok(stream))
+    }
+}
+
+impl<IO> fmt::Debug for Securing<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Securing").finish_non_exhaustive()
     }
 }
 

@@ -109,6 +109,11 @@ pub struct PinMismatch {
 #[error("the certificate is its own issuer, and no root")]
 pub(super) struct SelfSigned;
 
+/// The chain ends with an issuer that is not trusted: this one.
+#[derive(Debug, thiserror::Error)]
+#[error("the issuer is not trusted")]
+pub(super) struct UnknownIssuer(pub(super) String);
+
 struct Listed<'a>(&'a [Pin]);
 
 impl fmt::Display for Listed<'_> {

@@ -74,7 +74,7 @@
 //! | it is for another host | is for another host, "a.example" | dial one of the names shown |
 //! | it names no host | names none (a common name does not count) | reissue it with a subject alternative name |
 //! | it is self-signed | is self-signed | [`Tls::roots_pem`] with it, if it is yours |
-//! | its authority is unknown | comes from an unknown issuer | [`Tls::roots_pem`] with the authority; or have the server send its whole chain |
+//! | its authority is unknown | comes from an unknown issuer, "CN=Example CA" | [`Tls::roots_pem`] with the authority; or have the server send its whole chain; or find out who opens TLS on the way |
 //! | it is an authority's own | is one of an authority | issue one for the server, with `CA:FALSE` |
 //! | it is a client's | is not meant for servers | reissue it for server authentication |
 //! | a wrong pin | none of the pinned keys is in its chain (its own is sha256/…) | compare with the server's; then change the pins, or look for who is in between |
@@ -106,6 +106,7 @@
 //!
 //! `platform-roots`: `Tls::platform_roots`, the operating system's authorities.
 
+mod chain;
 mod classify;
 mod config;
 mod connector;
@@ -115,11 +116,12 @@ mod pem;
 mod pin;
 mod verify;
 
-pub(crate) use self::{classify::classify, connector::Source};
 pub use self::{
+    chain::{Certificate, Chain, Negotiated},
     config::{Tls, Version},
-    connector::TlsConnector,
+    connector::{Securing, TlsConnector},
     error::{Material, PinError, PinMismatch, TlsError},
     files::TlsFiles,
     pin::{Pin, Pins},
 };
+pub(crate) use self::{classify::classify, connector::Source};

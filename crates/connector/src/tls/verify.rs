@@ -12,7 +12,11 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use super::{Pin, PinMismatch, Pins, error::SelfSigned};
+use super::{
+    Chain, Pin, PinMismatch, Pins,
+    error::{SelfSigned, UnknownIssuer},
+};
+use crate::trace::Stage;
 
 /// webpki's verifier, and after it the pins.
 ///
@@ -85,12 +89,12 @@ impl Verifier {
         }
     }
 
-    /// Tells a self-signed certificate from one of an unknown authority.
-    fn explain(&self, error: Error, end_entity: &CertificateDer<'_>) -> Error {
+    /// Tells a self-signed certificate from one of an unknown authority, and names that one.
+    fn explain(&self, error: Error, end_entity: &CertificateDer<'_>, chain: &Chain) -> Error {
         let Error::InvalidCertificate(bad) = &error else {
             return error;
         };
-        let unknown = match bad {
+        let is_unknown = match bad {
             CertificateError::UnknownIssuer => true,
             // Made by a tool that marks what it signs by itself as an authority: known only if it
             // is one of the roots.
@@ -99,8 +103,15 @@ impl Verifier {
             }
             _ => false,
         };
+        if !is_unknown {
+            return error;
+        }
         match EndEntityCert::try_from(end_entity) {
-            Ok(certificate) if unknown && certificate.issuer() == certificate.subject() => other(SelfSigned),
+            Ok(certificate) if certificate.issuer() == certificate.subject() => other(SelfSigned),
+            _ if *bad == CertificateError::UnknownIssuer => match chain.certificates().pop() {
+                Some(last) => other(UnknownIssuer(last.issuer)),
+                None => error,
+            },
             _ => error,
         }
     }
@@ -123,10 +134,12 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let chain = Chain::new(end_entity, intermediates);
+        Stage::Certificates(chain.clone()).note();
         let verified = self
             .inner
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(|error| self.explain(error, end_entity))?;
+            .map_err(|error| self.explain(error, end_entity, &chain))?;
         if let Some(pins) = &self.pins {
             self.pinned(pins, end_entity, intermediates, now)?;
         }
@@ -174,9 +187,8 @@ fn authorities(path: &VerifiedPath<'_>) -> impl Iterator<Item = Pin> {
     intermediates.chain([root])
 }
 
-/// A DER sequence with this content: trust anchors keep their key without its head, which is
-/// hashed, too.
-fn sequence(content: &[u8]) -> Vec<u8> {
+/// A DER sequence with this content: trust anchors keep their key and their name without its head.
+pub(super) fn sequence(content: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().take_while(|&&byte| byte == 0).count()..];

@@ -3,7 +3,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use http::{Response, StatusCode};
 use hyper::rt;
 use tokio::time::{Instant, timeout_at};
-use tower_ws_connector::{Stages, http1::Http1};
+use tower_ws_connector::{Stage, Trace, http1::Http1};
 use tower_ws_core::{BoxError, Failure, FailureKind, Progress, Server};
 
 use super::{Refusal, Settings, UpgradeError, answer::Expected, error, request::Prepared};
@@ -15,6 +15,7 @@ pub(super) async fn dial<C, IO, E, F>(
     prepared: Prepared,
     settings: Arc<Settings<F>>,
     deadline: Instant,
+    trace: Trace,
 ) -> Result<Response<F::Socket<IO>>, UpgradeError>
 where
     C: Future<Output = Result<IO, E>>,
@@ -22,11 +23,10 @@ where
     E: Into<BoxError>,
     F: Framing,
 {
-    let stages = Stages::new();
-    let dialled = open(connecting, prepared, settings, deadline, &stages).await;
+    let dialled = open(connecting, prepared, settings, deadline, &trace).await;
     match &dialled {
-        Err(UpgradeError::Connect(_) | UpgradeError::Timeout(_) | UpgradeError::Broken(_)) => stages.unanswered(),
-        _ => stages.answered(),
+        Err(UpgradeError::Connect(_) | UpgradeError::Timeout(_) | UpgradeError::Broken(_)) => trace.unanswered(),
+        _ => trace.answered(),
     }
     dialled
 }
@@ -37,7 +37,7 @@ async fn open<C, IO, E, F>(
     prepared: Prepared,
     settings: Arc<Settings<F>>,
     deadline: Instant,
-    stages: &Stages,
+    trace: &Trace,
 ) -> Result<Response<F::Socket<IO>>, UpgradeError>
 where
     C: Future<Output = Result<IO, E>>,
@@ -51,9 +51,7 @@ where
         limit: settings.timeout,
         deadline,
     };
-    let connecting = time
-        .bound(stages.watch(connecting), || stages.reached().waits_for())
-        .await?;
+    let connecting = time.bound(trace.watch(connecting), || trace.waits_for()).await?;
     let io = connecting.map_err(|error| UpgradeError::connect(error.into(), target))?;
 
     let (mut http, answer) = Http1::send(io, prepared.request)
@@ -64,6 +62,7 @@ where
         .await?
         .map_err(|error| error::exchange(error, target))?;
 
+    trace.enter(|| Stage::Answered(answer.status()).note());
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = answer.into_parts();
         let body = http.read_some(body, deadline).await;

@@ -19,6 +19,7 @@ use hyper::rt;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
+use tower_ws_connector::Trace;
 use tower_ws_core::BoxError;
 
 pub(crate) use self::secrets::Secrets;
@@ -226,8 +227,9 @@ where
         };
         let deadline = Instant::now() + self.settings.timeout.min(LONGEST);
         // The connector that is ready is the one that is called; nothing of it has to outlive this.
-        let connecting = self.connector.call(prepared.dial.clone());
-        let dial = dial::dial(connecting, prepared, self.settings.clone(), deadline);
+        let trace = Trace::begin();
+        let connecting = trace.enter(|| self.connector.call(prepared.dial.clone()));
+        let dial = dial::dial(connecting, prepared, self.settings.clone(), deadline, trace);
         UpgradeFuture { dial: Box::pin(dial) }
     }
 }
