@@ -7,17 +7,19 @@
 mod mcp_server;
 mod support;
 
-use std::time::Duration;
+use std::{future::IntoFuture, io, time::Duration};
 
+use hyper_util::rt::TokioIo;
 use mcp_server::McpServer;
 use serde_json::{Value, json};
 use support::{SECOND, bounded, within};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower_ws::{
     Builder,
     auth::Credentials,
     connector::{Connect, guard::Profile, tls::Tls},
     doctor::{Fault, Report, State},
+    http::Uri,
     mcp::{self, Era, Implementation},
     transport::TransportLayer,
 };
@@ -49,17 +51,19 @@ async fn a_server_that_is_well() {
     let expected = [
         ("url", State::Ok),
         ("proxy", State::Ok),
+        ("guard", State::Ok),
         ("dns", State::Skipped),
         ("tcp", State::Ok),
-        ("dial", State::Ok),
+        ("upgrade", State::Ok),
         ("ping", State::Ok),
         ("close", State::Ok),
     ];
     assert_eq!(steps, expected, "{report}");
     let json: Value = serde_json::to_value(&report).unwrap();
     assert_eq!(json["schema"], 1);
-    assert_eq!(json["steps"][4]["state"], "ok");
-    assert!(json["steps"][4]["took_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(json["steps"][5]["state"], "ok");
+    assert!(json["steps"][5]["took_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(json["steps"][6]["trips_ms"].as_array().unwrap().len(), 3);
     assert!(report.to_string().contains("in order"), "{report}");
 }
 
@@ -101,7 +105,7 @@ async fn servers_that_refuse() {
         let server = Server::start(script).await.unwrap();
         let report = examine(builder(server.url())).await;
         println!("{told}\n{report}");
-        assert_fails(&report, "dial", fault, word);
+        assert_fails(&report, "upgrade", fault, word);
     }
 }
 
@@ -141,22 +145,32 @@ async fn certificates_and_crossed_schemes() {
     let good = Server::start_tls(Script::Echo, authority.good().unwrap())
         .await
         .unwrap();
-    assert!(examine(trusting(&good)).await.is_ok());
+    let report = examine(trusting(&good)).await;
+    assert!(report.is_ok(), "{report}");
+    let tls = report.steps.iter().find(|step| step.name == "tls").unwrap();
+    assert_eq!(tls.state, State::Warning, "a private authority: {report}");
+    assert!(
+        tls.text.contains("TLS 1.3") && tls.text.contains("no public authority"),
+        "{report}"
+    );
     let report = examine(builder(good.url())).await;
-    assert_fails(&report, "dial", Fault::Tls, "unknown issuer");
+    assert_fails(&report, "tls", Fault::Tls, "unknown issuer");
+    let told = serde_json::to_value(report.failure().unwrap()).unwrap();
+    assert_eq!(told["certificates"][0]["is_publicly_issued"], false, "{told}");
+    assert!(told["certificates"][0]["pin"].as_str().unwrap().starts_with("sha256/"));
     for (config, word) in [
         (authority.expired().unwrap(), "expired"),
         (authority.wrong_host().unwrap(), "name"),
     ] {
         let server = Server::start_tls(Script::Echo, config).await.unwrap();
-        assert_fails(&examine(trusting(&server)).await, "dial", Fault::Tls, word);
+        assert_fails(&examine(trusting(&server)).await, "tls", Fault::Tls, word);
     }
     // Plain where TLS is spoken, and the reverse.
     let report = examine(builder(good.url().replace("wss://", "ws://"))).await;
     assert!(!report.is_ok(), "{report}");
     let plain = Server::start(Script::Echo).await.unwrap();
     let report = examine(builder(plain.url().replace("ws://", "wss://"))).await;
-    assert_fails(&report, "dial", Fault::Tls, "does it speak `ws`");
+    assert_fails(&report, "tls", Fault::Tls, "does it speak `ws`");
 }
 
 #[tokio::test]
@@ -199,8 +213,7 @@ async fn what_an_mcp_server_says_of_itself() {
 
     let echo = Server::start(Script::Echo).await.unwrap();
     let report = bounded(mcp::builder(echo.url(), me()).opening_timeout(SECOND).examine()).await;
-    println!("{report}");
-    assert_fails(&report, "dial", Fault::Server, "");
+    assert_fails(&report, "opening", Fault::Server, "");
 }
 
 /// Neither is looked up, nor connected to, what the guard refuses.
@@ -208,19 +221,19 @@ async fn what_an_mcp_server_says_of_itself() {
 async fn the_guard_is_not_passed_by() {
     // Plaintext to another machine; an address that nobody has.
     let report = examine(builder("ws://192.0.2.1/")).await;
-    assert_fails(&report, "dial", Fault::Settings, "");
+    assert_fails(&report, "guard", Fault::Settings, "");
     let looked_at: Vec<_> = report
         .steps
         .iter()
         .filter(|step| step.state != State::Skipped)
         .map(|step| step.name)
         .collect();
-    assert_eq!(looked_at, ["url", "proxy", "dial"], "{report}");
+    assert_eq!(looked_at, ["url", "proxy", "guard"], "{report}");
 
     let server = Server::start(Script::Echo).await.unwrap();
     let untrusting = Connect::new().guard(Profile::untrusted()).connector();
     let report = examine(builder(server.url()).connector(untrusting)).await;
-    assert_fails(&report, "dial", Fault::Settings, "");
+    assert_fails(&report, "guard", Fault::Settings, "");
     assert_eq!(server.dials(), 0, "{report}");
 }
 
@@ -244,7 +257,61 @@ async fn nothing_secret_is_told() {
             .bearer(Credentials::fixed("s3cr3t")),
     )
     .await;
-    assert_fails(&report, "dial", Fault::Credentials, "401");
+    assert_fails(&report, "upgrade", Fault::Credentials, "401");
+    let told = serde_json::to_value(report.failure().unwrap()).unwrap();
+    assert_eq!(told["headers"]["www-authenticate"], "Bearer error=\"[cut]\"");
     let told = format!("{report}{report:?}{}", serde_json::to_string(&report).unwrap());
     assert!(!told.contains("s3cr3t"), "{told}");
+}
+
+/// Who ends what is silent is found by being silent.
+#[tokio::test]
+async fn how_long_a_silence_is_borne() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let report = bounded(builder(server.url()).examine().hold(SECOND / 10)).await;
+    let hold = report.steps.iter().find(|step| step.name == "hold").unwrap();
+    assert_eq!(hold.state, State::Ok, "{report}");
+    assert!(hold.took >= SECOND / 10);
+
+    // After the pings.
+    let cut = async {
+        tokio::time::sleep(2 * SECOND).await;
+        server.cut(Cut::Rst);
+    };
+    let held = builder(server.url()).examine().hold(30 * SECOND);
+    let (report, ()) = bounded(async { tokio::join!(held.into_future(), cut) }).await;
+    let hold = report.steps.iter().find(|step| step.name == "hold").unwrap();
+    assert_eq!(
+        (hold.state, hold.fault),
+        (State::Warning, Some(Fault::Network)),
+        "{report}"
+    );
+    assert_eq!(report.steps.last().map(|step| step.name), Some("hold"), "{report}");
+}
+
+/// A connector that tells nothing of its steps.
+#[tokio::test]
+async fn a_connector_of_ones_own() {
+    let own = tower::service_fn(|_: Uri| async {
+        Err::<TokioIo<TcpStream>, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+    });
+    let report = examine(builder("ws://server.example/").connector(own)).await;
+    assert_fails(&report, "connect", Fault::Network, "refused");
+}
+
+/// Of several defects of a certificate each is told.
+#[tokio::test]
+async fn all_that_is_wrong_with_a_certificate() {
+    let authority = Authority::new().unwrap();
+    let server = Server::start_tls(Script::Echo, authority.self_signed().unwrap())
+        .await
+        .unwrap();
+    let there = Connect::new().address(&server.addr().to_string()).unwrap().connector();
+    let report = examine(builder("wss://server.example/").connector(there)).await;
+    assert_fails(
+        &report,
+        "tls",
+        Fault::Tls,
+        "in all, the certificate is for another host, is self-signed",
+    );
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod peer;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use tower_ws::{
     client::ClientLayer,
@@ -19,11 +19,11 @@ pub(crate) const fn millis(millis: u64) -> Duration {
 }
 
 /// No test waits for ever. Long enough for a machine under load.
-pub(crate) async fn bounded<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn bounded<T>(future: impl IntoFuture<Output = T>) -> T {
     within(30 * SECOND, future).await
 }
 
-pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(limit: Duration, future: impl IntoFuture<Output = T>) -> T {
     let started = tokio::time::Instant::now();
     match tokio::time::timeout(limit, future).await {
         Ok(done) => done,

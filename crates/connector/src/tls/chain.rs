@@ -5,7 +5,12 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls::{ClientConnection, HandshakeKind, pki_types::CertificateDer};
+use rustls::{
+    ClientConnection, HandshakeKind,
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName},
+    server::ParsedCertificate,
+};
 use tower_ws_core::Excerpt;
 use x509_cert::{
     der::{Decode, Encode},
@@ -68,6 +73,28 @@ impl Chain {
     /// Those that can be read, in the server's order.
     pub fn certificates(&self) -> Vec<Certificate> {
         self.0.iter().filter_map(|der| Certificate::read(der)).collect()
+    }
+
+    /// Whether the server's own is for this host, whatever else is wrong with it.
+    pub fn is_for(&self, host: &str) -> bool {
+        let host = ServerName::try_from(host.trim_matches(['[', ']']));
+        let own = self.0.first().map(ParsedCertificate::try_from);
+        match (host, own) {
+            (Ok(host), Some(Ok(own))) => verify_server_name(&own, &host).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Whether the last one is issued by an authority that the operating system trusts, by its
+    /// name. It reads the system's store, which may be many files.
+    #[cfg(feature = "platform-roots")]
+    pub fn is_issued_by_platform(&self) -> bool {
+        let Some(last) = self.certificates().pop() else {
+            return false;
+        };
+        let roots = rustls_native_certs::load_native_certs().certs;
+        let mut roots = roots.iter().filter_map(|root| Certificate::read(root));
+        roots.any(|root| root.subject == last.issuer)
     }
 
     /// All of them in PEM: what `Tls::roots_pem` reads, should the last one be an authority of your own.

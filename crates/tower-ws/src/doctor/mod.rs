@@ -13,48 +13,98 @@
 //! |---|---|
 //! | `url` | the address; a scheme that does not fit its port |
 //! | `proxy` | whether the environment names one for this address, and whether it is used |
-//! | `dns` | all addresses of the name, unless the guard refuses it or the connector is your own |
-//! | `tcp` | whether each of them takes a connection, but for those that the guard refuses |
-//! | `dial` | the whole dial, by the builder's own transport, connector, credentials and layers: proxy, TLS, upgrade, subprotocol, opening. The one step whose failure is what a session would meet |
+//! | `guard` | whether this side lets it be dialled, and what it would show be shown |
+//! | `credentials` | only if there are none to be had |
+//! | `dns` | all addresses of the name that the guard lets pass; a proxy's, if one is used |
+//! | `tcp` | whether each of them takes a connection |
+//! | `tunnel` | whether the proxy lets the address pass, if one is used |
+//! | `tls` | version and cipher; whose certificates, by whom, for how long; all that is wrong with them |
+//! | `upgrade` | the server's answer; of a refusal the headers that help |
+//! | `opening` | only if the dialogue failed that opens each connection: MCP's, a login |
 //! | `mcp` | the revision that is spoken, the server, what it offers: where the dial opens MCP, as with `McpBuilder::examine` |
 //! | `ping` | three round trips, 100 ms apart, and whether the server closes meanwhile |
+//! | `hold` | with [`hold`](Examination::hold): whether the connection is up after so long a silence |
 //! | `close` | whether the server says goodbye |
 //!
-//! It makes one dial, and one TCP connection to each address besides. It takes at most some 10 s for each step that
-//! hangs. Dropping the future ends it.
+//! From `guard` to `mcp` they are those of one dial, by the builder's own transport, connector, credentials and layers:
+//! what fails there is what a session would meet. A connector of your own that tells nothing of its steps
+//! ([`Stage`](tower_ws_connector::Stage)) has `connect` in the place of `dns`, `tcp` and `tls`, if it fails.
+//!
+//! It makes one dial, and a TCP connection to each other address of the name, up to eight. The dial takes at most as
+//! long as the transport and what opens the connection let it; each other step at most some 10 s, besides the silence
+//! of `hold`. Dropping the future ends it.
 //!
 //! # What it does not do
 //!
-//! An MCP server's name and version are told as it says them, escaped and cut. It redials nothing, and sends nothing but pings. It goes past no guard: what the dial is not allowed, it does not do
-//! either. `dns` and `tcp` are of the default connector, which uses no proxy. Of a certificate that is refused it says
-//! what the dial says, and it does not know when one that is good will expire.
+//! An MCP server's name and version are told as it says them, escaped and cut. It redials nothing, and sends nothing
+//! but pings. It goes past no guard: what the dial is not allowed, it does not do either. It does not ask whether a
+//! certificate has been revoked.
 
 mod cause;
+mod details;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod network;
 mod report;
-mod session;
+#[cfg(feature = "tls")]
+mod tls;
+mod visit;
+mod way;
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    time::Duration,
+};
 
 use tower_ws_connector::WsUrl;
 
 pub use self::{
     cause::Cause,
+    details::{Certificate, Details},
     report::{Fault, Report, State, Step},
 };
 use crate::builder::Builder;
+
+/// How long whatever has no limit of its own may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A look at the way to a server that has not begun: awaited, it gives the [`Report`].
+#[must_use = "it looks at nothing until it is awaited"]
+pub struct Examination {
+    builder: Builder,
+    silence: Option<Duration>,
+}
 
 impl Builder {
     /// Looks at the way to the server step by step, instead of connecting. See [`doctor`](crate::doctor).
     ///
     /// [Fallbacks](Self::fallback) are not looked at.
-    pub async fn examine(self) -> Report {
+    pub fn examine(self) -> Examination {
+        Examination {
+            builder: self,
+            silence: None,
+        }
+    }
+}
+
+impl Examination {
+    /// Is silent for so long before it says goodbye, to find out whether somebody on the way ends connections on which
+    /// nothing is said: many load balancers do after 60 s. Default: not at all.
+    pub fn hold(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    async fn run(self) -> Report {
+        let Self { builder, silence } = self;
         let mut report = Report {
             schema: 1,
             server: String::new(),
             steps: Vec::new(),
         };
-        let url = match WsUrl::parse(&self.url) {
+        let url = match WsUrl::parse(&builder.url) {
             Ok(url) => url,
             Err(error) => {
                 report.steps.push(network::no_url(&error));
@@ -62,22 +112,31 @@ impl Builder {
             }
         };
         report.server = url.redacted().to_string();
-        // What the system's resolver and a direct connection say need not be what a connector of one's own does; and
-        // that may have another guard.
-        let is_direct = self.own.connector.is_none();
-        // First, since its guard judges: to what it refuses not a packet is sent.
-        let (dial, connection) = session::dial(self, &url).await;
-        let may_connect = is_direct && !session::is_forbidden(&dial);
         report.steps.push(network::url(&url));
-        report.steps.push(network::proxy(&url, is_direct));
-        let (addresses, step) = network::dns(&url, may_connect).await;
-        report.steps.push(step);
-        report.steps.push(network::tcp(&addresses).await);
-        report.steps.push(dial.step);
-        report.steps.extend(dial.introduced);
+        report.steps.push(network::proxy(&url, builder.own.connector.is_none()));
+        let (way, connection) = way::dial(builder, &url).await;
+        report.steps.extend(way.steps(&url).await);
         if let Some(connection) = connection {
-            report.steps.extend(session::visit(connection).await);
+            report.steps.extend(visit::visit(connection, silence).await);
         }
         report
+    }
+}
+
+impl IntoFuture for Examination {
+    type Output = Report;
+    type IntoFuture = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Examination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Examination")
+            .field("builder", &self.builder)
+            .field("silence", &self.silence)
+            .finish()
     }
 }

@@ -1,4 +1,4 @@
-//! What is below the dial: the address, proxies, names, TCP.
+//! What is below the dial: the address, proxies, TCP.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,15 +7,19 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, timeout},
 };
-use tower_ws_connector::{UrlError, WsUrl, guard::Profile, proxy::Proxies};
+use tower_ws_connector::{Stage, UrlError, WsUrl, proxy::Proxies};
 use tower_ws_core::FailureKind;
 
-use super::report::{Fault, State, Step};
+use super::{
+    PATIENCE,
+    report::{Fault, State, Step},
+};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How many addresses are tried beside the one that is dialled.
+const ADDRESSES: usize = 8;
 
 pub(super) fn no_url(error: &UrlError) -> Step {
     let step = Step::failed("url", Duration::ZERO, FailureKind::Usage, error.to_string());
@@ -46,83 +50,92 @@ pub(super) fn proxy(url: &WsUrl, is_direct: bool) -> Step {
     }
 }
 
-/// The addresses of the host that may be dialled, and how they were found.
-pub(super) async fn dns(url: &WsUrl, may_connect: bool) -> (Vec<SocketAddr>, Step) {
-    let skipped = |text| Step::new("dns", Duration::ZERO, State::Skipped, text);
-    if !may_connect {
-        return (
-            Vec::new(),
-            skipped("the dial says what there is to say: the connector is your own, or the guard refuses"),
-        );
+/// The addresses that the dial could choose from: the target's, or a proxy's. The guard lets them pass.
+pub(super) fn candidates(trace: &[tower_ws_connector::Step]) -> Vec<SocketAddr> {
+    let mut begun = None;
+    for step in trace {
+        match (&step.stage, begun) {
+            (Stage::Begun { host, port }, _) => {
+                if let Ok(ip) = host.parse::<IpAddr>() {
+                    return vec![SocketAddr::new(ip, *port)];
+                }
+                begun = Some(*port);
+            }
+            (Stage::Resolved(addresses), Some(port)) => {
+                return addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+            }
+            _ => {}
+        }
     }
-    let host = url.host().trim_matches(['[', ']']);
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return (vec![SocketAddr::new(ip, url.port())], skipped("it is an address"));
-    }
-    let start = Instant::now();
-    let found = timeout(PATIENCE, lookup_host((host, url.port()))).await;
-    let took = start.elapsed();
-    let (addresses, kind, text): (Vec<_>, _, _) = match found {
-        Ok(Ok(addresses)) => (addresses.collect(), FailureKind::Dns, format!("{host} has no address")),
-        Ok(Err(error)) => (
-            Vec::new(),
-            FailureKind::Dns,
-            format!("{host} could not be resolved: {error}"),
-        ),
-        Err(_) => (
-            Vec::new(),
-            FailureKind::Timeout,
-            format!("no answer about {host} within {PATIENCE:?}"),
-        ),
-    };
-    if addresses.is_empty() {
-        let step = Step::failed("dns", took, kind, text);
-        return (
-            addresses,
-            step.fault(Fault::Names, "look at the name, and at this machine's resolver"),
-        );
-    }
-    let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    let step = Step::new("dns", took, State::Ok, format!("{host} is {}", all.join(", ")));
-    // As the default connector judges them.
-    let guard = Profile::operator();
-    let allowed = addresses
-        .into_iter()
-        .filter(|address| guard.check(address.ip()).is_ok());
-    (allowed.collect(), step)
+    Vec::new()
 }
 
-/// Each address, at once.
-pub(super) async fn tcp(addresses: &[SocketAddr]) -> Step {
-    if addresses.is_empty() {
-        return Step::new("tcp", Duration::ZERO, State::Skipped, "there is no address to try");
+/// TCP is up, to this address if the system says so. Are the others good, too?
+pub(super) async fn reached(address: Option<SocketAddr>, took: Duration, all: Vec<SocketAddr>) -> Step {
+    let text = address.map_or_else(|| "up".to_owned(), |address| address.to_string());
+    let others = all.into_iter().filter(|other| Some(*other) != address);
+    let tries = knock(others).await;
+    let others: Vec<_> = std::iter::once(text)
+        .chain(tries.iter().map(Knock::to_string))
+        .collect();
+    let text = others.join("; ");
+    if tries.iter().all(|knock| knock.answer.is_ok()) {
+        return Step::new("tcp", took, State::Ok, text);
     }
-    let start = Instant::now();
-    let tries = addresses.iter().map(|address| async move {
-        match timeout(PATIENCE, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => (true, false, format!("{address} in {:.1?}", start.elapsed())),
-            Ok(Err(error)) => (false, false, format!("{address}: {error}")),
-            Err(_) => (false, true, format!("{address}: no answer within {PATIENCE:?}")),
-        }
-    });
-    let tries = join_all(tries).await;
-    let works = tries.iter().filter(|(works, ..)| *works).count();
-    let silent = tries.iter().any(|(_, silent, _)| *silent);
-    let text: Vec<_> = tries.into_iter().map(|(.., text)| text).collect();
-    let (took, text) = (start.elapsed(), text.join("; "));
-    match (works, silent) {
-        (0, false) => Step::failed("tcp", took, FailureKind::Network, text).fault(
+    Step::new("tcp", took, State::Warning, text).fault(
+        Fault::Network,
+        "one address does not work: dials that try it first take longer",
+    )
+}
+
+/// TCP did not come up. What does each address say?
+pub(super) async fn unreachable(mut step: Step, all: Vec<SocketAddr>) -> Step {
+    let tries = knock(all.into_iter()).await;
+    if tries.is_empty() {
+        return step;
+    }
+    let each: Vec<_> = tries.iter().map(Knock::to_string).collect();
+    step.text = each.join("; ");
+    match tries.iter().any(|knock| knock.answer == Err(None)) {
+        false => step.fault(
             Fault::Server,
             "nothing listens there: is the server running, and is this its port?",
         ),
-        (0, true) => Step::failed("tcp", took, FailureKind::Timeout, text).fault(
+        true => step.fault(
             Fault::Network,
             "packets vanish on the way: a firewall, a wrong address, or a proxy that has to be used",
         ),
-        (all, _) if all == addresses.len() => Step::new("tcp", took, State::Ok, text),
-        _ => Step::new("tcp", took, State::Warning, text).fault(
-            Fault::Network,
-            "one address does not work: dials that try it first take longer",
-        ),
+    }
+}
+
+/// A connection that was tried.
+struct Knock {
+    address: SocketAddr,
+    /// How long it took; or what went wrong, unless nothing came at all.
+    answer: Result<Duration, Option<String>>,
+}
+
+/// Each address, at once.
+async fn knock(addresses: impl Iterator<Item = SocketAddr>) -> Vec<Knock> {
+    let tries = addresses.take(ADDRESSES).map(|address| async move {
+        let start = Instant::now();
+        let answer = match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(start.elapsed()),
+            Ok(Err(error)) => Err(Some(error.to_string())),
+            Err(_) => Err(None),
+        };
+        Knock { address, answer }
+    });
+    join_all(tries).await
+}
+
+impl std::fmt::Display for Knock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.address)?;
+        match &self.answer {
+            Ok(took) => write!(f, " in {took:.1?}"),
+            Err(Some(error)) => write!(f, ": {error}"),
+            Err(None) => write!(f, ": no answer within {PATIENCE:?}"),
+        }
     }
 }

@@ -2,7 +2,9 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::Cause;
+use tower_ws_core::Excerpt;
+
+use super::{Cause, Details};
 
 /// What the doctor found. `Display` is for people; serialised, it is for machines, with a `schema` number that rises
 /// when a field changes its meaning. It holds no secret: of an address the scheme, host and port, of a failure what
@@ -22,7 +24,7 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Step {
-    /// What was looked at: `url`, `proxy`, `dns`, `tcp`, `dial`, `mcp`, `ping`, `close`.
+    /// What was looked at. The [module docs](super) list them.
     pub name: &'static str,
     /// How it went.
     pub state: State,
@@ -31,6 +33,9 @@ pub struct Step {
     pub took: Duration,
     /// What was found.
     pub text: String,
+    /// What was found, for programs: fields of the step itself, when it is serialised.
+    #[serde(flatten)]
+    pub details: Option<Details>,
     /// Why it failed, for programs: there whenever the state is [`Failed`](State::Failed).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -96,6 +101,7 @@ impl Step {
             state,
             took,
             text: text.into(),
+            details: None,
             cause: None,
             fault: None,
             advice: None,
@@ -107,6 +113,30 @@ impl Step {
             cause: Some(cause.into()),
             ..Self::new(name, took, State::Failed, text)
         }
+    }
+
+    /// What helps whoever reads it: who has signed what, what the server said beside its refusal.
+    fn write_details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.details {
+            Some(Details::Tls { certificates, .. }) => {
+                for one in certificates {
+                    let (subject, issuer) = (Excerpt::new(&one.subject), Excerpt::new(&one.issuer));
+                    writeln!(f, "{:28}{subject}, issued by {issuer}", "")?;
+                }
+            }
+            Some(Details::Refusal { headers }) => {
+                for (name, value) in headers {
+                    writeln!(f, "{:28}{name}: {}", "", Excerpt::new(value))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn details(mut self, details: Details) -> Self {
+        self.details = Some(details);
+        self
     }
 
     pub(super) fn fault(mut self, fault: Fault, advice: impl Into<String>) -> Self {
@@ -149,16 +179,19 @@ impl fmt::Display for Report {
             let took = step.took.as_millis();
             writeln!(
                 f,
-                "  {:<4}  {:<6} {took:>6} ms  {}",
+                "  {:<4}  {:<8} {took:>6} ms  {}",
                 step.state.as_str(),
                 step.name,
                 step.text
             )?;
+            if step.state != State::Ok {
+                step.write_details(f)?;
+            }
             if let Some(fault) = step.fault {
-                writeln!(f, "{:26}whose: {}", "", fault.as_str())?;
+                writeln!(f, "{:28}whose: {}", "", fault.as_str())?;
             }
             if let Some(advice) = &step.advice {
-                writeln!(f, "{:26}do:    {advice}", "")?;
+                writeln!(f, "{:28}do:    {advice}", "")?;
             }
         }
         match self.failure() {

@@ -7,7 +7,7 @@ use tower_ws_core::DispositionTable;
 use tower_ws_mcp::{Answers, Capabilities, Era, Implementation, Mcp, McpLayer, ack_layer, client_layer, relay};
 use tower_ws_transport::{JsonText, Subprotocols, TransportLayer};
 
-use crate::{builder::Builder, doctor::Report, error::ConnectError};
+use crate::{builder::Builder, doctor::Examination, error::ConnectError};
 
 /// The recommended stack with [`McpLayer`] in it, to be changed before it connects. `client` is what
 /// the server is told of this side.
@@ -154,9 +154,9 @@ impl McpBuilder {
 
     /// Looks at the way to the server step by step, instead of connecting, up to what it says of
     /// itself. See [`doctor`](crate::doctor).
-    pub async fn examine(self) -> Report {
+    pub fn examine(self) -> Examination {
         let (layer, _session) = McpLayer::pair(JsonText, self.client, self.capabilities);
-        self.stack.outermost(self.opening.set(layer)).examine().await
+        self.stack.outermost(self.opening.set(layer)).examine()
     }
 
     /// A relay, for a library with a protocol machine of its own. What the server is told of the

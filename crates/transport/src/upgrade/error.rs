@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, StatusCode, Uri,
-    header::{LOCATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE},
+    header::{DATE, LOCATION, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, WWW_AUTHENTICATE},
 };
 use tower_ws_connector::{
     classify,
@@ -65,7 +65,18 @@ pub struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    told: Vec<(HeaderName, String)>,
 }
+
+/// Those that may be shown.
+const TELLING: [HeaderName; 6] = [
+    SERVER,
+    DATE,
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    PROXY_AUTHENTICATE,
+    LOCATION,
+];
 
 // === impl UpgradeError ===
 
@@ -112,11 +123,16 @@ pub(super) fn exchange(error: hyper::Error, target: &str) -> UpgradeError {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { status, headers, body }
+        Self {
+            status,
+            headers,
+            body,
+            told: Vec::new(),
+        }
     }
 
     /// The failure of the dial, without what must not be shown.
-    pub(super) fn by(self, target: &str, secrets: &Secrets) -> Failure {
+    pub(super) fn by(mut self, target: &str, secrets: &Secrets) -> Failure {
         let what = match self.status.as_u16() {
             200..=299 => "answered as to a page, not as a websocket: is the path right?",
             300..=399 => "answered with a redirect, which is not followed: dial the new address",
@@ -126,18 +142,27 @@ impl Refusal {
             _ => "refused the upgrade",
         };
         let mut text = format!("{target} {what}");
-        let quoted = |said: &str, is_whole| {
+        let cut = |said: &str, is_whole| {
             let said = secrets.cut(said, is_whole);
-            Excerpt::new(&said.split_whitespace().collect::<Vec<_>>().join(" ")).to_string()
+            said.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        for (name, value) in self.telling() {
-            let value = quoted(&value, true);
-            text += &format!("; {name} {value}");
+        self.told = TELLING
+            .iter()
+            .filter_map(|name| Some((name.clone(), cut(&self.value(name)?, true))))
+            .collect();
+        let helps = match self.status.as_u16() {
+            401 => Some(WWW_AUTHENTICATE),
+            407 => Some(PROXY_AUTHENTICATE),
+            300..=399 => Some(LOCATION),
+            _ => None,
+        };
+        for (name, value) in self.told.iter().filter(|(name, _)| Some(name) == helps.as_ref()) {
+            text += &format!("; {name} {}", Excerpt::new(value));
         }
         let body = String::from_utf8_lossy(&self.body);
         if !body.trim().is_empty() {
-            let said = quoted(&body, self.body.len() < BODY);
-            text += &format!("; it says {said}");
+            let said = cut(&body, self.body.len() < BODY);
+            text += &format!("; it says {}", Excerpt::new(&said));
         }
         // Who we are was the question.
         let kind = match self.status.as_u16() {
@@ -151,25 +176,24 @@ impl Refusal {
         failure.with_source(self)
     }
 
-    /// The headers that say what to do about it.
-    fn telling(&self) -> Vec<(HeaderName, String)> {
-        let text = |name: HeaderName| {
-            let value = self.headers.get(&name)?;
-            Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        };
-        let told = match self.status.as_u16() {
-            401 => text(WWW_AUTHENTICATE),
-            407 => text(PROXY_AUTHENTICATE),
-            300..=399 => text(LOCATION).and_then(|(name, value)| {
-                // The rest may hold a secret of the server's: a path, a query, a user.
-                let uri: Uri = value.parse().ok()?;
-                let host = uri.host()?;
-                let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-                Some((name, format!("{}://{host}{port}", uri.scheme_str()?)))
-            }),
-            _ => None,
-        };
-        told.into_iter().collect()
+    /// A header, without what may be a secret of the server's.
+    fn value(&self, name: &HeaderName) -> Option<String> {
+        let value = String::from_utf8_lossy(self.headers.get(name)?.as_bytes()).into_owned();
+        if *name != LOCATION {
+            return Some(value);
+        }
+        // A path, a query and a user may be one.
+        let uri: Uri = value.parse().ok()?;
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}://{}{port}", uri.scheme_str()?, uri.host()?))
+    }
+
+    /// The headers that say who refused, why, and what to do about it: `server`, `date`,
+    /// `retry-after`, `www-authenticate`, `proxy-authenticate`, and the host of `location`. Without
+    /// what was sent, should the server have repeated it; not escaped, and of any length up to that of
+    /// all headers.
+    pub fn told(&self) -> &[(HeaderName, String)] {
+        &self.told
     }
 
     /// The status.
@@ -200,7 +224,7 @@ impl fmt::Debug for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use http::header::RETRY_AFTER;
+    use http::header::AUTHORIZATION;
 
     use super::*;
 
@@ -254,5 +278,26 @@ mod tests {
             let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), headers, body.into());
             assert_eq!(refusal.by("ws://a:80", &nothing()).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn headers_are_told_without_what_was_sent() {
+        let headers = [
+            ("server", "nginx"),
+            ("set-cookie", "id=1"),
+            ("www-authenticate", "Bearer error=\"the token s3cr3t-t0ken is old\""),
+            ("location", "https://user:pass@login.example/path"),
+        ];
+        let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, HeaderMap::from_iter(headers), Bytes::new());
+        let sent = HeaderMap::from_iter([(AUTHORIZATION, "Bearer s3cr3t-t0ken".parse().unwrap())]);
+        let failure = refusal.by("ws://a:80", &Secrets::of(&Uri::from_static("ws://a/"), &sent, &[]));
+        let told: Vec<_> = find::<Refusal>(&failure).unwrap().told().to_vec();
+        let expected = [
+            (SERVER, "nginx"),
+            (WWW_AUTHENTICATE, "Bearer error=\"the token [cut] is old\""),
+            (LOCATION, "https://login.example"),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (name, value.to_owned())));
     }
 }

@@ -25,6 +25,9 @@ const SHORTEST: usize = 6;
 /// A part of a path that is as long as this may be a token; others are names.
 const TOKEN: usize = 16;
 
+/// Names of authentication schemes, as long as a secret: a challenge has them, too.
+const SCHEMES: [&str; 3] = ["bearer", "digest", "negotiate"];
+
 /// What stands in the place of a secret.
 const CUT: &str = "[cut]";
 
@@ -114,7 +117,8 @@ impl Found {
     }
 
     fn add_form(&mut self, text: &str) {
-        if text.len() >= SHORTEST {
+        let is_scheme = SCHEMES.iter().any(|name| name.eq_ignore_ascii_case(text));
+        if text.len() >= SHORTEST && !is_scheme {
             self.0.push(text.to_owned());
         }
     }
