@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tower::{Layer, Service};
 use tower_ws::{
     Message, Request,
-    core::{BoxError, Connection, Event, MapConnection, Outgoing, Replay, Wrap, forward_sink},
+    core::{BoxError, Closed, Connection, Event, MapConnection, Outgoing, Replay, Wrap, forward_sink},
 };
 use tower_ws_test_kit::{Cut, Script, Server};
 
@@ -84,8 +84,8 @@ impl<C: Connection, F: Fn(&str, &C::Message)> Stream for Tapped<C, F> {
 }
 
 impl<C: Connection, F: Fn(&str, &C::Message)> Sink<Outgoing<C::Message>> for Tapped<C, F> {
-    type Error = BoxError;
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    type Error = Closed;
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         (self.show)("->", &item.message);
         self.project().inner.start_send(item)
     }

@@ -10,7 +10,7 @@ use std::{
 use futures_util::{Sink, Stream, ready};
 use serde_json::{Value, json};
 use tower_ws::{
-    core::{BoxConnection, BoxError, Carry, Event, Outgoing, Pack},
+    core::{BoxConnection, Carry, Closed, Event, Outgoing, Pack},
     crypto::{Hello, KeyRing, Opener, Role, Sealer},
 };
 
@@ -80,13 +80,13 @@ impl Stream for Far {
 }
 
 impl Sink<Outgoing<String>> for Far {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.inner.as_mut().poll_ready(cx)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<String>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<String>) -> Result<(), Closed> {
         let (passes, answer) = self.speaks.hears(&item.message);
         self.said.extend(answer);
         let Some(message) = passes else { return Ok(()) };
@@ -97,11 +97,11 @@ impl Sink<Outgoing<String>> for Far {
         self.inner.as_mut().start_send(item)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.inner.as_mut().poll_flush(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.inner.as_mut().poll_close(cx)
     }
 }

@@ -9,9 +9,7 @@ use std::{
 use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tower_ws_core::{
-    Alarm, BoxError, Closed, Connection, Down, Event, Halves, Lane, Length, Moment, Outgoing, Progress, Up,
-};
+use tower_ws_core::{Alarm, Closed, Connection, Down, Event, Halves, Lane, Length, Moment, Outgoing, Progress, Up};
 
 use crate::{handle::Session, layer::AckLayer, strategy::Strategy, window::Window};
 
@@ -123,7 +121,7 @@ where
     }
 
     /// Hands down what is due, as far as the connection below takes it. Ready once nothing is due.
-    fn poll_drain(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_drain(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         while self.window.has_due() {
             if self.link != Link::Up {
                 return Poll::Pending;
@@ -144,7 +142,7 @@ where
     }
 
     /// Hands down the first of what is due to a connection that is ready for it.
-    fn hand_down(mut self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
+    fn hand_down(mut self: Pin<&mut Self>, now: Instant) -> Result<(), Closed> {
         self.as_mut().note_heard();
         let this = self.as_mut().project();
         *this.granted = false;
@@ -152,7 +150,7 @@ where
         self.send_below(next)
     }
 
-    fn send_below(self: Pin<&mut Self>, next: Option<(u64, Outgoing<C::Message>)>) -> Result<(), BoxError> {
+    fn send_below(self: Pin<&mut Self>, next: Option<(u64, Outgoing<C::Message>)>) -> Result<(), Closed> {
         let this = self.project();
         if let Some((serial, item)) = next
             && let Err(error) = this.inner.start_send(item)
@@ -167,9 +165,9 @@ where
     }
 
     /// Ready when one more message may be sent. Whoever has to wait has to be parked.
-    fn poll_grant(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_grant(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         if let Link::Over | Link::Ended = self.link {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         ready!(self.as_mut().poll_drain())?;
         let this = self.project();
@@ -195,7 +193,7 @@ where
     }
 
     /// Hands down what is due and flushes, until both are done or nothing moves.
-    fn poll_move(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_move(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         let mut left = usize::MAX;
         loop {
             let drained = self.as_mut().poll_drain().is_ready();

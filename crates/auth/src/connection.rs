@@ -7,7 +7,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Connection, Event, Outgoing, forward_sink};
+use tower_ws_core::{Closed, Connection, Event, Outgoing, forward_sink};
 
 use crate::credentials::{Credentials, IssuedCredential};
 
@@ -63,7 +63,7 @@ impl<C: Connection> Stream for AuthConnection<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for AuthConnection<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
     forward_sink!(inner);
 }

@@ -93,7 +93,7 @@
 //! }
 //!
 //! impl<C: Connection> Sink<Outgoing<C::Message>> for Counted<C> {
-//!     type Error = BoxError;
+//!     type Error = Closed;
 //!     forward_sink!(inner);
 //! }
 //! # async fn proof(socket: tokio_tungstenite::WebSocketStream<tokio::io::DuplexStream>) {

@@ -504,17 +504,17 @@ where
     E: Into<BoxError>,
     W: Wire<M>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.poll_write(cx, Until::Ready).map_err(Into::into)
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.poll_write(cx, Until::Ready)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), Closed> {
         let this = self.as_mut().project();
         match this.ending {
             Ending::Not => {}
-            Ending::Ended(None) => return Err(Closed.into()),
+            Ending::Ended(None) => return Err(Closed),
             _ => {
                 self.drop_message(item, DropReason::Disconnected);
                 return Ok(());
@@ -535,12 +535,12 @@ where
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().project().moment.pass();
-        self.poll_write(cx, Until::Flushed).map_err(Into::into)
+        self.poll_write(cx, Until::Flushed)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let this = self.as_mut().project();
         if let Ending::Not = this.ending {
             *this.ending = Ending::Closing {
@@ -552,12 +552,12 @@ where
             this.halves.wake_reader();
         }
         if let Poll::Ready(done) = self.as_mut().poll_farewell(cx) {
-            return Poll::Ready(done.map_err(Into::into));
+            return Poll::Ready(done);
         }
         let halves = self.as_mut().project().halves;
         halves.park_writer(cx);
         let both = halves.both().clone();
-        self.poll_farewell(&mut Context::from_waker(&both)).map_err(Into::into)
+        self.poll_farewell(&mut Context::from_waker(&both))
     }
 }
 

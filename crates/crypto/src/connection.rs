@@ -9,8 +9,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{
-    BoxError, Carry, Closed, Connection, DropReason, Event, Failure, Halves, Outgoing, Pack, Severable, Verbatim,
-    forward_sink,
+    Carry, Closed, Connection, DropReason, Event, Failure, Halves, Outgoing, Pack, Severable, Verbatim, forward_sink,
 };
 
 use crate::{
@@ -135,14 +134,14 @@ where
     C: Connection,
     P: Pack<C::Message> + Carry<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.as_mut().project();
         if this.inner.is_severed() {
             // A sink that was ready does not fail while its end has not been read.
             let Some(down) = this.ending.pop_back() else {
-                return Err(Closed.into());
+                return Err(Closed);
             };
             this.ending.push_back(Event::Dropped(item, DropReason::Disconnected));
             this.ending.push_back(down);

@@ -8,8 +8,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tower_ws_core::{
-    BoxError, Connection, Down, Event, Failure, Lane, Outgoing, Ping, Probe, Progress, Severable, Suspicion, Ticket,
-    Up, forward_sink,
+    Closed, Connection, Down, Event, Failure, Lane, Outgoing, Ping, Probe, Progress, Severable, Suspicion, Ticket, Up,
+    forward_sink,
 };
 
 use crate::{
@@ -209,16 +209,16 @@ where
 }
 
 impl<C: Connection, P> Sink<Outgoing<C::Message>> for HealthConnection<C, P> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.project();
         this.inner.start_send(item)?;
         this.session.message_out();
         Ok(())
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let this = self.project();
         *this.closing = true;
         this.inner.poll_close(cx)

@@ -54,7 +54,7 @@ async fn a_dead_peer_is_left_in_time_however_much_is_sent() {
     );
     assert!(reader.next().await.is_none());
     assert!(reader.next().await.is_none());
-    assert!(writer.await.unwrap().is::<Closed>());
+    assert_eq!(writer.await.unwrap(), Closed);
     sink.await.unwrap();
 }
 
@@ -71,7 +71,7 @@ async fn the_verdict_wakes_a_writer_who_waits() {
     });
     assert!(matches!(reader.next().await, Some(Event::Down(_))));
     let error = timeout(secs(1), writer).await.expect("it is woken").unwrap();
-    assert!(error.is::<Closed>());
+    assert_eq!(error, Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use serde_json::{
 };
 use tokio::time::Instant;
 use tower_ws_core::{
-    BoxError, Connection, Event, Outgoing, Suspicion, Up, forward_sink,
+    Closed, Connection, Event, Outgoing, Suspicion, Up, forward_sink,
     jsonrpc::{Call, Codec, Kind, RpcError, scan, splice, with_id, write_answer},
 };
 
@@ -305,9 +305,9 @@ where
     C: Connection,
     K: Codec<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), Closed> {
         if let Some(message) = self.outgoing(&item) {
             item.message = message;
         }

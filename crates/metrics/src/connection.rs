@@ -7,7 +7,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
-use tower_ws_core::{BoxError, Connection, Event, Length, Measure, Outgoing, forward_sink};
+use tower_ws_core::{Closed, Connection, Event, Length, Measure, Outgoing, forward_sink};
 
 use crate::meter::Meter;
 
@@ -71,9 +71,9 @@ where
     C: Connection,
     M: Measure<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.project();
         let (lane, size) = (item.lane, this.meter.size(&item.message));
         this.inner.start_send(item)?;
@@ -81,7 +81,7 @@ where
         Ok(())
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let this = self.project();
         this.meter.watch.closing();
         this.inner.poll_close(cx)

@@ -315,13 +315,13 @@ impl<S, T, P> Sink<Outgoing<Message<S, T>>> for ReconnectConnection<S, T, P>
 where
     S: Service<T, Response: Connection>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().park_writer(cx);
         let this = self.project();
         match (&this.link, this.inner.as_pin_mut()) {
-            (Link::Ended { .. }, _) => Poll::Ready(Err(Closed.into())),
+            (Link::Ended { .. }, _) => Poll::Ready(Err(Closed)),
             (Link::Connected { .. }, Some(inner)) => {
                 match (ready!(inner.poll_ready(cx)), &this.leaving) {
                     (Ok(()), _) => {
@@ -346,7 +346,7 @@ where
         }
     }
 
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<Message<S, T>>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<Message<S, T>>) -> Result<(), Closed> {
         let this = self.as_mut().project();
         let epoch = this.dialer.epoch();
         // Ready in an earlier epoch is not ready.
@@ -359,7 +359,7 @@ where
                 }
                 inner.start_send(item)
             }
-            (Link::Ended { told: true }, _) => Err(Closed.into()),
+            (Link::Ended { told: true }, _) => Err(Closed),
             _ => {
                 self.give_back(item);
                 Ok(())
@@ -367,11 +367,11 @@ where
         }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().park_writer(cx);
         let this = self.project();
         match (&this.link, this.inner.as_pin_mut()) {
-            (Link::Ended { .. }, _) => Poll::Ready(Err(Closed.into())),
+            (Link::Ended { .. }, _) => Poll::Ready(Err(Closed)),
             (Link::Connected { .. }, Some(inner)) => match (ready!(inner.poll_flush(cx)), &this.leaving) {
                 (Err(error), Some(Leaving::ForGood)) => Poll::Ready(Err(error)),
                 _ => Poll::Ready(Ok(())),
@@ -380,7 +380,7 @@ where
         }
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().park_writer(cx);
         let mut this = self.as_mut().project();
         *this.leaving = Some(Leaving::ForGood);

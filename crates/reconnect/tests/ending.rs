@@ -31,8 +31,8 @@ async fn a_final_close_ends_the_session() {
     assert!(!down.will_retry);
     assert!(session.next().await.is_none());
     assert!(session.next().await.is_none());
-    assert!(session.send(message("x")).await.unwrap_err().is::<Closed>());
-    assert!(session.start_send_unpin(ping("x")).unwrap_err().is::<Closed>());
+    assert_eq!(session.send(message("x")).await, Err(Closed));
+    assert_eq!(session.start_send_unpin(ping("x")), Err(Closed));
     assert!(matches!(&*handle.state().borrow(), State::Failed { cause } if cause.close().unwrap().code == 4403));
     drop(session);
     assert!(matches!(&*handle.state().borrow(), State::Failed { .. }));

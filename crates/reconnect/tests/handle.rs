@@ -12,7 +12,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use support::{Act, Link, Net, down, is_pending, refused, status, up};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{BoxError, Event, Failure, FailureKind, Outgoing, RetryAfter};
+use tower_ws_core::{Closed, Event, Failure, FailureKind, Outgoing, RetryAfter};
 use tower_ws_reconnect::{Backoff, Decision, Handle, History, ReconnectLayer, State};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -258,21 +258,21 @@ impl Stream for WakesItsReader {
 }
 
 impl Sink<Outgoing<String>> for WakesItsReader {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<String>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<String>) -> Result<(), Closed> {
         self.project().inner.start_send(item)
     }
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.project().inner.poll_ready(cx)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.project().inner.poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let this = self.project();
         // The goodbye does not get through: only the deadline below ends it.
         let _ = this.inner.poll_close(cx);

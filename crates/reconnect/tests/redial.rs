@@ -74,7 +74,7 @@ async fn a_writer_is_woken_when_the_session_ends() {
         .expect("the writer sleeps")
         .unwrap()
         .unwrap_err();
-    assert!(error.is::<Closed>());
+    assert_eq!(error, Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 use support::{Net, closed};
 use tower::{Service, ServiceExt};
-use tower_ws_core::{BoxError, Connection, Event, Failure, Outgoing};
+use tower_ws_core::{Closed, Connection, Event, Failure, Outgoing};
 use tower_ws_reconnect::{Decision, History, ReconnectLayer};
 
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ fn show(polled: Poll<Option<Event<String>>>) -> String {
     }
 }
 
-fn verdict(polled: Poll<Result<(), BoxError>>) -> String {
+fn verdict(polled: Poll<Result<(), Closed>>) -> String {
     format!("{polled:?}")
 }
 

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tower_ws_core::{
-    Alarm, BoxError, Connection, Down, DropReason, Event, Halves, Length, Measure, Moment, Outgoing, Up, jsonrpc::Ids,
+    Alarm, Closed, Connection, Down, DropReason, Event, Halves, Length, Measure, Moment, Outgoing, Up, jsonrpc::Ids,
     later,
 };
 
@@ -168,7 +168,7 @@ where
     }
 
     /// Hands down the next message of the layer's own to a connection that is ready for it.
-    fn say(self: Pin<&mut Self>, now: Instant) -> Result<(), BoxError> {
+    fn say(self: Pin<&mut Self>, now: Instant) -> Result<(), Closed> {
         let this = self.project();
         *this.reserved = false;
         *this.dirty = true;
@@ -189,7 +189,7 @@ where
     }
 
     /// Says what is to be said first, for a writer. Ready once it is his turn.
-    fn poll_first(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_first(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         while self.has_own() {
             let now = Instant::now();
             if self.held.is_none() && self.turn != Turn::Standing && self.patience_is_over(now) {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tower::{Layer, Service, ServiceExt};
-use tower_ws_core::{BoxConnection, BoxError, Connection, Lift, MapConnection, Outgoing, Wrap, boxed, forward_sink};
+use tower_ws_core::{BoxConnection, Closed, Connection, Lift, MapConnection, Outgoing, Wrap, boxed, forward_sink};
 use tower_ws_test_kit::conformance::{self, Harness, Numbering, Outcome, Peer, Suite, Unsupported};
 use tower_ws_transport::{Message, WebSocket, memory};
 
@@ -124,7 +124,7 @@ impl<C: Connection> Stream for Counted<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for Counted<C> {
-    type Error = BoxError;
+    type Error = Closed;
     forward_sink!(inner);
 }
 

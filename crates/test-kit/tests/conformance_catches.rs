@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tower::{Layer, Service};
-use tower_ws_core::{BoxError, Closed, Connection, Event, Lane, MapConnection, Outgoing, Wrap};
+use tower_ws_core::{Closed, Connection, Event, Lane, MapConnection, Outgoing, Wrap};
 use tower_ws_test_kit::conformance::Suite;
 
 /// One test for each broken layer: the law catches it by name, and a run of all laws fails.
@@ -208,9 +208,9 @@ impl<C: Connection<Message: Clone>> Stream for Faulty<C> {
 }
 
 impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if std::mem::take(&mut self.ready) && self.fault == Fault::TakesReadyBack {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -229,10 +229,10 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), Closed> {
         self.sent += 1;
         match self.fault {
-            Fault::RefusesControl if !self.ready => return Err(Closed.into()),
+            Fault::RefusesControl if !self.ready => return Err(Closed),
             Fault::HoldsControl if item.lane == Lane::Control => {
                 self.control.push_back(item);
                 return Ok(());
@@ -255,7 +255,7 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
         self.inner().start_send_unpin(item)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         match self.fault {
             Fault::KeepsTheFlush => return Poll::Ready(Ok(())),
             // As a layer does that first asks whether its own items can move.
@@ -265,7 +265,7 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
         self.inner().poll_flush_unpin(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.closes += 1;
         match self.fault {
             Fault::ReadsOnClose => while let Poll::Ready(Some(Event::Message(_))) = self.inner().poll_next_unpin(cx) {},

@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_sink::Sink;
-use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+use tower_ws_core::{Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{AckConnection, Link};
 use crate::strategy::Strategy;
@@ -15,9 +15,9 @@ where
     S: Strategy<C::Message>,
     Me: Measure<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let ready = self.as_mut().poll_grant();
         if ready.is_ready() {
             return ready;
@@ -27,13 +27,13 @@ where
         self.poll_grant()
     }
 
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.as_mut().project();
         if item.lane == Lane::Control {
             return this.inner.start_send(item);
         }
         if *this.link == Link::Ended || (*this.link == Link::Over && this.down.is_none()) {
-            return Err(Closed.into());
+            return Err(Closed);
         }
         // Ready before a connection was lost, or before something went again, is not ready.
         let granted = std::mem::take(this.granted);
@@ -82,7 +82,7 @@ where
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().project().moment.pass();
         self.publish();
         let moved = self.as_mut().poll_move();
@@ -93,7 +93,7 @@ where
         self.poll_move()
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         let this = self.project();
         *this.granted = false;

@@ -14,7 +14,7 @@ use futures_util::{Sink, Stream};
 use serde_json::{Value, json};
 use tower_ws_client::{Client, ClientLayer, Inbound};
 use tower_ws_core::{
-    BoxError, Closed, Down, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up,
+    Closed, Down, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up,
     jsonrpc::{Codec, Decoded, Malformed},
 };
 
@@ -137,8 +137,8 @@ impl Stream for Puppet {
 }
 
 impl Sink<Outgoing<String>> for Puppet {
-    type Error = BoxError;
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    type Error = Closed;
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut strings = self.0.lock().unwrap();
         if strings.ready || strings.hold {
             return Poll::Ready(Ok(()));
@@ -146,10 +146,10 @@ impl Sink<Outgoing<String>> for Puppet {
         strings.wakers.push(cx.waker().clone());
         Poll::Pending
     }
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<String>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<String>) -> Result<(), Closed> {
         let mut strings = self.0.lock().unwrap();
         if strings.closed {
-            return Err(Closed.into());
+            return Err(Closed);
         }
         if strings.hold {
             strings.held.push(item);
@@ -163,7 +163,7 @@ impl Sink<Outgoing<String>> for Puppet {
         strings.sent.push((item.lane, value));
         Ok(())
     }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut strings = self.0.lock().unwrap();
         if strings.flushable {
             strings.flushes += 1;
@@ -172,7 +172,7 @@ impl Sink<Outgoing<String>> for Puppet {
         strings.wakers.push(cx.waker().clone());
         Poll::Pending
     }
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let first = self.pull(|s| !std::mem::replace(&mut s.closed, true));
         if first {
             let held = self.pull(|s| std::mem::take(&mut s.held));

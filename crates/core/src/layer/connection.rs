@@ -3,10 +3,7 @@ use std::pin::Pin;
 use futures_core::Stream;
 use futures_sink::Sink;
 
-use crate::{
-    failure::BoxError,
-    message::{Event, Outgoing},
-};
+use crate::message::{Event, Outgoing};
 
 /// A connection: a sink of [`Outgoing`] messages and a stream of [`Event`]s.
 ///
@@ -14,11 +11,11 @@ use crate::{
 /// The laws that every connection keeps are in the [crate docs](crate#the-laws).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no connection",
-    label = "not a `Sink<Outgoing<M>, Error = BoxError>` and a `Stream<Item = Event<M>>` at once",
+    label = "not a `Sink<Outgoing<M>, Error = Closed>` and a `Stream<Item = Event<M>>` at once",
     note = "`Lift::new` makes a connection of any `Sink + Stream` of messages; the layer below the one that complains gives the wrong thing"
 )]
 pub trait Connection:
-    Sink<Outgoing<<Self as Connection>::Message>, Error = BoxError> + Stream<Item = Event<<Self as Connection>::Message>>
+    Sink<Outgoing<<Self as Connection>::Message>, Error = Closed> + Stream<Item = Event<<Self as Connection>::Message>>
 {
     /// What the peers say to each other.
     type Message;
@@ -26,15 +23,15 @@ pub trait Connection:
 
 impl<C, M> Connection for C
 where
-    C: Stream<Item = Event<M>> + Sink<Outgoing<M>, Error = BoxError>,
+    C: Stream<Item = Event<M>> + Sink<Outgoing<M>, Error = Closed>,
 {
     type Message = M;
 }
 
 /// [`Connection`] as a trait that can be boxed: `dyn Connection<Message = M>` cannot.
-pub trait DynConnection<M>: Sink<Outgoing<M>, Error = BoxError> + Stream<Item = Event<M>> {}
+pub trait DynConnection<M>: Sink<Outgoing<M>, Error = Closed> + Stream<Item = Event<M>> {}
 
-impl<C, M> DynConnection<M> for C where C: Sink<Outgoing<M>, Error = BoxError> + Stream<Item = Event<M>> {}
+impl<C, M> DynConnection<M> for C where C: Sink<Outgoing<M>, Error = Closed> + Stream<Item = Event<M>> {}
 
 /// A connection whose type is erased. One allocation for each connection, one virtual call for each
 /// poll.

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 
 use super::connection::{Closed, Connection};
 use crate::{
-    failure::{BoxError, Failure},
+    failure::Failure,
     message::{Down, Event, Outgoing},
 };
 
@@ -80,8 +80,8 @@ impl<C> Severable<C> {
     fn poll_sink(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<Result<(), BoxError>>,
-    ) -> Option<Poll<Result<(), BoxError>>> {
+        poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    ) -> Option<Poll<Result<(), Closed>>> {
         let this = self.project();
         let polled = poll(this.inner.as_pin_mut()?, cx);
         if polled.is_pending() {
@@ -111,31 +111,31 @@ impl<C: Connection> Stream for Severable<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for Severable<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.poll_sink(cx, C::poll_ready).unwrap_or_else(closed)
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         match self.project().inner.as_pin_mut() {
             Some(inner) => inner.start_send(item),
-            None => Err(Closed.into()),
+            None => Err(Closed),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.poll_sink(cx, C::poll_flush).unwrap_or_else(closed)
     }
 
     /// What has been cut off is closed.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.poll_sink(cx, C::poll_close).unwrap_or(Poll::Ready(Ok(())))
     }
 }
 
-fn closed() -> Poll<Result<(), BoxError>> {
-    Poll::Ready(Err(Closed.into()))
+fn closed() -> Poll<Result<(), Closed>> {
+    Poll::Ready(Err(Closed))
 }
 
 impl<C: fmt::Debug> fmt::Debug for Severable<C> {

@@ -1,8 +1,8 @@
 use std::{collections::VecDeque, fmt, future::poll_fn};
 
 use crate::{
-    failure::{BoxError, Disposition, Failure, FailureKind},
-    layer::BoxConnection,
+    failure::{Disposition, Failure, FailureKind},
+    layer::{BoxConnection, Closed},
     message::{Event, Measure, Outgoing, Up},
 };
 
@@ -55,7 +55,7 @@ impl<M> OpeningContext<M> {
         match sent {
             Ok(()) => Ok(()),
             // The sink only says that it is closed. The stream knows why.
-            Err::<(), BoxError>(_) => loop {
+            Err(Closed) => loop {
                 let message = self.recv().await?;
                 self.keep(message)?;
             },

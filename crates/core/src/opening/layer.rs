@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::context::OpeningContext;
 use crate::{
     failure::{BoxError, Failure, FailureKind},
-    layer::{BoxConnection, Connection, boxed, check_opening},
+    layer::{BoxConnection, Closed, Connection, boxed, check_opening},
     message::{Event, Length, Measure, Outgoing, Up},
 };
 
@@ -264,9 +264,9 @@ impl<M> Stream for OpeningConnection<M> {
 }
 
 impl<M> Sink<Outgoing<M>> for OpeningConnection<M> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), Closed> {
         self.project().connection.start_send(item)
     }
 

@@ -5,7 +5,7 @@ use std::{
 
 use futures_sink::Sink;
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+use tower_ws_core::{Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{Closing, Link, QueueConnection, Stage};
 use crate::store::Store;
@@ -16,11 +16,11 @@ where
     Me: Measure<C::Message>,
     S: Store<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if self.is_closed() {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         // Whether the connection below is ready too, `start_send` asks.
         if self.buffer.has_room() {
@@ -41,19 +41,19 @@ where
         *this.awaits_room = waits;
         self.wake_reader_of_given_back();
         match (self.is_closed(), self.buffer.has_room()) {
-            (true, _) => Poll::Ready(Err(Closed.into())),
+            (true, _) => Poll::Ready(Err(Closed)),
             (false, true) => Poll::Ready(Ok(())),
             (false, false) => Poll::Pending,
         }
     }
 
-    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, mut item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.project();
         if item.lane == Lane::Control {
             return this.inner.start_send(item);
         }
         let refused = match (&this.stage, &this.closing) {
-            (Stage::Ended, _) => return Err(Closed.into()),
+            (Stage::Ended, _) => return Err(Closed),
             (Stage::Ending(_), _) | (_, Closing::Below | Closing::Done) => Some(DropReason::Closed),
             // What it was for is over.
             _ if *this.link == Link::Down && item.epoch.is_some() => Some(DropReason::Disconnected),
@@ -85,7 +85,7 @@ where
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut flushed = self.as_mut().poll_push();
         if flushed.is_pending() {
             // Parked only if it has to wait, and asked again: the wake-up may have come in between.
@@ -93,10 +93,10 @@ where
             flushed = self.as_mut().poll_push();
         }
         self.wake_reader_of_given_back();
-        flushed.map_err(Into::into)
+        flushed
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         let this = self.as_mut().project();
         if *this.closing == Closing::Not {

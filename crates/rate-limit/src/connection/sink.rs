@@ -5,7 +5,7 @@ use std::{
 
 use futures_sink::Sink;
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+use tower_ws_core::{Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{Held, RateLimitConnection};
 use crate::{
@@ -25,9 +25,9 @@ where
     C: Connection,
     Me: Measure<C::Message>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let ready = self.as_mut().poll_free();
         if ready.is_ready() {
             return ready;
@@ -38,13 +38,13 @@ where
         self.poll_free()
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         let this = self.project();
         let inner = this.inner;
         if inner.is_severed() {
             // A sink that was ready does not fail while its end has not been read.
             if this.down.is_none() {
-                return Err(Closed.into());
+                return Err(Closed);
             }
             this.lost.push_back((item, DropReason::Disconnected));
             return Ok(());
@@ -87,7 +87,7 @@ where
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.as_mut().project().moment.pass();
         let pushed = self.as_mut().poll_push();
         if pushed.is_ready() {
@@ -97,7 +97,7 @@ where
         self.poll_push()
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         if !std::mem::replace(self.as_mut().project().closing, true) {
             self.as_mut().give_up(DropReason::Closed);
@@ -111,9 +111,9 @@ where
 
 impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     /// Ready when one more message may be sent. Whoever has to wait has to be parked.
-    fn poll_free(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_free(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         if self.closing {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         if self.lost.len() >= ROOM {
             return Poll::Pending;
@@ -124,7 +124,7 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     }
 
     /// Passes on what is held if its turn has come, and flushes below in any case.
-    pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    pub(super) fn poll_push(mut self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         let released = self.as_mut().poll_release()?;
         let this = self.project();
         ready!(this.inner.poll_flush(&mut Context::from_waker(this.halves.both())))?;
@@ -133,7 +133,7 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
     }
 
     /// Passes on what is held. Ready once nothing is. Whoever calls it has parked.
-    fn poll_release(self: Pin<&mut Self>) -> Poll<Result<(), BoxError>> {
+    fn poll_release(self: Pin<&mut Self>) -> Poll<Result<(), Closed>> {
         let mut this = self.project();
         let mut cx = Context::from_waker(this.halves.both());
         while let Some(held) = this.held {

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Connection, Event, Failure, FailureKind, Outgoing, forward_sink};
+use tower_ws_core::{Closed, Connection, Event, Failure, FailureKind, Outgoing, forward_sink};
 
 use super::{attempt::Attempt, targets::EndpointIndex};
 
@@ -78,13 +78,13 @@ impl<C: Connection> Stream for FailoverConnection<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for FailoverConnection<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         self.project().inner.start_send(item)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let this = self.project();
         *this.closed = true;
         this.inner.poll_close(cx)

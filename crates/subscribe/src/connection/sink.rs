@@ -7,7 +7,7 @@ use std::{
 
 use futures_sink::Sink;
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Closed, Connection, DropReason, Lane, Measure, Outgoing};
+use tower_ws_core::{Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{Link, REFUSED, SubscribeConnection, Turn};
 use crate::{dialect::Dialect, standing::Learnt};
@@ -19,12 +19,12 @@ where
     M: Clone + Send + 'static,
     Me: Measure<M>,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         if let Link::Over | Link::Ended = self.link {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         if self.granted && !self.reserved {
             return Poll::Ready(Ok(()));
@@ -51,13 +51,13 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<M>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, mut item: Outgoing<M>) -> Result<(), Closed> {
         let this = self.as_mut().project();
         if item.lane == Lane::Control {
             return this.inner.start_send(item);
         }
         if *this.link == Link::Ended || (*this.link == Link::Over && this.down.is_none()) {
-            return Err(Closed.into());
+            return Err(Closed);
         }
         let granted = std::mem::take(this.granted);
         let reserved = std::mem::take(this.reserved);
@@ -90,7 +90,7 @@ where
     }
 
     /// Flushed is what the application has handed over. What stands goes out as it may.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         self.as_mut().project().moment.pass();
         self.as_mut().send_held()?;
@@ -103,7 +103,7 @@ where
         }
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.halves.park_writer(cx);
         // What becomes of it otherwise, the events say.
         let _ = self.as_mut().send_held();
@@ -121,7 +121,7 @@ where
     Me: Measure<M>,
 {
     /// Hands down the message that waits here, if the connection below takes it.
-    fn send_held(mut self: Pin<&mut Self>) -> Result<(), BoxError> {
+    fn send_held(mut self: Pin<&mut Self>) -> Result<(), Closed> {
         if self.held.is_none() || self.link != Link::Up {
             return Ok(());
         }

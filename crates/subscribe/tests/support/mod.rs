@@ -7,7 +7,7 @@ use std::future::poll_fn;
 
 use futures_util::{SinkExt, StreamExt, future::poll_immediate};
 use serde_json::{Value, json};
-use tower_ws_core::{BoxError, Event, Failure, FailureKind, Outgoing, Wrap};
+use tower_ws_core::{Closed, Event, Failure, FailureKind, Outgoing, Wrap};
 use tower_ws_subscribe::{Dialect, Heard, JsonRpc, SubscribeConnection, SubscribeLayer, Subscription};
 use tower_ws_test_kit::ManualConnection;
 use tower_ws_transport::JsonText;
@@ -74,7 +74,7 @@ impl<D: Dialect<String>> Session<D> {
         self.try_send(Outgoing::new(message.to_string())).await.unwrap();
     }
 
-    pub(crate) async fn try_send(&mut self, item: Outgoing<String>) -> Result<(), BoxError> {
+    pub(crate) async fn try_send(&mut self, item: Outgoing<String>) -> Result<(), Closed> {
         poll_immediate(self.layer.send(item)).await.expect("it is ready")
     }
 

@@ -13,7 +13,7 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::Instant;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up};
+use tower_ws_core::{Closed, Down, DropReason, Event, Failure, FailureKind, Lane, Outgoing, TicketSteps, Up};
 
 use super::harness::{Peer, Unsupported};
 
@@ -124,12 +124,12 @@ impl<M: Clone> Stream for BelowConnection<M> {
 }
 
 impl<M: Clone> Sink<Outgoing<M>> for BelowConnection<M> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = lock(&self.0);
         if state.ended || state.closed {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         if state.buffer.len() >= ROOM {
             state.flush();
@@ -142,13 +142,13 @@ impl<M: Clone> Sink<Outgoing<M>> for BelowConnection<M> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), Closed> {
         let mut state = lock(&self.0);
         let control = item.lane == Lane::Control;
         let granted = control || std::mem::take(&mut state.granted);
         if state.ended || state.closed {
             if state.ended && state.down.is_none() {
-                return Err(Closed.into());
+                return Err(Closed);
             }
             state.refuse(item, DropReason::Disconnected);
         } else if !granted {
@@ -170,16 +170,16 @@ impl<M: Clone> Sink<Outgoing<M>> for BelowConnection<M> {
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = lock(&self.0);
         state.flushes += 1;
         if state.ended || state.closed {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         state.poll_flush(cx).map(Ok)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = lock(&self.0);
         if state.ended {
             return Poll::Ready(Ok(()));

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tower_ws_core::{BoxError, Connection, DropReason, Event, Failure, Outgoing, Ticket};
+use tower_ws_core::{Closed, Connection, DropReason, Event, Failure, Outgoing, Ticket};
 
 use super::{
     harness::{Harness, Peer},
@@ -173,16 +173,16 @@ impl<'a, H: Harness> Link<'a, H> {
         self.peer.abort().await.is_ok() || self.peer.close().await.is_ok()
     }
 
-    pub(crate) async fn ready(&mut self) -> Result<(), BoxError> {
+    pub(crate) async fn ready(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| self.sink.poll_ready_unpin(cx)).await
     }
 
     /// One poll of a flush.
-    pub(crate) async fn push(&mut self) -> Poll<Result<(), BoxError>> {
+    pub(crate) async fn push(&mut self) -> Poll<Result<(), Closed>> {
         poll_fn(|cx| Poll::Ready(self.sink.poll_flush_unpin(cx))).await
     }
 
-    pub(crate) fn start_send(&mut self, item: Outgoing<H::Message>) -> Result<(), BoxError> {
+    pub(crate) fn start_send(&mut self, item: Outgoing<H::Message>) -> Result<(), Closed> {
         self.sink.start_send_unpin(item)
     }
 
@@ -340,21 +340,21 @@ impl<C: Connection> Stream for Half<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for Half<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.lock().as_mut().poll_ready(cx)
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         self.lock().as_mut().start_send(item)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.lock().as_mut().poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.lock().as_mut().poll_close(cx)
     }
 }

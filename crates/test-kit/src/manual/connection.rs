@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{Sink, Stream};
 use tokio::time::Instant;
-use tower_ws_core::{BoxError, Closed, Down, DropReason, Event, Failure, Outgoing, TicketSteps, Up};
+use tower_ws_core::{Closed, Down, DropReason, Event, Failure, Outgoing, TicketSteps, Up};
 
 use super::{gate::Gate, inbox::Inbox};
 
@@ -194,16 +194,16 @@ impl<M> Stream for ManualConnection<M> {
 }
 
 impl<M> Sink<Outgoing<M>> for ManualConnection<M> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.state().gate.poll_ready(cx)
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.state().gate.poll_ready(cx).map(Ok)
     }
 
-    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), BoxError> {
+    fn start_send(self: Pin<&mut Self>, item: Outgoing<M>) -> Result<(), Closed> {
         let mut state = self.state();
         if state.is_closed {
-            return Err(Closed.into());
+            return Err(Closed);
         }
         match state.refuse(&item) {
             Some(reason) => state.inbox.push(Event::Dropped(item, reason)),
@@ -215,17 +215,17 @@ impl<M> Sink<Outgoing<M>> for ManualConnection<M> {
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = self.state();
         let polled = state.gate.poll_flush(cx);
         state.flushes += usize::from(polled.is_ready());
-        polled
+        polled.map(Ok)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = self.state();
         state.is_closed = true;
-        state.gate.poll_flush(cx)
+        state.gate.poll_flush(cx).map(Ok)
     }
 }
 

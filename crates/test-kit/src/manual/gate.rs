@@ -1,7 +1,5 @@
 use std::task::{Context, Poll, Waker};
 
-use tower_ws_core::BoxError;
-
 /// What a test lets the writer of a sink do, and the writer that waits for it.
 ///
 /// Only the waker of the last poll is kept, as a real socket keeps it.
@@ -52,17 +50,17 @@ impl Gate {
         self.room = self.room.saturating_sub(1);
     }
 
-    pub(super) fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), BoxError>> {
+    pub(super) fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.poll(self.room > 0, cx)
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<Result<(), BoxError>> {
+    pub(super) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.poll(self.flush, cx)
     }
 
-    fn poll(&mut self, is_open: bool, cx: &Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll(&mut self, is_open: bool, cx: &Context<'_>) -> Poll<()> {
         if is_open {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
         self.writer = Some(cx.waker().clone());
         Poll::Pending

@@ -128,11 +128,11 @@ impl<M: Clone> ManualSocket<M> {
 }
 
 impl<M> State<M> {
-    fn poll_write(&mut self, poll: impl FnOnce(&mut Gate) -> Poll<Result<(), BoxError>>) -> Poll<Result<(), BoxError>> {
+    fn poll_write(&mut self, poll: impl FnOnce(&mut Gate) -> Poll<()>) -> Poll<Result<(), BoxError>> {
         self.writes += 1;
         match self.gate.is_broken() {
             true => Poll::Ready(Err(broken_pipe())),
-            false => poll(&mut self.gate),
+            false => poll(&mut self.gate).map(Ok),
         }
     }
 }

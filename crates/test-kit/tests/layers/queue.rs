@@ -58,7 +58,7 @@ where
 
 impl<C: Connection> Queue<C> {
     /// Passes on what goes. Ready once nothing is held.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         while !self.held.is_empty() {
             ready!(self.inner.poll_ready_unpin(cx))?;
             let item = self.held.pop_front().expect("it is not empty");
@@ -106,11 +106,11 @@ impl<C: Connection> Stream for Queue<C> {
 }
 
 impl<C: Connection> Sink<Outgoing<C::Message>> for Queue<C> {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if self.closing {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         self.writer = Some(cx.waker().clone());
         if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
@@ -127,7 +127,7 @@ impl<C: Connection> Sink<Outgoing<C::Message>> for Queue<C> {
         }
     }
 
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         if item.lane == Lane::Control {
             return self.inner.start_send_unpin(item);
         }
@@ -135,7 +135,7 @@ impl<C: Connection> Sink<Outgoing<C::Message>> for Queue<C> {
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.writer = Some(cx.waker().clone());
         let drained = self.poll_drain(cx)?;
         if drained.is_pending() && self.fault == Fault::StuckFlush {
@@ -145,7 +145,7 @@ impl<C: Connection> Sink<Outgoing<C::Message>> for Queue<C> {
         drained.map(Ok)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.closing = true;
         self.inner.poll_close_unpin(cx)
     }

@@ -168,11 +168,11 @@ where
     S: Service<Target, Response = C, Error: Into<BoxError>, Future: Send + 'static> + Clone + Unpin + Send + 'static,
     C: Connection + Send + 'static,
 {
-    type Error = BoxError;
+    type Error = Closed;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if self.closing {
-            return Poll::Ready(Err(Closed.into()));
+            return Poll::Ready(Err(Closed));
         }
         self.writer = Some(cx.waker().clone());
         if self.fault == Fault::DialsFromTheSink && !self.up {
@@ -191,7 +191,7 @@ where
         }
     }
 
-    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), BoxError> {
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing<C::Message>) -> Result<(), Closed> {
         let of_another = item.is_of_another(self.epoch) && self.fault != Fault::IgnoresEpochs;
         if let State::Open(inner) = &mut self.state
             && !of_another
@@ -199,7 +199,7 @@ where
             return inner.start_send_unpin(item);
         }
         if let State::Over = self.state {
-            return Err(Closed.into());
+            return Err(Closed);
         }
         if self.fault != Fault::LosesControl {
             self.events.push_back(Event::Dropped(item, DropReason::Disconnected));
@@ -208,14 +208,14 @@ where
         Ok(())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         match &mut self.state {
             State::Open(inner) => inner.poll_flush_unpin(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         self.closing = true;
         self.reader.take().into_iter().for_each(Waker::wake);
         match &mut self.state {

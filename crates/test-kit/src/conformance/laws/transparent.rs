@@ -11,7 +11,7 @@ use std::{
 use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Connection, DropReason, Event, Outgoing};
+use tower_ws_core::{BoxError, Closed, Connection, DropReason, Event, Outgoing};
 
 use crate::conformance::{
     below::{Below, Scripted},
@@ -297,7 +297,7 @@ impl Wake for Task {
     }
 }
 
-fn shown(polled: Poll<Result<(), BoxError>>) -> String {
+fn shown(polled: Poll<Result<(), Closed>>) -> String {
     match polled {
         Poll::Pending => "pending".to_owned(),
         Poll::Ready(Ok(())) => "ready".to_owned(),
