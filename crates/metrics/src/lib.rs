@@ -19,6 +19,8 @@
 //! ([`WrongOrder`](tower_ws_core::WrongOrder)). In [`Up`](tower_ws_core::Up) they are called
 //! `session-metrics` and `connection-metrics`.
 //!
+//! [`TapLayer`] is for figures of your own: it shows each message to a closure.
+//!
 //! # Example
 //!
 //! ```
@@ -235,7 +237,14 @@ mod readings;
 mod register;
 mod service;
 mod session;
+mod tap;
 mod traffic;
 mod words;
 
-pub use self::{connection::MetricsConnection, future::MetricsFuture, layer::MetricsLayer, service::Metrics};
+pub use self::{
+    connection::MetricsConnection,
+    future::MetricsFuture,
+    layer::MetricsLayer,
+    service::Metrics,
+    tap::{Seen, Tap, TapLayer, Tapped, Way},
+};

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tower::{Layer, Service};
-use tower_ws_core::{Closed, Connection, Event, Lane, MapConnection, Outgoing, Wrap};
+use tower_ws_core::{Closed, Connection, DropReason, Event, Lane, MapConnection, Outgoing, Wrap};
 use tower_ws_test_kit::conformance::Suite;
 
 /// One test for each broken layer: the law catches it by name, and a run of all laws fails.
@@ -58,6 +58,15 @@ catches! {
     a_ready_sink_that_fails: FailsWhenReady => ready_takes_a_message_while_the_session_goes_on;
 }
 
+#[tokio::test(start_paused = true)]
+async fn refused_messages_without_bound() {
+    let suite = Suite::layer(Broken(Fault::HoldsRefused)).refuses(|n| n.to_string());
+    let law = AssertUnwindSafe(suite.what_is_refused_waits_within_bounds());
+    let panic = law.catch_unwind().await.expect_err("the law is broken");
+    let said = panic.downcast_ref::<String>().expect("the suite says why");
+    assert!(said.contains("16384 messages wait to be told of"), "{said}");
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fault {
     CallsAClone,
@@ -83,6 +92,7 @@ enum Fault {
     ClosesWhenIdle,
     TakesReadyBack,
     FailsWhenReady,
+    HoldsRefused,
 }
 
 #[derive(Clone, Copy)]
@@ -244,6 +254,11 @@ impl<C: Connection<Message: Clone>> Sink<Outgoing<C::Message>> for Faulty<C> {
                 return self.inner().start_send_unpin(copy);
             }
             Fault::StripsTickets => item.ticket = None,
+            Fault::HoldsRefused => {
+                self.events
+                    .push_back(Some(Event::Dropped(item, DropReason::Refused("it is"))));
+                return Ok(());
+            }
             Fault::FailsWhenReady => {
                 let mut cx = Context::from_waker(Waker::noop());
                 if let Poll::Ready(Err(error)) = self.inner().poll_ready_unpin(&mut cx) {

@@ -89,7 +89,7 @@
 //!
 //! [Which layers](guide::layers), [what becomes of a message](guide::delivery),
 //! [troubleshooting](guide::troubleshooting), [before production](guide::production),
-//! [from other crates](guide::migration).
+//! [from other crates](guide::migration), [a layer of your own](guide::own_layer).
 //!
 //! # Features
 //!

@@ -20,6 +20,8 @@ pub struct Suite<H, M> {
     pub(crate) harness: H,
     pub(crate) numbering: Numbering<M>,
     pub(crate) traits: Traits,
+    /// Makes a message that the layer refuses.
+    pub(crate) refused: Option<fn(u64) -> M>,
     pub(crate) seeds: std::ops::Range<u64>,
     patience: Duration,
     /// What is being waited for, for the message about a hang; and the seed.
@@ -85,6 +87,13 @@ where
         self.traits.holds = true;
         self
     }
+
+    /// The layer refuses such messages, and gives each back. Then there is a law about that: how many
+    /// may wait for somebody to read that they were refused.
+    pub fn refuses(mut self, make: fn(u64) -> M) -> Self {
+        self.refused = Some(make);
+        self
+    }
 }
 
 impl<H: Harness> Suite<Transport<H>, H::Message> {
@@ -108,6 +117,7 @@ impl<H, M> Suite<H, M> {
             harness,
             numbering,
             traits: Traits::default(),
+            refused: None,
             seeds,
             patience,
             at: Mutex::new(("connecting", None)),

@@ -14,3 +14,6 @@ pub mod production {}
 
 #[doc = include_str!("migration.md")]
 pub mod migration {}
+
+#[doc = include_str!("own_layer.md")]
+pub mod own_layer {}

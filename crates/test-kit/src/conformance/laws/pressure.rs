@@ -2,11 +2,13 @@ use std::{future::poll_fn, task::Poll};
 
 use futures_util::SinkExt;
 use http::Request;
+use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
-use tower_ws_core::{BoxError, Connection, DropReason, Outgoing};
+use tower_ws_core::{BoxError, Connection, DropReason, Event, Outgoing};
 
 use crate::conformance::{
+    link::SETTLE,
     stack::{Stack, Under},
     suite::{Outcome, Report, Suite, broken},
 };
@@ -14,6 +16,9 @@ use crate::conformance::{
 /// How many events a peer that always has something to say may put anything off by, in all layers
 /// of a small stack.
 const FAIR: usize = 4 * 64;
+
+/// How many refused messages may wait to be told of: more than any layer has room for by default.
+const REFUSED: u64 = 16 << 10;
 
 /// What holds whatever the peer does: laws 12 to 16.
 impl<L, M> Suite<Stack<L, M>, M>
@@ -36,6 +41,10 @@ where
         report.add(
             "what_is_bound_to_an_epoch_stays_there",
             self.what_is_bound_to_an_epoch_stays_there().await,
+        );
+        report.add(
+            "what_is_refused_waits_within_bounds",
+            self.what_is_refused_waits_within_bounds().await,
         );
     }
 
@@ -176,6 +185,47 @@ where
                     format!("dropped: {:?}, written: {:?}", link.dropped, link.arrived),
                 ),
             }
+        })
+        .await
+    }
+
+    /// A layer that refuses messages has its sink wait once too many wait to be told of, since nobody
+    /// need read. Each comes back once, and then there is room again.
+    pub async fn what_is_refused_waits_within_bounds(&self) -> Outcome {
+        self.hold("what_is_refused_waits_within_bounds", async {
+            let Some(make) = self.refused else {
+                return Outcome::NotRun("no message is known that the layer refuses");
+            };
+            let mut link = self.link().await;
+            link.up().await;
+            self.at("sending what is refused, while nobody reads");
+            let mut sent = 0;
+            while let Ok(ready) = timeout(SETTLE, link.ready()).await {
+                ready.unwrap_or_else(|error| broken("a sink that is ready or waits", error));
+                if sent == REFUSED {
+                    broken("a sink that waits", format!("{sent} messages wait to be told of"));
+                }
+                if let Err(error) = link.start_send(Outgoing::new(make(sent))) {
+                    broken("a ready sink that takes a message", error);
+                }
+                sent += 1;
+                let _ = link.push().await;
+            }
+            self.at("reading that they were refused");
+            for _ in 0..sent {
+                match link.event().await {
+                    Some(Event::Dropped(..)) => {}
+                    other => broken(
+                        "each message comes back",
+                        format!("{:?}", other.map(|_| "another event")),
+                    ),
+                }
+            }
+            self.at("waiting for the sink, which has room again");
+            link.ready()
+                .await
+                .unwrap_or_else(|error| broken("a sink that is ready", error));
+            Outcome::Held
         })
         .await
     }
