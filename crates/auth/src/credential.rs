@@ -67,6 +67,7 @@ pub trait Provider: Send + Sync + 'static {
     fn fetch(&self) -> Self::Future;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Fut> Provider for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,

@@ -66,6 +66,7 @@ pub trait Check: Send + Sync {
     fn check(&self, request: &Request) -> Result<(), BoxError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F> Check for F
 where
     F: Fn(&Request) -> Result<(), BoxError> + Send + Sync,
@@ -94,6 +95,7 @@ pub trait Cancel: Send + Sync {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Fn(u64) -> Request + Send + Sync> Cancel for F {
     fn notice(&self, id: u64) -> Request {
         self(id)

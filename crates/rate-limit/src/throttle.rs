@@ -30,6 +30,7 @@ pub trait ThrottleSignal<M> {
     fn pause(&self, message: &M) -> Option<Duration>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, F: Fn(&M) -> Option<Duration>> ThrottleSignal<M> for F {
     fn pause(&self, message: &M) -> Option<Duration> {
         self(message)

@@ -33,6 +33,7 @@ pub trait Policy {
     fn decide(&self, cause: &Failure, history: &History) -> Decision;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Fn(&Failure, &History) -> Decision> Policy for F {
     fn decide(&self, cause: &Failure, history: &History) -> Decision {
         self(cause, history)

@@ -37,6 +37,7 @@ pub trait Reporter: Send + Sync {
     fn report(&self, incident: &Incident);
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Fn(&Incident) + Send + Sync> Reporter for F {
     fn report(&self, incident: &Incident) {
         self(incident);

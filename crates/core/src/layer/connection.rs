@@ -21,6 +21,7 @@ pub trait Connection:
     type Message;
 }
 
+#[diagnostic::do_not_recommend]
 impl<C, M> Connection for C
 where
     C: Stream<Item = Event<M>> + Sink<Outgoing<M>, Error = Closed>,
@@ -31,6 +32,7 @@ where
 /// [`Connection`] as a trait that can be boxed: `dyn Connection<Message = M>` cannot.
 pub trait DynConnection<M>: Sink<Outgoing<M>, Error = Closed> + Stream<Item = Event<M>> {}
 
+#[diagnostic::do_not_recommend]
 impl<C, M> DynConnection<M> for C where C: Sink<Outgoing<M>, Error = Closed> + Stream<Item = Event<M>> {}
 
 /// A connection whose type is erased. One allocation for each connection, one virtual call for each

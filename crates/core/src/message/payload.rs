@@ -90,6 +90,7 @@ pub struct Verbatim;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ping;
 
+#[diagnostic::do_not_recommend]
 impl<M, F: Fn(&M) -> usize> Measure<M> for F {
     fn bytes(&self, message: &M) -> usize {
         self(message)

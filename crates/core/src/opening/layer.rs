@@ -136,6 +136,7 @@ pub trait Dialogue<M>: Send + Sync {
     fn open(&self, talk: OpeningContext<M>) -> Self::Future;
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, F, Fut> Dialogue<M> for F
 where
     F: Fn(OpeningContext<M>) -> Fut + Send + Sync,

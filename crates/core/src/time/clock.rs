@@ -24,6 +24,7 @@ impl Clock for SystemClock {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F: Fn() -> SystemTime + Send + Sync> Clock for F {
     fn now(&self) -> SystemTime {
         self()

@@ -65,6 +65,7 @@ impl<M> Resume<M> for Anew {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, F: Fn(&M, u64) -> Option<M>> Resume<M> for F {
     const GOES_ON: bool = true;
 
