@@ -176,8 +176,9 @@ impl<IO: rt::Read + rt::Write> fmt::Debug for Http1<IO> {
 /// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3). `None` for what is neither.
 pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(RetryAfter::Delay(Duration::from_secs(seconds)));
+    // Of digits alone: the parser would take a plus, too.
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok().map(Duration::from_secs).map(RetryAfter::Delay);
     }
     let date: SystemTime = httpdate::parse_http_date(value).ok()?;
     Some(RetryAfter::Date(date))
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(of("7"), Some(RetryAfter::Delay(Duration::from_secs(7))));
         let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::Date(date)));
-        for junk in ["-1", "soon", "1.5", "99999999999999999999999"] {
+        for junk in ["-1", "+7", "soon", "1.5", "99999999999999999999999"] {
             assert_eq!(of(junk), None, "{junk}");
         }
     }
