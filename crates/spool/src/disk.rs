@@ -23,6 +23,9 @@ use crate::{
 const APPLICATION: i64 = 0x7477_7371;
 /// The form of the tables. 0 until they are made.
 const VERSION: i64 = 1;
+/// Above this neither a record's number nor an id gets: it is an integer that JSON holds, and at a million a second no counter
+/// comes there in a lifetime.
+const MOST: i64 = 1 << 53;
 /// How far the log may grow beyond its regular size before it is cut back after a burst: 4 MiB, as
 /// large as it gets in regular use.
 const LOG_BYTES: i64 = 4 << 20;
@@ -83,7 +86,9 @@ impl Disk {
                 return Err(OpenError::Version { path, found, supported });
             }
         }
-        let contents = load(&mut connection).map_err(of)?;
+        let Some(contents) = load(&mut connection).map_err(of)? else {
+            return Err(OpenError::Damaged { path });
+        };
         let disk = Self {
             identity: files::identity(&path).map_err(io)?,
             connection,
@@ -274,7 +279,8 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn load(connection: &mut Connection) -> Result<Contents, rusqlite::Error> {
+/// What it holds. `None` if it has numbers that are given out nowhere: counting could not go on from them.
+fn load(connection: &mut Connection) -> Result<Option<Contents>, rusqlite::Error> {
     let mut query = connection
         .prepare("SELECT seq, accepted, deadline, replay, leaving, size, payload FROM message ORDER BY seq")?;
     let rows = query.query_map((), |row| {
@@ -288,10 +294,12 @@ fn load(connection: &mut Connection) -> Result<Contents, rusqlite::Error> {
             payload: row.get::<_, Vec<u8>>(6)?.into(),
         })
     })?;
-    let rows = rows.collect::<Result<_, _>>()?;
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
     let id = "SELECT coalesce(max(value), 1) FROM counter WHERE name = 'id'";
     let first_id = integer(connection, id)? as u64;
-    Ok(Contents { rows, first_id })
+    let given_out = 1..MOST as u64;
+    let is_sound = given_out.contains(&first_id) && rows.iter().all(|row| given_out.contains(&row.seq));
+    Ok(is_sound.then_some(Contents { rows, first_id }))
 }
 
 fn code(replay: Replay) -> i64 {

@@ -156,6 +156,24 @@ async fn what_a_later_version_wrote_is_left_alone() {
     assert!(version && everything(folder.path()) == before, "{error:?}");
 }
 
+/// Counting goes on from them, and must not end.
+#[tokio::test]
+async fn numbers_that_no_spool_gives_out_are_damage() {
+    for sql in [
+        "UPDATE message SET seq = -1 WHERE seq = 3",
+        "UPDATE message SET seq = 0 WHERE seq = 1",
+        "UPDATE message SET seq = 9223372036854775807 WHERE seq = 3",
+        "INSERT OR REPLACE INTO counter VALUES ('id', -1)",
+        "INSERT OR REPLACE INTO counter VALUES ('id', 9223372036854775807)",
+    ] {
+        let (_folder, path) = folder();
+        killed(&path, 3).await;
+        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let error = error(&path);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{sql}: {error:?}");
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn what_others_may_write_to_is_refused_and_no_mode_is_changed() {
