@@ -246,23 +246,30 @@ async fn what_breaks_the_extension_ends_the_connection() {
 
 #[tokio::test]
 async fn what_was_offered_and_what_was_agreed() {
+    const OFFER: &str = "permessage-deflate; client_max_window_bits";
     for (deflate, offer, answer, fine) in [
         (
             Deflate::new(),
-            "permessage-deflate",
+            OFFER,
+            "permessage-deflate; client_max_window_bits=12",
+            true,
+        ),
+        (
+            Deflate::new(),
+            OFFER,
             "permessage-deflate; server_max_window_bits=12",
             true,
         ),
         (
             Deflate::new(),
-            "permessage-deflate",
-            "permessage-deflate; client_max_window_bits=12",
+            OFFER,
+            "permessage-deflate; client_max_window_bits=7",
             false,
         ),
-        (Deflate::new(), "permessage-deflate", "x-other", false),
+        (Deflate::new(), OFFER, "x-other", false),
         (
             Deflate::new().no_context_takeover(),
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
             "permessage-deflate",
             false,
         ),

@@ -51,11 +51,10 @@ fn agreed(chosen: &[u8], forget: bool) -> Option<bool> {
         .windows(2)
         .any(|pair| pair[0].split('=').next() == pair[1].split('=').next());
     let known = |parameter: &String| {
-        let bits = parameter.strip_prefix("server_max_window_bits=").map(|bits| {
-            bits.strip_prefix('"')
-                .and_then(|bits| bits.strip_suffix('"'))
-                .unwrap_or(bits)
-        });
+        let bits = ["server_max_window_bits=", "client_max_window_bits="]
+            .iter()
+            .find_map(|name| parameter.strip_prefix(name))
+            .map(|bits| bits.strip_prefix('"').and_then(|bits| bits.strip_suffix('"')).unwrap_or(bits));
         match bits {
             Some(bits) => (8..=15).any(|number| number.to_string() == bits),
             None => ["server_no_context_takeover", "client_no_context_takeover"].contains(&&**parameter),

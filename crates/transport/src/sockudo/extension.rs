@@ -8,6 +8,7 @@ const NAME: &str = "permessage-deflate";
 const SERVER_FORGETS: &str = "server_no_context_takeover";
 const CLIENT_FORGETS: &str = "client_no_context_takeover";
 const SERVER_WINDOW: &str = "server_max_window_bits";
+const CLIENT_WINDOW: &str = "client_max_window_bits";
 
 /// What was agreed upon.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -16,15 +17,16 @@ pub(super) struct Agreed {
     pub(super) server_forgets: bool,
     /// Each message of ours has to.
     pub(super) client_forgets: bool,
+    /// How far our messages may refer back, as a power of two, from 8 to 15. `None`: as far as they like.
+    pub(super) client_window: Option<u8>,
 }
 
-/// `client_max_window_bits` is not offered, so the server must not ask for a smaller window than
-/// what zlib uses.
+/// The server may say what window it has for us, as it may to browsers: some with little memory decline otherwise.
 pub(super) fn offer(forget: bool) -> HeaderValue {
     HeaderValue::from_static(if forget {
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"
     } else {
-        NAME
+        "permessage-deflate; client_max_window_bits"
     })
 }
 
@@ -58,8 +60,11 @@ fn accept(element: &str, forget: bool) -> Result<Agreed, Failure> {
             (SERVER_FORGETS, None) => std::mem::replace(&mut agreed.server_forgets, true),
             (CLIENT_FORGETS, None) => std::mem::replace(&mut agreed.client_forgets, true),
             // A smaller window of the server's needs nothing here.
-            (SERVER_WINDOW, Some("8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")) => {
-                std::mem::replace(&mut window, true)
+            (SERVER_WINDOW, Some(value)) if bits(value).is_some() => std::mem::replace(&mut window, true),
+            (CLIENT_WINDOW, Some(value)) if bits(value).is_some() => {
+                let before = agreed.client_window;
+                agreed.client_window = bits(value);
+                before.is_some()
             }
             _ => return Err(wrong("has a parameter that was not offered, or a wrong value")),
         };
@@ -72,6 +77,11 @@ fn accept(element: &str, forget: bool) -> Result<Agreed, Failure> {
     }
     agreed.client_forgets |= forget;
     Ok(agreed)
+}
+
+/// A window is 2^8 to 2^15 bytes, written without zeros before it.
+fn bits(value: &str) -> Option<u8> {
+    (8..=15).find(|bits| value == bits.to_string())
 }
 
 /// A value may be a quoted token (RFC 6455, section 9.1).
@@ -105,6 +115,7 @@ mod tests {
             Some(Agreed {
                 server_forgets,
                 client_forgets,
+                client_window: None,
             })
         };
         for (answer, forget, means) in [
@@ -143,13 +154,28 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_ours_that_is_smaller() {
+        for (answer, bits) in [
+            ("permessage-deflate; client_max_window_bits=8", 8),
+            (
+                "permessage-deflate; client_max_window_bits=\"15\"; server_max_window_bits=9",
+                15,
+            ),
+        ] {
+            let agreed = answered(&[answer], false).unwrap().unwrap();
+            assert_eq!(agreed.client_window, Some(bits), "{answer}");
+        }
+    }
+
+    #[test]
     fn answers_that_nobody_asked_for() {
         for answer in [
             &["x-webkit-deflate-frame"][..],
             &["permessage-deflate, permessage-deflate"],
             &["permessage-deflate", "permessage-deflate"],
-            &["permessage-deflate; client_max_window_bits=10"],
             &["permessage-deflate; client_max_window_bits"],
+            &["permessage-deflate; client_max_window_bits=7"],
+            &["permessage-deflate; client_max_window_bits=10; client_max_window_bits=10"],
             &["permessage-deflate; server_max_window_bits"],
             &["permessage-deflate; server_max_window_bits=7"],
             &["permessage-deflate; server_max_window_bits=16"],

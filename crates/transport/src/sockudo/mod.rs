@@ -90,8 +90,9 @@
 //!
 //! # What it does not do
 //!
-//! - It does not ask for a smaller window, and refuses a server that asks for one of ours
-//!   (`client_max_window_bits`).
+//! - It does not ask the server for a smaller window. One that the server asks of us
+//!   (`client_max_window_bits`) is kept to; with the smallest, of 256 bytes, messages go out as they
+//!   are, since zlib knows none so small.
 //! - It does not look at what a message holds: what is compressed already is compressed again.
 
 mod extension;

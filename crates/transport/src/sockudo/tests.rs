@@ -22,6 +22,8 @@ struct Setting {
     forgets: bool,
     threshold: usize,
     level: u32,
+    /// The client's.
+    window: u8,
 }
 
 impl Setting {
@@ -30,6 +32,7 @@ impl Setting {
         let agreed = Agreed {
             server_forgets: self.forgets,
             client_forgets: self.forgets,
+            client_window: (self.window < 15).then_some(self.window),
         };
         self.compresses.then_some((deflate, agreed))
     }
@@ -38,6 +41,8 @@ impl Setting {
         let config = DeflateConfig {
             server_no_context_takeover: self.forgets,
             client_no_context_takeover: self.forgets,
+            // With a window of 256 bytes nothing is compressed.
+            client_max_window_bits: self.window.max(9).try_into().expect("it is one"),
             compression_threshold: self.threshold,
             ..DeflateConfig::default()
         };
@@ -73,13 +78,13 @@ impl Server {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    (any::<bool>(), any::<bool>(), 0..300_usize, 0..=9_u32).prop_map(|(compresses, forgets, threshold, level)| {
-        Setting {
-            compresses,
-            forgets,
-            threshold,
-            level,
-        }
+    let bools = (any::<bool>(), any::<bool>());
+    (bools, 0..300_usize, 0..=9_u32, 8..=15_u8).prop_map(|((compresses, forgets), threshold, level, window)| Setting {
+        compresses,
+        forgets,
+        threshold,
+        level,
+        window,
     })
 }
 

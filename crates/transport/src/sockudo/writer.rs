@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use sockudo_ws::{
-    deflate::{DEFAULT_WINDOW_BITS, DeflateEncoder},
+    deflate::{DEFAULT_WINDOW_BITS, DeflateEncoder, DeflateWindowBits},
     frame::{OpCode, encode_frame_with_rsv},
     mask::generate_mask,
 };
@@ -24,6 +24,7 @@ struct Compressor {
     settings: Deflate,
     /// Each message has to stand for itself.
     forgets: bool,
+    window: DeflateWindowBits,
     /// Made with the first message that is worth it: it takes some 300 KiB.
     encoder: Option<DeflateEncoder>,
     /// The pieces that come belong to a compressed message.
@@ -37,12 +38,7 @@ impl Writer {
     pub(super) fn new(deflate: Option<(Deflate, Agreed)>) -> Self {
         Self {
             out: BytesMut::new(),
-            deflate: deflate.map(|(settings, agreed)| Compressor {
-                settings,
-                forgets: agreed.client_forgets,
-                encoder: None,
-                in_message: false,
-            }),
+            deflate: deflate.and_then(|(settings, agreed)| Compressor::new(settings, agreed)),
         }
     }
 
@@ -101,6 +97,21 @@ impl Writer {
 }
 
 impl Compressor {
+    /// `None` if the peer has a window that is smaller than zlib can do with: it gets messages as they are.
+    fn new(settings: Deflate, agreed: Agreed) -> Option<Self> {
+        let window = match agreed.client_window {
+            Some(bits) => DeflateWindowBits::try_from(bits).ok()?,
+            None => DEFAULT_WINDOW_BITS,
+        };
+        Some(Self {
+            settings,
+            forgets: agreed.client_forgets,
+            window,
+            encoder: None,
+            in_message: false,
+        })
+    }
+
     /// Compresses a piece, if its message is worth it: the first piece decides for all of it.
     fn take(&mut self, is_first: bool, piece: &[u8], is_last: bool) -> Result<Option<Bytes>, Error> {
         if is_first {
@@ -114,12 +125,12 @@ impl Compressor {
 
     /// Each piece is flushed, so that it can leave at once; together they are one stream.
     fn compress(&mut self, piece: &[u8], is_last: bool) -> Result<Bytes, Error> {
-        let level = self.settings.level;
+        let (level, window) = (self.settings.level, self.window);
         // Whether a message is worth it, and when to forget, is decided here: this one takes
         // everything.
         let encoder = self
             .encoder
-            .get_or_insert_with(|| DeflateEncoder::new(DEFAULT_WINDOW_BITS, false, level, 0));
+            .get_or_insert_with(|| DeflateEncoder::new(window, false, level, 0));
         let compressed = encoder
             .compress(piece)
             .map_err(|error| Error::Io(io::Error::other(error)))?;
