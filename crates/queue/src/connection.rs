@@ -8,9 +8,12 @@ use std::{
 };
 
 use futures_core::Stream;
+use futures_sink::Sink;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tower_ws_core::{Alarm, Closed, Connection, Down, DropReason, Event, FailureKind, Halves, Lease, Length, Up};
+use tower_ws_core::{
+    Alarm, Closed, Connection, Down, DropReason, Event, FailureKind, Halves, Lease, Length, Severable, Up,
+};
 
 use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 
@@ -43,13 +46,14 @@ use crate::{buffer::Buffer, handle::Hub, layer::Settings, store::Store};
 ///
 /// What the queue gives up comes back as [`Dropped`](Event::Dropped), in an outage too. If as many
 /// of these wait to be read as the queue may hold, the sink is not ready until some have been read.
-/// When the session ends, whatever is held comes back before its last `Down`.
+/// When the session ends, whatever is held comes back before its last `Down`. It ends as well once
+/// its [store is lost](crate::Store::poll_lost).
 ///
 /// Dropping the connection drops what it holds.
 #[pin_project]
 pub struct QueueConnection<C: Connection, Me = Length, S = crate::MemoryStore> {
     #[pin]
-    inner: C,
+    inner: Severable<C>,
     measure: Me,
     buffer: Buffer<C::Message, S>,
     stage: Stage,
@@ -100,7 +104,7 @@ enum Closing {
 impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
     pub(crate) fn new(inner: C, measure: Me, store: S, settings: &Settings) -> Self {
         Self {
-            inner,
+            inner: Severable::new(inner),
             measure,
             buffer: Buffer::new(settings.bounds, store, Lease::of(settings.hub.as_ref(), Hub::new)),
             link: Link::Fresh,
@@ -143,6 +147,20 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
         *this.below_closed = true;
         *this.stage = Stage::Ending(down);
         this.halves.wake_writer();
+    }
+
+    /// Ends the session if the store is not its own any more. Nothing else is written.
+    fn poll_lost(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.as_mut().project();
+        if let (Link::Fresh, _) | (_, Stage::Ending(_) | Stage::Ended) = (&this.link, &this.stage) {
+            return;
+        }
+        if let Poll::Ready(cause) = this.buffer.store().poll_lost(cx) {
+            // What went out before that is not known to have been flushed.
+            *this.flushed = false;
+            let down = this.inner.sever(cause);
+            self.end(Some(down));
+        }
     }
 
     fn next_given_back(self: Pin<&mut Self>) -> Option<Event<C::Message>> {
@@ -291,6 +309,7 @@ impl<C: Connection, Me, S: Store<C::Message>> Stream for QueueConnection<C, Me, 
     type Item = C::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Item>> {
+        self.as_mut().poll_lost(cx);
         let leaving = matches!(self.closing, Closing::Draining(_));
         if !self.buffer.is_empty() || self.unflushed || leaving {
             self.halves.park_reader(cx);

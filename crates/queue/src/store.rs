@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{Down, DropReason, Outgoing, Up};
+use tower_ws_core::{Down, DropReason, Failure, Outgoing, Up};
 
 /// Makes the [`Store`] of each session.
 #[diagnostic::on_unimplemented(
@@ -42,7 +42,8 @@ pub trait MakeStore<M> {
 ///    reply, the reply passes [`heard`](Self::heard) instead, and the store's author knows which
 ///    message it answers. What awaits none is settled by [`flushed`](Self::flushed). Now the record
 ///    may go. [`dropped`](Self::dropped) says that it is given up, here or by a layer below.
-/// 5. When the connection [goes down](Self::went_down) under it, the store may hold it again.
+/// 5. When the connection [goes down](Self::went_down) under it, the store may hold it again. When
+///    the store [is lost](Self::poll_lost), the session ends.
 ///
 /// A message that is neither settled nor answered when the process ends has been sent, or not:
 /// whether it may be sent again is for its [`replay`](Outgoing::replay) to say. Tickets do not
@@ -104,6 +105,17 @@ pub trait Store<M> {
     /// sent. By default none.
     fn given_up(&mut self) -> Option<(Held<M>, DropReason)> {
         None
+    }
+
+    /// Ready, with why, once what is held here is not this session's to send any more, for good: it
+    /// belongs to another process by now. The session ends with that cause: the connection below is
+    /// dropped without a farewell, so that nothing else is written, and what is held comes back as
+    /// [`Closed`](DropReason::Closed). What the layers below have goes with them, without an event:
+    /// whoever has the store now sends it or tells of it. Asked whenever somebody reads, once the
+    /// first `Up` has been read. By default never.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let _ = cx;
+        Poll::Pending
     }
 
     /// True if a message is out that [`flushed`](Self::flushed) would settle now. By default false:

@@ -14,7 +14,7 @@ use std::{
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{SECOND, arrivals, dropped, message, up};
 use tower::{Layer, ServiceExt};
-use tower_ws_core::{DropReason, Event, boxed};
+use tower_ws_core::{DropReason, Event, Failure, FailureKind, boxed};
 use tower_ws_queue::{Held, MakeStore, QueueLayer, Store};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_transport::memory;
@@ -28,7 +28,9 @@ struct State {
     kept: usize,
     refused: Option<String>,
     flushed: usize,
+    lost: bool,
     waker: Option<Waker>,
+    reader: Option<Waker>,
 }
 
 struct Slow {
@@ -47,6 +49,12 @@ impl Disk {
 
     fn refuse(&self, text: &str) {
         self.0.lock().unwrap().refused = Some(text.to_owned());
+    }
+
+    fn lose(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.lost = true;
+        state.reader.take().expect("somebody reads").wake();
     }
 
     fn poll(&self, upto: usize, cx: &Context<'_>) -> Poll<()> {
@@ -114,6 +122,15 @@ impl Store<String> for Slow {
         let at = self.held.iter().position(|held| held.item.message == refused)?;
         self.left += 1;
         Some((self.held.remove(at)?, DropReason::Refused("the disk is full")))
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let mut state = self.disk.0.lock().unwrap();
+        if state.lost {
+            return Poll::Ready(Failure::new(FailureKind::Policy, "another has it"));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn awaits_flush(&self) -> bool {
@@ -219,4 +236,49 @@ async fn what_the_store_could_not_keep_leaves_its_room() {
     let large = "x".repeat(99);
     session.feed(message(&large)).await.unwrap();
     assert!(session.feed(message("y")).now_or_never().is_none(), "it is full now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_lost_ends_the_session_and_nothing_else_is_written() {
+    let disk = Disk::default();
+    let (session, mut peer, mut listener) = session!(disk, QueueLayer::new());
+    let (mut sink, mut stream) = session.split();
+    let reader = tokio::spawn(async move {
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            events.push(event);
+        }
+        events
+    });
+    let writer = tokio::spawn(async move {
+        sink.feed(message("a")).await.unwrap();
+        let flushed = sink.flush().await;
+        (flushed, sink.send(message("b")).await)
+    });
+    tokio::time::sleep(SECOND).await;
+    disk.lose();
+    let events = reader.await.unwrap();
+    let [Event::Dropped(held, DropReason::Closed), Event::Down(down)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((held.message.as_str(), down.will_retry, down.epoch), ("a", false, 1));
+    assert_eq!(down.cause.to_string(), "another has it");
+    // Whoever waits to write hears of it too.
+    let (flushed, sent) = writer.await.unwrap();
+    assert!(flushed.is_err() && sent.is_err());
+    // The connection is gone, nothing came, and nobody dials again.
+    assert!(peer.next().await.is_none_or(|said| said.is_err()));
+    assert!(listener.accept().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_may_be_lost_in_an_outage() {
+    let disk = Disk::default();
+    let (mut session, peer, _listener) = session!(disk, QueueLayer::new());
+    drop(peer);
+    assert!(matches!(session.next().await, Some(Event::Down(down)) if down.will_retry));
+    assert!(session.next().now_or_never().is_none());
+    disk.lose();
+    assert!(matches!(session.next().await, Some(Event::Down(down)) if !down.will_retry));
+    assert!(session.next().await.is_none());
 }
