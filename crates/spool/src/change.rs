@@ -1,30 +1,52 @@
 //! What is to be written, by record. No I/O.
 
-use std::collections::{BTreeMap, btree_map};
+use std::{
+    collections::{BTreeMap, btree_map},
+    fmt,
+};
 
 use bytes::Bytes;
 use tower_ws_core::Replay;
 
 /// A message as it is recorded. Times are milliseconds of wall time since 1970.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) seq: u64,
-    pub(crate) accepted: i64,
-    pub(crate) deadline: Option<i64>,
-    pub(crate) replay: Replay,
+#[derive(Clone, Eq, PartialEq)]
+pub struct Row {
+    /// Its number: the order of acceptance.
+    pub seq: u64,
+    /// When it was accepted.
+    pub accepted: i64,
+    /// From when on it is not worth sending.
+    pub deadline: Option<i64>,
+    /// Whether it may be sent twice.
+    pub replay: Replay,
     /// It may have been handed over, and must not be sent twice.
-    pub(crate) leaving: bool,
+    pub leaving: bool,
     /// Its size, as the queue measured it.
-    pub(crate) size: usize,
-    pub(crate) payload: Bytes,
+    pub size: usize,
+    /// What was packed.
+    pub payload: Bytes,
 }
 
-/// What is to become of one record.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A payload may hold secrets.
+        f.debug_struct("Row")
+            .field("seq", &self.seq)
+            .field("replay", &self.replay)
+            .field("leaving", &self.leaving)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is to become of one record. This list is complete.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A new one.
     Put(Row),
-    /// Whether it is leaving.
+    /// Whether it is [leaving](Row::leaving).
     Mark(bool),
+    /// It goes.
     Remove,
 }
 

@@ -318,3 +318,19 @@ fn replay(code: i64) -> Replay {
         _ => Replay::Unsafe,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{self, Opened};
+
+    #[test]
+    fn it_keeps_what_a_journal_keeps() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("spool.db");
+        conformance::journal(|| {
+            let opened = Disk::open(&path, Survives::Crash, 256 << 20).ok();
+            opened.map(|(disk, contents)| (Box::new(disk) as Box<dyn Opened>, contents))
+        });
+    }
+}

@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+#[cfg(feature = "sqlite")]
 use rusqlite::ErrorCode;
 
 /// A spool could not be opened. Nothing in the file has been changed, unless it was new.
@@ -70,6 +71,21 @@ pub enum OpenError {
         /// Which record.
         record: u64,
     },
+    /// A record of a journal that is no file is no message.
+    #[error("record {record} of the journal cannot be read as a message; open it with what packed it")]
+    #[non_exhaustive]
+    NoMessage {
+        /// Which record.
+        record: u64,
+    },
+    /// There is no thread for the writer.
+    #[error("cannot start the thread that writes")]
+    #[non_exhaustive]
+    Thread {
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
     /// The database failed in another way.
     #[error("cannot use the spool {path:?}")]
     #[non_exhaustive]
@@ -82,6 +98,7 @@ pub enum OpenError {
     },
 }
 
+#[cfg(feature = "sqlite")]
 impl OpenError {
     pub(crate) fn of(path: PathBuf, error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

@@ -243,6 +243,14 @@
 //! | 8 | 6 | 34 |
 //! | 64 | 5 | 8 |
 //!
+//! # Another journal
+//!
+//! SQLite is behind the feature `sqlite`, which is on by default. A [`Journal`] of one's own takes
+//! its place by [`SpoolOptions::over`]; [`conformance`] is the suite that both keep. One whose
+//! records another process may take over says so by its [`Tenure`]: from the moment that it ends
+//! nothing leaves, and the session ends for good with the cause. What was recorded is the next
+//! owner's to send; what was just being recorded comes back as interrupted.
+//!
 //! # What it does not do
 //!
 //! - It does not make anything exactly once: that takes a peer that knows what it has seen.
@@ -269,9 +277,17 @@
 //! read, `ERROR` when the disk fails and when a second session wants the file; `TRACE` for the
 //! beginning and the end of each commit.
 
+#![cfg_attr(
+    not(feature = "sqlite"),
+    allow(rustdoc::broken_intra_doc_links, reason = "they lead to what is not there")
+)]
+
 mod change;
+pub mod conformance;
+#[cfg(feature = "sqlite")]
 mod disk;
 mod error;
+#[cfg(feature = "sqlite")]
 mod files;
 mod handle;
 mod journal;
@@ -283,10 +299,14 @@ mod store;
 mod unacknowledged;
 mod writer;
 
+#[cfg(feature = "sqlite")]
+pub use self::options::Survives;
 pub use self::{
+    change::{Change, Row},
     error::OpenError,
     handle::{Handle, Snapshot},
-    options::{SpoolOptions, Survives},
+    journal::{Batch, Contents, Journal, JournalError, Tenure},
+    options::SpoolOptions,
     spool::Spool,
     store::SpoolStore,
     unacknowledged::Unacknowledged,

@@ -1,9 +1,16 @@
-use std::{fmt, path::Path, sync::Arc};
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+use std::{fmt, sync::Arc};
 
 use tower_ws_ack::Strategy;
 use tower_ws_core::{Clock, Pack, SystemClock, Verbatim};
 
-use crate::{error::OpenError, ledger::Limits, spool::Spool};
+use crate::{
+    error::OpenError,
+    journal::{Contents, Journal},
+    ledger::Limits,
+    spool::Spool,
+};
 
 /// How a [`Spool`] keeps its messages.
 #[derive(Clone)]
@@ -17,12 +24,15 @@ pub struct SpoolOptions<P = Verbatim> {
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
+    #[cfg(feature = "sqlite")]
     pub(crate) file_bytes: u64,
+    #[cfg(feature = "sqlite")]
     pub(crate) survives: Survives,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// What a message survives once it is accepted. This list is complete.
+#[cfg(feature = "sqlite")]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Survives {
     /// A crash of the process, of the system, and the loss of power: each commit is flushed to the
@@ -40,6 +50,7 @@ impl SpoolOptions {
     pub const MESSAGES: usize = 16_384;
     /// The default of [`limits`](Self::limits) by size: 64 MiB.
     pub const BYTES: usize = 64 << 20;
+    #[cfg(feature = "sqlite")]
     /// The default of [`file_limit`](Self::file_limit): 256 MiB.
     pub const FILE_BYTES: u64 = 256 << 20;
 
@@ -51,7 +62,9 @@ impl SpoolOptions {
                     messages: Self::MESSAGES,
                     bytes: Self::BYTES,
                 },
+                #[cfg(feature = "sqlite")]
                 file_bytes: Self::FILE_BYTES,
+                #[cfg(feature = "sqlite")]
                 survives: Survives::default(),
                 clock: Arc::new(SystemClock),
             },
@@ -87,12 +100,14 @@ impl<P> SpoolOptions<P> {
     /// Sets how large the file may become, beside its log of some MiB. Default 256 MiB, four times
     /// the bytes of its messages: what is left over is for small messages, each of which takes some
     /// 40 bytes more.
+    #[cfg(feature = "sqlite")]
     pub fn file_limit(mut self, bytes: u64) -> Self {
         self.settings.file_bytes = bytes;
         self
     }
 
     /// Sets what a message survives once it is accepted. Default [`Survives::PowerLoss`].
+    #[cfg(feature = "sqlite")]
     pub fn survives(mut self, survives: Survives) -> Self {
         self.settings.survives = survives;
         self
@@ -105,11 +120,26 @@ impl<P> SpoolOptions<P> {
         self
     }
 
-    /// Opens a spool, or makes a new one. See [`Spool::open`].
+    /// Opens a spool over a journal of one's own, with what it holds. `file_limit` and `survives`
+    /// mean nothing there.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NoMessage`], and [`OpenError::Thread`].
+    pub fn over<M, S>(self, journal: impl Journal, contents: Contents, strategy: S) -> Result<Spool<M, S, P>, OpenError>
+    where
+        P: Pack<M>,
+        S: Strategy<M>,
+    {
+        Spool::over(journal, contents, strategy, self)
+    }
+
+    /// Opens a spool in a file, or makes a new one. See [`Spool::open`].
     ///
     /// # Errors
     ///
     /// [`OpenError`].
+    #[cfg(feature = "sqlite")]
     pub fn open<M, S>(self, path: impl AsRef<Path>, strategy: S) -> Result<Spool<M, S, P>, OpenError>
     where
         P: Pack<M>,
@@ -133,10 +163,12 @@ impl<P> fmt::Debug for SpoolOptions<P> {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpoolOptions")
-            .field("limits", &self.limits)
+        let mut shown = f.debug_struct("SpoolOptions");
+        shown.field("limits", &self.limits);
+        #[cfg(feature = "sqlite")]
+        shown
             .field("file_bytes", &self.file_bytes)
-            .field("survives", &self.survives)
-            .finish_non_exhaustive()
+            .field("survives", &self.survives);
+        shown.finish_non_exhaustive()
     }
 }

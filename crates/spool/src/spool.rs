@@ -1,4 +1,6 @@
-use std::{fmt, future::poll_fn, marker::PhantomData, path::Path, sync::Arc, thread};
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+use std::{fmt, future::poll_fn, marker::PhantomData, sync::Arc, thread};
 
 use tokio::time::Instant;
 use tower_ws_ack::Strategy;
@@ -7,19 +9,18 @@ use tower_ws_queue::MakeStore;
 
 use crate::{
     change::Row,
-    disk::Disk,
     error::OpenError,
     handle::{Handle, Hub},
-    journal::Contents,
+    journal::{Contents, Journal, Tenure},
     ledger::Ledger,
     options::{Settings, SpoolOptions},
     store::SpoolStore,
     writer::{self, Shared},
 };
 
-/// A file that holds the messages of a queue. See the [crate docs](crate).
+/// A file, or another [`Journal`], that holds the messages of a queue. See the [crate docs](crate).
 ///
-/// Clones share the file. One session uses it at a time: a session that begins while another lives
+/// Clones share it. One session uses it at a time: a session that begins while another lives
 /// gets a store that refuses every message, and says why.
 ///
 /// # Dropping it
@@ -41,9 +42,11 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) hub: tower_ws_core::Shared<Hub>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tenure: Option<Arc<dyn Tenure>>,
     settings: Settings,
 }
 
+#[cfg(feature = "sqlite")]
 impl<M, S> Spool<M, S>
 where
     Verbatim: Pack<M>,
@@ -74,31 +77,49 @@ where
     P: Pack<M>,
     S: Strategy<M>,
 {
+    #[cfg(feature = "sqlite")]
     pub(crate) fn open_with(path: &Path, strategy: S, options: SpoolOptions<P>) -> Result<Self, OpenError> {
         let survives = options.settings.survives;
-        let (disk, contents) = Disk::open(path, survives, options.settings.file_bytes)?;
+        let (disk, contents) = crate::disk::Disk::open(path, survives, options.settings.file_bytes)?;
+        Self::over(disk, contents, strategy, options).map_err(|error| {
+            let path = path.to_owned();
+            match error {
+                OpenError::NoMessage { record } => OpenError::Unreadable { path, record },
+                OpenError::Thread { cause } => OpenError::Io { path, cause },
+                other => other,
+            }
+        })
+    }
+
+    pub(crate) fn over(
+        journal: impl Journal,
+        contents: Contents,
+        strategy: S,
+        options: SpoolOptions<P>,
+    ) -> Result<Self, OpenError> {
         let unreadable = |row: &&Row| options.pack.unpack(row.payload.clone()).is_none();
         if let Some(row) = contents.rows.iter().find(unreadable) {
-            let (path, record) = (path.to_owned(), row.seq);
-            return Err(OpenError::Unreadable { path, record });
+            return Err(OpenError::NoMessage { record: row.seq });
         }
         if !contents.rows.is_empty() {
             tracing::info!(messages = contents.rows.len(), "the spool brings messages along");
         }
-        let spool = Self::new(contents, strategy, options);
+        let spool = Self::new(contents, journal.tenure(), strategy, options);
         let shared = spool.core.shared.clone();
         let writer = thread::Builder::new().name("tower-ws-spool".to_owned());
-        match writer.spawn(move || writer::run(disk, shared)) {
+        match writer.spawn(move || writer::run(journal, shared)) {
             Ok(_) => Ok(spool),
-            Err(cause) => Err(OpenError::Io {
-                path: path.to_owned(),
-                cause,
-            }),
+            Err(cause) => Err(OpenError::Thread { cause }),
         }
     }
 
     /// With what a journal holds. Somebody has to write to it.
-    pub(crate) fn new(contents: Contents, strategy: S, options: SpoolOptions<P>) -> Self {
+    pub(crate) fn new(
+        contents: Contents,
+        tenure: Option<Arc<dyn Tenure>>,
+        strategy: S,
+        options: SpoolOptions<P>,
+    ) -> Self {
         let SpoolOptions { settings, pack } = options;
         let (now, wall) = (Instant::now(), settings.clock.now());
         let ledger = Ledger::new(settings.limits, contents.rows, contents.first_id, now, wall);
@@ -108,6 +129,7 @@ where
                 hub: tower_ws_core::Shared::new(Hub::new(shared.clone())),
                 shared,
                 clock: settings.clock.clone(),
+                tenure,
                 settings,
             }),
             strategy,

@@ -222,6 +222,11 @@ where
             return Poll::Ready(None);
         };
         let (seq, twice) = (*seq, self.may_go_again(&held.item));
+        if self.poll_lost(cx).is_ready() {
+            // Whoever reads ends the session.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let left = self.shared.poll(cx, |ledger| ledger.leave(seq, twice));
         if left.is_pending() {
             // Looked for once, not with each poll.
@@ -276,6 +281,19 @@ where
                 return Some((held, reason));
             }
         }
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let lost = self
+            .core
+            .as_ref()
+            .and_then(|core| core.tenure.as_ref())
+            .map(|tenure| tenure.poll_lost(cx));
+        let lost = lost.unwrap_or(Poll::Pending);
+        if lost.is_ready() {
+            self.shared.lose();
+        }
+        lost
     }
 
     fn awaits_flush(&self) -> bool {

@@ -74,6 +74,12 @@ impl Shared {
         self.work.notify_all();
     }
 
+    /// What is recorded is another's by now: nothing leaves, and nothing is to be written any more.
+    pub(crate) fn lose(&self) {
+        self.tell(Ledger::ended);
+        self.work.notify_all();
+    }
+
     /// Ready once nothing will be written any more, and the file is closed.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         self.ask(|state| {

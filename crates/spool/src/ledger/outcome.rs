@@ -37,12 +37,20 @@ impl Ledger {
     /// Returns whether it is the first after a failure.
     pub(crate) fn committed(&mut self, batch: &Batch) -> bool {
         self.commits += 1;
+        if self.ended {
+            // Nobody waited for it.
+            return false;
+        }
         self.over(batch.number);
         self.failure.take().is_some()
     }
 
     /// Returns whether it is another failure than the last one.
     pub(crate) fn failed(&mut self, batch: Batch, error: &JournalError) -> bool {
+        if self.ended {
+            // It was counted as unknown then.
+            return false;
+        }
         let number = batch.number;
         let unknown = matches!(error, JournalError::Unknown(_));
         for (seq, change) in batch.changes {

@@ -34,7 +34,7 @@ fn strategy() -> Strategy {
 }
 
 pub(super) fn spool(rows: Vec<Row>) -> Spool<String, Strategy> {
-    Spool::new(Contents { rows, first_id: 1 }, strategy(), SpoolOptions::new())
+    Spool::new(Contents { rows, first_id: 1 }, None, strategy(), SpoolOptions::new())
 }
 
 pub(super) fn cx() -> Context<'static> {

@@ -158,6 +158,46 @@ fn after_the_end_nothing_leaves_and_what_is_recorded_is_kept() {
     assert_eq!(reason, DropReason::Refused(CLOSED));
 }
 
+/// Another process has it: what is being written may be found by that one, and its outcome, which
+/// comes after the end, is nobody's business.
+#[test]
+fn what_is_lost_in_the_middle_of_a_commit_is_interrupted_and_what_was_to_be_written_refused() {
+    for outcome in [
+        Ok(()),
+        Err(JournalError::Unknown("a flush failed".into())),
+        Err(JournalError::Lost("another has it".into())),
+    ] {
+        let spool = spool(Vec::new());
+        let mut store = spool.make_store();
+        store.push_back(held("k1", Replay::Safe)).unwrap();
+        commit(&spool, Ok(()));
+        store.push_back(held("k2", Replay::Safe)).unwrap();
+        let batch = spool.core.shared.with(Ledger::batch);
+        store.push_back(held("k3", Replay::Safe)).unwrap();
+        spool.core.shared.lose();
+        spool.core.shared.with(|ledger| match outcome {
+            Ok(()) => ledger.committed(&batch),
+            Err(error) => ledger.failed(batch, &error),
+        });
+        assert!(store.poll_leave(&mut cx()).is_pending() && store.poll_kept(&mut cx()).is_ready());
+        let mut back = Vec::new();
+        while let Some((mut held, reason)) = store.given_up() {
+            let reason = store.dropped(&mut held.item, reason).unwrap();
+            back.push((held.item.message, reason.as_str(), held.item.record.is_some()));
+        }
+        back.sort_unstable();
+        let expected = [
+            ("k1", "closed", true),
+            ("k2", "interrupted", false),
+            ("k3", "refused", false),
+        ];
+        assert_eq!(
+            back,
+            expected.map(|(text, reason, kept)| (text.to_owned(), reason, kept))
+        );
+    }
+}
+
 #[test]
 fn changes_are_never_more_than_what_is_recorded() {
     let mut changes = Changes::default();

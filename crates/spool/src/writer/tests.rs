@@ -30,7 +30,7 @@ impl Journal for Hung {
 #[tokio::test]
 async fn a_disk_that_hangs_holds_up_flushes_and_nothing_else() {
     let (let_go, hung) = mpsc::channel();
-    let spool = Spool::<String, _>::new(Contents::default(), Unacknowledged, SpoolOptions::new());
+    let spool = Spool::<String, _>::new(Contents::default(), None, Unacknowledged, SpoolOptions::new());
     let shared = spool.core.shared.clone();
     let writer = thread::spawn(move || run(Hung(hung), shared));
     let (transport, mut listener) = memory::channel(8);
