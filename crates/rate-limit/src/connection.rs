@@ -17,10 +17,10 @@ use tower_ws_core::{
 };
 
 use crate::{
+    booking::Booking,
     handle::Handle,
     intake::{Intake, Verdict},
     layer::Settings,
-    limiter::Booking,
     throttle::{NoSignal, ThrottleSignal},
 };
 

@@ -108,6 +108,20 @@ impl<Me, G> RateLimitLayer<Me, G> {
         self.limit_outbound()
     }
 
+    /// Limits what goes out by a [`Limiter`] that others share, such as all clients of one account,
+    /// in the place of [`messages`](Self::messages) and [`bytes`](Self::bytes). Of the three the one
+    /// that is set last counts; for a limit of its own as well, put another layer on top. The control
+    /// lane passes, and does not count.
+    ///
+    /// Where the limit is [kept elsewhere](Limiter::shared), each message is in hand until the
+    /// answer has come, also with [`Excess::Refuse`].
+    #[must_use]
+    pub fn outbound(mut self, limit: Limiter) -> Self {
+        (self.settings.messages, self.settings.bytes) = (None, None);
+        self.settings.outbound = Some(limit);
+        self.show()
+    }
+
     /// Sets what happens to a message that is too much for now. Default [`Excess::Wait`].
     #[must_use]
     pub fn excess(mut self, excess: Excess) -> Self {

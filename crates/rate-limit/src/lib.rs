@@ -104,7 +104,7 @@
 //! | | by | too much |
 //! |---|---|---|
 //! | [`dials`](RateLimitLayer::dials) | this layer and its clones, or all who share a [`Limiter`] | wait in `poll_ready`, first come, first served |
-//! | [`messages`](RateLimitLayer::messages), [`bytes`](RateLimitLayer::bytes) out | this layer and its clones | one message waits in hand and the sink is not ready, or each [comes back](Excess) |
+//! | [`messages`](RateLimitLayer::messages), [`bytes`](RateLimitLayer::bytes) out | this layer and its clones, or all who share a [`Limiter`](RateLimitLayer::outbound) | one message waits in hand and the sink is not ready, or each [comes back](Excess) |
 //! | [`inbound`](RateLimitLayer::inbound) | each connection | not read for at most 5 s at a time; after [30 s](Inbound::patience) without a break the connection ends |
 //!
 //! - **State belongs to the layer, not to the connection.** A redial refills no burst. (What comes
@@ -171,7 +171,8 @@
 //!   reads them has [`Limiter::pause`].
 //! - It does not bound the time that a dial waits; a `tower::timeout` above it bounds the waiting
 //!   of a call, not of readiness.
-//! - It knows nothing of other processes.
+//! - It knows nothing of other processes, unless whoever gives the [`Turns`] of a
+//!   [shared](Limiter::shared) limit does: `tower-ws-fleet` does so on a database.
 //!
 //! # Logs
 //!
@@ -179,6 +180,7 @@
 //! (`connection`, `over_ms`). `DEBUG` when the server asks again during a pause, and when a flood
 //! begins and is over (`connection`).
 
+mod booking;
 mod connection;
 mod future;
 mod gcra;
@@ -193,6 +195,7 @@ mod quota;
 mod schedule;
 mod service;
 mod throttle;
+mod turns;
 mod window;
 
 pub use self::{
@@ -206,4 +209,5 @@ pub use self::{
     quota::{Quota, QuotaError},
     service::RateLimit,
     throttle::{NoSignal, ThrottleSignal},
+    turns::{Cost, NoTurn, Turns},
 };

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use tower_ws_core::RetryAfter;
 
 use crate::{
+    booking::{Booking, Pass},
     quota::Quota,
-    schedule::{Schedule, TooLarge, Turn},
+    schedule::{Schedule, TooLarge},
+    turns::{Cost, Turns},
 };
 
 /// A limit that may be shared: all clones count together.
@@ -50,20 +52,26 @@ use crate::{
 #[derive(Clone)]
 pub struct Limiter(Arc<Line>);
 
-pub(crate) struct Line {
+struct Line {
     /// What is limited, for logs.
     what: &'static str,
-    schedule: Mutex<Schedule>,
+    kept: Kept,
     waited: AtomicU64,
     refused: AtomicU64,
     pauses: AtomicU64,
+}
+
+/// Where the limit is kept.
+enum Kept {
+    Here(Mutex<Schedule>),
+    Elsewhere(Arc<dyn Turns>),
 }
 
 /// What a limit has done, and how it stands. For dashboards.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LimitStats {
-    /// How many had to wait.
+    /// How many had to wait; where the limit is kept elsewhere, longer than an answer takes.
     pub waited: u64,
     /// How many came back, or failed, because there was no room for them.
     pub refused: u64,
@@ -71,24 +79,9 @@ pub struct LimitStats {
     pub pauses: u64,
     /// Until when there is a pause; `None` if there is none.
     pub paused_until: Option<Instant>,
-    /// How long the next who comes would have to wait: what is booked ahead, and what is owed.
+    /// How long the next who comes would have to wait: what is booked ahead, and what is owed. Zero
+    /// where the limit is kept elsewhere: nobody knows here.
     pub debt: Duration,
-}
-
-/// What one who comes gets.
-#[derive(Debug)]
-pub(crate) enum Pass {
-    Now,
-    Later(Booking),
-}
-
-/// A turn. Dropped before it is used, it is given back.
-#[derive(Debug)]
-pub(crate) struct Booking {
-    limiter: Limiter,
-    at: Instant,
-    bytes: u64,
-    used: bool,
 }
 
 impl Limiter {
@@ -101,10 +94,24 @@ impl Limiter {
         Self::of("dials", Some(quota), None)
     }
 
+    /// A limit that others keep, for more than this process: each turn is asked for, and comes when
+    /// the answer does.
+    ///
+    /// Of [what is promised](Self#what-it-promises) the order is that of the answers. A turn that is
+    /// given up, or missed by 250 ms, may be lost to all.
+    pub fn shared(turns: impl Turns) -> Self {
+        Self::kept("shared", Kept::Elsewhere(Arc::new(turns)))
+    }
+
     pub(crate) fn of(what: &'static str, count: Option<Quota>, bytes: Option<Quota>) -> Self {
+        let schedule = Schedule::new(count, bytes, Instant::now());
+        Self::kept(what, Kept::Here(Mutex::new(schedule)))
+    }
+
+    fn kept(what: &'static str, kept: Kept) -> Self {
         Self(Arc::new(Line {
             what,
-            schedule: Mutex::new(Schedule::new(count, bytes, Instant::now())),
+            kept,
             waited: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
@@ -116,7 +123,14 @@ impl Limiter {
     /// up: the one that ends last counts.
     pub fn pause(&self, length: Duration) {
         let length = length.min(RetryAfter::CAP);
-        let begins = self.lock().pause(Instant::now(), length);
+        let begins = match &self.0.kept {
+            Kept::Here(schedule) => lock(schedule).pause(Instant::now(), length),
+            Kept::Elsewhere(turns) => {
+                let begins = turns.paused_until().is_none() && length > Duration::ZERO;
+                turns.pause(length);
+                begins
+            }
+        };
         let (limit, pause_ms) = (self.0.what, length.as_millis() as u64);
         if begins {
             self.0.pauses.fetch_add(1, Relaxed);
@@ -130,67 +144,98 @@ impl Limiter {
     /// What it has done, and how it stands.
     pub fn stats(&self) -> LimitStats {
         let now = Instant::now();
-        let schedule = self.lock();
+        let (paused_until, debt) = match &self.0.kept {
+            Kept::Here(schedule) => {
+                let schedule = lock(schedule);
+                let debt = schedule.earliest(now, 1).map_or(Duration::ZERO, |at| at - now);
+                (schedule.paused_until(now), debt)
+            }
+            Kept::Elsewhere(turns) => (turns.paused_until(), Duration::ZERO),
+        };
         LimitStats {
             waited: self.0.waited.load(Relaxed),
             refused: self.0.refused.load(Relaxed),
             pauses: self.0.pauses.load(Relaxed),
-            paused_until: schedule.paused_until(now),
-            debt: schedule.earliest(now, 1).map_or(Duration::ZERO, |at| at - now),
+            paused_until,
+            debt,
         }
     }
 
     /// Books a turn.
     pub(crate) fn book(&self, now: Instant, bytes: u64) -> Result<Booking, TooLarge> {
-        let at = self.book_at(now, bytes)?;
-        Ok(self.booking(at, bytes))
+        match &self.0.kept {
+            Kept::Here(schedule) => Ok(Booking::at(self.clone(), self.book_at(schedule, now, bytes)?, bytes)),
+            Kept::Elsewhere(turns) => Ok(Booking::ask(self.clone(), &**turns, Cost::new(bytes))),
+        }
     }
 
     /// Passes now, or books a turn.
     pub(crate) fn pass(&self, now: Instant, bytes: u64) -> Result<Pass, TooLarge> {
-        let at = self.book_at(now, bytes)?;
+        let Kept::Here(schedule) = &self.0.kept else {
+            return self.book(now, bytes).map(Pass::Later);
+        };
+        let at = self.book_at(schedule, now, bytes)?;
         Ok(match at > now {
-            true => Pass::Later(self.booking(at, bytes)),
+            true => Pass::Later(Booking::at(self.clone(), at, bytes)),
             false => Pass::Now,
         })
     }
 
-    fn book_at(&self, now: Instant, bytes: u64) -> Result<Instant, TooLarge> {
-        let at = self.lock().book(now, bytes).inspect_err(|_| self.refused())?;
+    /// Passes now, or not at all (`None`); or later finds out which, where the limit is kept
+    /// elsewhere.
+    pub(crate) fn try_pass(&self, now: Instant, bytes: u64) -> Result<Option<Pass>, TooLarge> {
+        let schedule = match &self.0.kept {
+            Kept::Here(schedule) => schedule,
+            Kept::Elsewhere(turns) => {
+                let cost = Cost::new(bytes).at_once(true);
+                return Ok(Some(Pass::Later(Booking::ask(self.clone(), &**turns, cost))));
+            }
+        };
+        let mut schedule = lock(schedule);
+        let passes = schedule.earliest(now, bytes).inspect_err(|_| self.refused())? <= now;
+        if !passes {
+            self.refused();
+            return Ok(None);
+        }
+        schedule.book(now, bytes)?;
+        Ok(Some(Pass::Now))
+    }
+
+    fn book_at(&self, schedule: &Mutex<Schedule>, now: Instant, bytes: u64) -> Result<Instant, TooLarge> {
+        let at = lock(schedule).book(now, bytes).inspect_err(|_| self.refused())?;
         if at > now {
-            self.0.waited.fetch_add(1, Relaxed);
+            self.waited();
         }
         Ok(at)
     }
 
-    fn booking(&self, at: Instant, bytes: u64) -> Booking {
-        Booking {
-            limiter: self.clone(),
-            at,
-            bytes,
-            used: false,
-        }
+    pub(crate) fn waited(&self) {
+        self.0.waited.fetch_add(1, Relaxed);
     }
 
-    /// Passes now, or not at all: false.
-    pub(crate) fn try_pass(&self, now: Instant, bytes: u64) -> Result<bool, TooLarge> {
-        let mut schedule = self.lock();
-        let passes = schedule.earliest(now, bytes).inspect_err(|_| self.refused())? <= now;
-        if passes {
-            schedule.book(now, bytes)?;
-        } else {
-            self.refused();
-        }
-        Ok(passes)
-    }
-
-    fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.0.refused.fetch_add(1, Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Schedule> {
-        self.0.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The schedule of one that is kept here.
+    pub(crate) fn schedule(&self) -> Option<MutexGuard<'_, Schedule>> {
+        match &self.0.kept {
+            Kept::Here(schedule) => Some(lock(schedule)),
+            Kept::Elsewhere(_) => None,
+        }
     }
+
+    /// Who keeps it, if somebody else does.
+    pub(crate) fn turns(&self) -> Option<&dyn Turns> {
+        match &self.0.kept {
+            Kept::Here(_) => None,
+            Kept::Elsewhere(turns) => Some(&**turns),
+        }
+    }
+}
+
+fn lock(schedule: &Mutex<Schedule>) -> MutexGuard<'_, Schedule> {
+    schedule.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<Quota> for Limiter {
@@ -205,35 +250,5 @@ impl fmt::Debug for Limiter {
             .field("what", &self.0.what)
             .field("stats", &self.stats())
             .finish()
-    }
-}
-
-// === impl Booking ===
-
-impl Booking {
-    pub(crate) fn turn(&self, now: Instant) -> Turn {
-        self.limiter.lock().turn(now, self.at)
-    }
-
-    /// Another turn in place of this one, which was missed.
-    pub(crate) fn book_again(&mut self) {
-        let again = self.limiter.lock().book_again(Instant::now(), self.at, self.bytes);
-        // What was not too large then is not too large now.
-        if let Ok(at) = again {
-            self.at = at;
-        }
-    }
-
-    /// Passes.
-    pub(crate) fn spend(mut self) {
-        self.used = true;
-    }
-}
-
-impl Drop for Booking {
-    fn drop(&mut self) {
-        if !self.used {
-            self.limiter.lock().give_back(Instant::now(), self.at);
-        }
     }
 }

@@ -8,8 +8,12 @@ use tower_service::Service;
 use tower_ws_core::{Alarm, BoxError, Connection, Length};
 
 use crate::{
-    connection::RateLimitConnection, future::RateLimitFuture, layer::Settings, limiter::Booking, schedule::Turn,
+    booking::{Booking, Due},
+    connection::RateLimitConnection,
+    future::RateLimitFuture,
+    layer::Settings,
     throttle::NoSignal,
+    turns::NoTurn,
 };
 
 /// The service of [`RateLimitLayer`](crate::RateLimitLayer). See the [crate docs](crate).
@@ -46,24 +50,30 @@ impl<S, Me, G> RateLimit<S, Me, G> {
     }
 
     /// Resolves when a dial may begin.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoTurn>> {
         let Some(dials) = &self.settings.dials else {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         };
         loop {
             let now = Instant::now();
             let Some(turn) = &mut self.turn else {
                 // A dial has no size, so that it is never too large.
                 let Ok(turn) = dials.book(now, 0) else {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
                 };
                 self.turn = Some(turn);
                 continue;
             };
-            match turn.turn(now) {
-                Turn::At(at) => ready!(self.alarm.poll(at, now, cx)),
-                Turn::Missed => turn.book_again(),
-                Turn::Now => return Poll::Ready(()),
+            match turn.due(now, cx) {
+                Due::At(at) => ready!(self.alarm.poll(at, now, cx)),
+                Due::Missed => turn.book_again(),
+                Due::Asked => return Poll::Pending,
+                Due::Now => return Poll::Ready(Ok(())),
+                Due::Never(none) => {
+                    // Whoever tries again asks again.
+                    self.turn = None;
+                    return Poll::Ready(Err(none));
+                }
             }
         }
     }
@@ -73,9 +83,9 @@ impl<S, Me, G> RateLimit<S, Me, G> {
             return;
         };
         let now = Instant::now();
-        let due = self.turn.take().filter(|turn| turn.turn(now) == Turn::Now);
+        let due = self.turn.take().is_some_and(|turn| turn.spend_due(now));
         // Too late, or not readied: it counts ahead, and others wait for it.
-        if let Some(turn) = due.or_else(|| dials.book(now, 0).ok()) {
+        if !due && let Ok(turn) = dials.book(now, 0) {
             turn.spend();
         }
     }
@@ -93,7 +103,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if !self.ready {
-            ready!(self.poll_turn(cx));
+            ready!(self.poll_turn(cx))?;
         }
         let polled = self.inner.poll_ready(cx);
         self.ready |= polled.is_ready();

@@ -9,9 +9,10 @@ use tower_ws_core::{Closed, Connection, DropReason, Lane, Measure, Outgoing};
 
 use super::{Held, RateLimitConnection};
 use crate::{
+    booking::{Due, Pass},
     layer::Excess,
-    limiter::Pass,
-    schedule::{TooLarge, Turn},
+    schedule::TooLarge,
+    turns::NoTurn,
 };
 
 /// How many messages may come back before somebody reads: as many as the control lane has room for.
@@ -53,10 +54,6 @@ where
             return inner.start_send(item);
         };
         let bytes = this.measure.bytes(&item.message);
-        let too_large = |TooLarge(limit)| DropReason::TooLarge {
-            size: bytes,
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        };
         let now = this.moment.now();
         let reason = if let Some(reason) = item.drop_reason(now) {
             reason
@@ -64,22 +61,21 @@ where
             DropReason::Closed
         } else if this.held.is_some() {
             DropReason::Refused("the sink was not ready for it")
-        } else if this.settings.excess == Excess::Refuse {
-            match limit.try_pass(now, bytes as u64) {
-                Ok(true) => return inner.start_send(item),
-                Ok(false) => REFUSED,
-                Err(large) => too_large(large),
-            }
         } else {
-            match limit.pass(now, bytes as u64) {
-                Ok(Pass::Now) => return inner.start_send(item),
-                Ok(Pass::Later(booking)) => {
+            let pass = match this.settings.excess {
+                Excess::Wait => limit.pass(now, bytes as u64).map(Some),
+                Excess::Refuse => limit.try_pass(now, bytes as u64),
+            };
+            match pass {
+                Ok(Some(Pass::Now)) => return inner.start_send(item),
+                Ok(Some(Pass::Later(booking))) => {
                     *this.held = Some(Held { item, booking });
                     // It looks at the clock for us.
                     this.halves.wake_reader();
                     return Ok(());
                 }
-                Err(large) => too_large(large),
+                Ok(None) => REFUSED,
+                Err(TooLarge(limit)) => too_large(bytes, limit),
             }
         };
         this.lost.push_back((item, reason));
@@ -145,13 +141,27 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
                 this.halves.both().wake_by_ref();
                 break;
             }
-            match held.booking.turn(now) {
-                Turn::Missed => held.booking.book_again(),
-                Turn::At(at) => ready!(
+            match held.booking.due(now, &mut cx) {
+                Due::Missed => held.booking.book_again(),
+                Due::At(at) => ready!(
                     this.turn
                         .poll(deadline.map_or(at, |deadline| deadline.min(at)), now, &mut cx)
                 ),
-                Turn::Now => {
+                Due::Never(none) => {
+                    let reason = match none {
+                        NoTurn::TooLarge(limit) => too_large(held.booking.bytes(), limit),
+                        NoTurn::Later => REFUSED,
+                    };
+                    this.lost.extend(this.held.take().map(|held| (held.item, reason)));
+                    this.halves.both().wake_by_ref();
+                    break;
+                }
+                // Woken when it is known. The deadline holds all the same.
+                Due::Asked => match deadline {
+                    Some(deadline) => ready!(this.turn.poll(deadline, now, &mut cx)),
+                    None => return Poll::Pending,
+                },
+                Due::Now => {
                     if this.inner.as_mut().poll_ready(&mut cx)?.is_ready() {
                         if let Some(held) = this.held.take() {
                             held.booking.spend();
@@ -172,4 +182,9 @@ impl<C: Connection, Me, G> RateLimitConnection<C, Me, G> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn too_large(size: usize, limit: u64) -> DropReason {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    DropReason::TooLarge { size, limit }
 }
