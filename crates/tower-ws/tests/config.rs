@@ -277,3 +277,73 @@ async fn a_command_that_hangs_is_killed() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(!done.exists(), "it went on");
 }
+
+#[test]
+fn a_profile_counts_over_the_rest_of_its_file_and_less_than_later_sources() {
+    let text = r#"
+url = "wss://example.com/rpc"
+health.interval = "5s"
+
+[profiles.orders]
+url = "wss://orders.example/rpc"
+health.timeout = "7s"
+client.inbound = 3
+
+[profiles.other]
+url = "nothing"
+"#;
+    let sources = || Config::sources().toml(text);
+    assert_eq!(sources().load().unwrap().url, "wss://example.com/rpc");
+    let vars = vars(&[("TOWER_WS__CLIENT__INBOUND", "4")]);
+    let (config, places) = sources().profile("orders").vars(vars).load_placed().unwrap();
+    assert_eq!(config.url, "wss://orders.example/rpc");
+    assert_eq!(config.health.interval, Duration::from_secs(5));
+    assert_eq!(config.health.timeout, Duration::from_secs(7));
+    assert_eq!(config.client.inbound, 4);
+    assert_eq!(places["health.interval"], "toml:3");
+    assert_eq!(places["health.timeout"], "toml:7");
+    assert_eq!(places["client.inbound"], "TOWER_WS__CLIENT__INBOUND");
+    assert!(places.keys().all(|path| !path.starts_with("profiles")), "{places:?}");
+
+    let error = sources().profile("order").load().unwrap_err().to_string();
+    assert_eq!(error, "there is no profile `order`; there are orders, other");
+    let error = sources().profile("other").load().unwrap_err().to_string();
+    assert!(error.starts_with("toml:11: url: "), "{error}");
+}
+
+#[test]
+fn an_option_of_a_program_is_a_source() {
+    let sources = || Config::sources().toml(URL);
+    let config = sources()
+        .setting("--timeout", "transport.timeout", "3s")
+        .setting("-s", "transport.subprotocols", "one,two")
+        .setting("-H", "headers.x.y", "a, b")
+        .load()
+        .unwrap();
+    assert_eq!(config.transport.timeout, Duration::from_secs(3));
+    assert_eq!(config.transport.subprotocols, ["one", "two"]);
+    assert_eq!(config.headers["x.y"], "a, b");
+    let error = sources()
+        .setting("--set", "transport.timeuot", "3s")
+        .load()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("--set: transport.timeuot: there is no such setting; did you mean `timeout`?")
+    );
+}
+
+#[test]
+fn what_failures_mean_can_be_said() {
+    let config = Config::sources()
+        .toml(URL)
+        .toml("reconnect.dispositions = \"centrifuge\"")
+        .load()
+        .unwrap();
+    assert!(config.builder().is_ok());
+    assert_eq!(
+        config.reconnect.dispositions,
+        tower_ws::config::FailureTable::Centrifuge
+    );
+}

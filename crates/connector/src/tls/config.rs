@@ -83,14 +83,25 @@ impl Tls {
     /// have some.
     #[cfg(feature = "platform-roots")]
     pub fn platform_roots(mut self) -> Result<Self, TlsError> {
+        self.roots = RootCertStore::empty();
+        self.with_platform_roots()
+    }
+
+    /// Trusts the authorities that the operating system trusts as well: behind a firewall that opens
+    /// TLS its authority is among them, and Mozilla's stay where the system has none. For the rest as
+    /// [`platform_roots`](Self::platform_roots).
+    ///
+    /// # Errors
+    ///
+    /// If there is not one that can be used.
+    #[cfg(feature = "platform-roots")]
+    pub fn with_platform_roots(mut self) -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
+        let (added, _) = self.roots.add_parsable_certificates(found.certs);
         if added == 0 {
             let error = found.errors.into_iter().next();
             return Err(TlsError::NoPlatformRoots(error.map(Into::into)));
         }
-        self.roots = roots;
         Ok(self)
     }
 

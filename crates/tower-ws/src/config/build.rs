@@ -5,8 +5,13 @@ use std::{borrow::Cow, num::NonZeroU32};
 use tower_ws_ack::{AckLayer, JsonRpc};
 use tower_ws_auth::AuthLayer;
 use tower_ws_client::Lag;
-use tower_ws_connector::{Connect, guard::Profile, proxy::Proxies, tls::TlsFiles};
-use tower_ws_core::Deadlines;
+use tower_ws_connector::{
+    Connect,
+    guard::Profile,
+    proxy::Proxies,
+    tls::{Tls, TlsFiles},
+};
+use tower_ws_core::{Deadlines, DispositionTable};
 use tower_ws_queue::Overflow;
 use tower_ws_rate_limit::{Quota, RateLimitLayer};
 use tower_ws_reconnect::Backoff;
@@ -15,7 +20,7 @@ use tower_ws_transport::{JsonText, Limits};
 use super::{
     check::check,
     error::{ConfigError, Problem},
-    settings::{AuthScheme, Config, ConnectSettings, GuardProfile, WhenBehind, WhenFull},
+    settings::{AuthScheme, Config, ConnectSettings, FailureTable, GuardProfile, WhenBehind, WhenFull},
 };
 use crate::builder::Builder;
 
@@ -91,6 +96,12 @@ impl Config {
         if reconnect.fail_fast {
             builder.layers.reconnect = builder.layers.reconnect.fail_fast();
         }
+        builder = match reconnect.dispositions {
+            FailureTable::Protocol => builder,
+            FailureTable::Mcp => builder.dispositions(DispositionTable::mcp()),
+            FailureTable::GraphqlWs => builder.dispositions(DispositionTable::graphql_ws()),
+            FailureTable::Centrifuge => builder.dispositions(DispositionTable::centrifuge()),
+        };
         builder.failover = builder.failover.cool_down(self.failover.cool_down);
         builder.layers.health = builder
             .layers
@@ -155,7 +166,10 @@ impl Config {
         if let (Some(chain), Some(key)) = (&settings.client_cert, &settings.client_key) {
             files = files.client_cert(chain, key);
         }
-        if settings.roots.is_some() || settings.client_cert.is_some() {
+        if settings.system_roots {
+            files = files.base(system_roots()?);
+        }
+        if settings.roots.is_some() || settings.client_cert.is_some() || settings.system_roots {
             let read = connect.tls_files(files);
             connect = read.map_err(|error| Problem::new("connect", error.to_string()))?;
         }
@@ -204,4 +218,17 @@ impl Config {
         }
         builder.rate_limit(layer)
     }
+}
+
+#[cfg(feature = "platform-roots")]
+fn system_roots() -> Result<Tls, Problem> {
+    Tls::new()
+        .with_platform_roots()
+        .map_err(|error| Problem::new("connect.system_roots", error.to_string()))
+}
+
+#[cfg(not(feature = "platform-roots"))]
+fn system_roots() -> Result<Tls, Problem> {
+    let problem = Problem::new("connect.system_roots", "this program was built without them");
+    Err(problem.help("build it with the feature `platform-roots`, or say `connect.roots`"))
 }

@@ -28,6 +28,9 @@
 //! A variable is `TOWER_WS__SECTION__FIELD` ([`Sources::env`]): `TOWER_WS__CLIENT__TIMEOUT=10s`. A list is separated
 //! by commas. In the name of a header `_` stands for `-`.
 //!
+//! A file may have profiles, `[profiles.NAME]`, of which [`Sources::profile`] chooses one: any of the settings, which
+//! then count over the rest of the file.
+//!
 //! # What is wrong
 //!
 //! All that is wrong is told at once ([`ConfigError`]), each with its place and, where a name is unknown, the nearest

@@ -122,6 +122,10 @@ settings! {
         /// Whether those are the only ones. Default false.
         #[serde(deserialize_with = "flag::deserialize")]
         only_roots: bool = false,
+        /// Whether the authorities count that the operating system trusts, besides those of Mozilla. Needs the feature
+        /// `platform-roots`. Default false.
+        #[serde(deserialize_with = "flag::deserialize")]
+        system_roots: bool = false,
         /// The PEM file of a client certificate, with its chain. Default: none.
         client_cert: Option<PathBuf> = None,
         /// The PEM file of its key. Default: none.
@@ -194,10 +198,27 @@ settings! {
         /// How long refusals have to last before they end a session that was up. Default 10 min.
         #[serde(with = "time")]
         refusals_final_after: Duration = ReconnectLayer::<Backoff>::REFUSALS_FINAL_AFTER,
+        /// What failures mean. Default `"protocol"`.
+        dispositions: FailureTable = FailureTable::Protocol,
         /// Whether the first dial that fails ends the attempt. Default false.
         #[serde(deserialize_with = "flag::deserialize")]
         fail_fast: bool = false,
     }
+}
+
+/// What failures mean: which are final; see [`DispositionTable`](tower_ws_core::DispositionTable).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureTable {
+    /// What they do in the protocol of the session: that of MCP in one with MCP, the general one otherwise.
+    #[default]
+    Protocol,
+    /// As MCP has them.
+    Mcp,
+    /// As the subprotocol `graphql-transport-ws` has them.
+    GraphqlWs,
+    /// As Centrifuge has them.
+    Centrifuge,
 }
 
 settings! {
@@ -324,6 +345,7 @@ impl fmt::Debug for ConnectSettings {
             .field("allow_plaintext", &self.allow_plaintext)
             .field("roots", &self.roots)
             .field("only_roots", &self.only_roots)
+            .field("system_roots", &self.system_roots)
             .field("client_cert", &self.client_cert)
             .finish_non_exhaustive()
     }

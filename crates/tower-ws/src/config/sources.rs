@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
 };
@@ -18,13 +18,17 @@ use super::{
 /// nothing of what they say.
 #[derive(Default)]
 #[must_use = "nothing is read before `load`"]
-pub struct Sources(Vec<Source>);
+pub struct Sources {
+    sources: Vec<Source>,
+    profile: Option<String>,
+}
 
 enum Source {
     File(PathBuf),
     Toml(String),
     Json(String),
     Vars(Vec<(String, String)>),
+    Setting { place: String, path: String, value: String },
 }
 
 /// What the variables begin with. `TOWER_WS_TEST_` is reserved for tests of this project.
@@ -40,19 +44,19 @@ impl Config {
 impl Sources {
     /// A file, whose name ends in `.toml` or `.json`. It has to be there.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.0.push(Source::File(path.into()));
+        self.sources.push(Source::File(path.into()));
         self
     }
 
     /// A text in TOML.
     pub fn toml(mut self, text: impl Into<String>) -> Self {
-        self.0.push(Source::Toml(text.into()));
+        self.sources.push(Source::Toml(text.into()));
         self
     }
 
     /// A text in JSON.
     pub fn json(mut self, text: impl Into<String>) -> Self {
-        self.0.push(Source::Json(text.into()));
+        self.sources.push(Source::Json(text.into()));
         self
     }
 
@@ -66,7 +70,25 @@ impl Sources {
     /// The same, from others. What does not begin so is no setting.
     pub fn vars(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = vars.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
-        self.0.push(Source::Vars(ours.collect()));
+        self.sources.push(Source::Vars(ours.collect()));
+        self
+    }
+
+    /// One setting, `section.field`, in the words that a variable would have: what an option of a program says. `place`
+    /// is what problems call it, as in `--timeout`.
+    pub fn setting(mut self, place: impl Into<String>, path: impl Into<String>, value: impl Into<String>) -> Self {
+        self.sources.push(Source::Setting {
+            place: place.into(),
+            path: path.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Chooses a profile: in each file or text that has `[profiles.NAME]`, what stands there counts over the rest of it.
+    /// Default: none, and profiles are passed over.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
         self
     }
 
@@ -76,9 +98,21 @@ impl Sources {
     ///
     /// All that is wrong. Files are read here, and block.
     pub fn load(self) -> Result<Config, ConfigError> {
+        self.load_placed().map(|(config, _)| config)
+    }
+
+    /// The same, and where each setting was said that is no default: a file and a line, a variable.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_placed(self) -> Result<(Config, BTreeMap<String, String>), ConfigError> {
         let known = serde_json::to_value(Config::default()).unwrap_or_default();
-        let mut tree = Tree::default();
-        for source in self.0 {
+        let mut tree = Tree {
+            profile: self.profile,
+            ..Tree::default()
+        };
+        for source in self.sources {
             let read = match source {
                 Source::File(path) => tree.file(&path),
                 Source::Toml(text) => tree.toml("toml", &text),
@@ -87,10 +121,15 @@ impl Sources {
                     tree.vars(vars, &known);
                     Ok(())
                 }
+                Source::Setting { place, path, value } => {
+                    let said = tree.setting(place, split(&path), value, &known);
+                    tree.lay_over(said);
+                    Ok(())
+                }
             };
             read.map_err(|problem| ConfigError::new(vec![problem]))?;
         }
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> = tree.no_profile().into_iter().collect();
         unknown(&tree.values, &known, "", &mut problems);
         let config: Config = match serde_path_to_error::deserialize(Value::Object(tree.values)) {
             Ok(config) => config,
@@ -101,7 +140,7 @@ impl Sources {
         };
         problems.extend(check(&config));
         match problems.is_empty() {
-            true => Ok(config),
+            true => Ok((config, tree.places)),
             false => Err(placed(problems, &tree.places)),
         }
     }
@@ -154,6 +193,14 @@ fn unknown(said: &Map<String, Value>, known: &Value, at: &str, problems: &mut Ve
     }
 }
 
+/// The names in a path; that of a header may have dots.
+fn split(path: &str) -> Vec<String> {
+    match path.split_once('.') {
+        Some(("headers", name)) => vec!["headers".to_owned(), name.to_owned()],
+        _ => path.split('.').map(str::to_owned).collect(),
+    }
+}
+
 fn joined(at: &str, name: &str) -> String {
     if at.is_empty() {
         name.to_owned()
@@ -167,6 +214,9 @@ fn joined(at: &str, name: &str) -> String {
 struct Tree {
     values: Map<String, Value>,
     places: BTreeMap<String, String>,
+    profile: Option<String>,
+    /// The names of the profiles that there are.
+    profiles: BTreeSet<String>,
 }
 
 impl Tree {
@@ -197,7 +247,7 @@ impl Tree {
             problem
         })?;
         let values = self.table(table.into_inner(), "", &|at| format!("{name}:{}", line(at)));
-        self.lay_over(values);
+        self.lay_over_file(values);
         Ok(())
     }
 
@@ -238,7 +288,7 @@ impl Tree {
         place_all(&values, "", &mut |path| {
             self.places.insert(path, name.to_owned());
         });
-        self.lay_over(values);
+        self.lay_over_file(values);
         Ok(())
     }
 
@@ -251,29 +301,67 @@ impl Tree {
             if path.len() == 2 && path[0] == "headers" {
                 path[1] = path[1].replace('_', "-");
             }
-            self.places.insert(path.join("."), name);
-            let is_list = path
-                .iter()
-                .try_fold(known, |known, name| known.get(name))
-                .is_some_and(Value::is_array)
-                || path.ends_with(&["secret".to_owned(), "command".to_owned()]);
-            let value = match is_list {
-                true => value
-                    .split(',')
-                    .filter(|item| !item.is_empty())
-                    .map(|item| Value::from(item.trim()))
-                    .collect(),
-                false => Value::String(value),
-            };
-            let nested = path
-                .into_iter()
-                .rev()
-                .fold(value, |value, name| Value::Object(Map::from_iter([(name, value)])));
-            if let Value::Object(nested) = nested {
-                merge(&mut values, nested);
-            }
+            let said = self.setting(name, path, value, known);
+            merge(&mut values, said);
         }
         self.lay_over(values);
+    }
+
+    /// A setting whose value is written as a text.
+    fn setting(&mut self, place: String, path: Vec<String>, value: String, known: &Value) -> Map<String, Value> {
+        self.places.insert(path.join("."), place);
+        let is_list = path
+            .iter()
+            .try_fold(known, |known, name| known.get(name))
+            .is_some_and(Value::is_array)
+            || path.ends_with(&["secret".to_owned(), "command".to_owned()]);
+        let value = match is_list {
+            true => value
+                .split(',')
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::from(item.trim()))
+                .collect(),
+            false => Value::String(value),
+        };
+        let mut path = path.into_iter().rev();
+        let last = path.next().unwrap_or_default();
+        path.fold(Map::from_iter([(last, value)]), |said, name| {
+            Map::from_iter([(name, Value::Object(said))])
+        })
+    }
+
+    /// What a file says, and then what its profile says.
+    fn lay_over_file(&mut self, mut values: Map<String, Value>) {
+        let profiles = match values.remove("profiles") {
+            Some(Value::Object(profiles)) => profiles,
+            _ => Map::new(),
+        };
+        self.lay_over(values);
+        for (name, profile) in profiles {
+            let within = format!("profiles.{name}.");
+            if let (true, Value::Object(profile)) = (self.profile.as_ref() == Some(&name), profile) {
+                let said: Vec<_> = self
+                    .places
+                    .iter()
+                    .filter_map(|(path, place)| Some((path.strip_prefix(&within)?.to_owned(), place.clone())))
+                    .collect();
+                self.places.extend(said);
+                self.lay_over(profile);
+            }
+            self.profiles.insert(name);
+        }
+        self.places.retain(|path, _| !path.starts_with("profiles"));
+    }
+
+    /// That the profile is in no source.
+    fn no_profile(&self) -> Option<Problem> {
+        let name = self.profile.as_ref().filter(|name| !self.profiles.contains(*name))?;
+        let problem = Problem::new("", format!("there is no profile `{name}`"));
+        let names: Vec<_> = self.profiles.iter().map(String::as_str).collect();
+        Some(match names[..] {
+            [] => problem.help("no source has one: write `[profiles.NAME]`"),
+            _ => problem.help(format!("there are {}", names.join(", "))),
+        })
     }
 
     /// What a stronger source says.
@@ -290,7 +378,10 @@ impl Tree {
 
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sources").field(&self.0.len()).finish()
+        f.debug_struct("Sources")
+            .field("sources", &self.sources.len())
+            .field("profile", &self.profile)
+            .finish()
     }
 }
 
