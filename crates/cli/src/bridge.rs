@@ -1,0 +1,221 @@
+//! `tower-ws bridge`: the wires of a [`Desk`], which decides.
+
+mod desk;
+mod host;
+mod memory;
+mod message;
+
+use std::{
+    future::{IntoFuture, pending},
+    io::Write,
+    pin::pin,
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, sleep_until, timeout},
+};
+use tower_ws::{config::Config, mcp::relay::Relay};
+use tracing::level_filters::LevelFilter;
+
+use self::{
+    desk::{Desk, Step},
+    memory::Memory,
+};
+use crate::{
+    args::BridgeArgs,
+    doctor,
+    exit::{Exit, Trouble},
+    input, log,
+    settings::{Settings, me},
+};
+
+/// How long a goodbye may take: hosts kill after two seconds.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// How many messages wait for the host, before what comes from the server does.
+const ROOM: usize = 256;
+
+/// How often it is looked whether whoever started this is there.
+const PARENT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(args: BridgeArgs) -> Result<Exit, Trouble> {
+    if let Some(host) = args.print_config {
+        return host::print(host, &args.url, &args.connection);
+    }
+    log::begin(&args.connection, LevelFilter::WARN)?;
+    let Settings { config, .. } = Settings::load(Some(&args.url), &args.connection)?;
+    // What is wrong with the settings is told now, rather than to the first request.
+    let relay = relay(&config)?;
+    let memory = Memory::of(&config);
+    let desk = Desk::new(args.start, args.call_timeout, memory.recall());
+    Bridge {
+        config,
+        memory,
+        desk,
+        relay: Some(relay),
+        exit_on_final: args.exit_on_final,
+    }
+    .run()
+    .await
+}
+
+fn relay(config: &Config) -> Result<Relay, Trouble> {
+    Ok(config.mcp(me())?.relay())
+}
+
+struct Bridge {
+    config: Config,
+    memory: Memory,
+    desk: Desk,
+    /// None once the session has ended for good.
+    relay: Option<Relay>,
+    exit_on_final: bool,
+}
+
+/// What happened.
+enum News {
+    FromHost(Option<std::io::Result<String>>),
+    FromServer(Option<String>),
+    /// The server has taken what was to be sent to it, or never will.
+    Sent,
+    Time,
+    /// What the doctor says of a server that does not answer.
+    Verdict(String),
+    HostGone,
+}
+
+impl Bridge {
+    async fn run(mut self) -> Result<Exit, Trouble> {
+        let mut host = input::lines();
+        let to_host = output();
+        let mut parent = interval(PARENT);
+        let first_parent = parent_id();
+        let mut goodbye = pin!(crate::interrupted());
+        let config = self.config.clone();
+        let mut verdict = pin!(async move {
+            // Only if it takes long.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            match config.mcp(me()) {
+                Ok(builder) => builder
+                    .examine()
+                    .into_future()
+                    .await
+                    .failure()
+                    .map(|step| step.text.clone()),
+                Err(_) => None,
+            }
+        });
+        let mut is_examined = false;
+        let exit = loop {
+            let now = Instant::now();
+            while let Some(step) = self.desk.next(now) {
+                match step {
+                    Step::Tell(text) => {
+                        if to_host.send(text).await.is_err() {
+                            return self.leave(Exit::Done).await;
+                        }
+                    }
+                    Step::Remember(memory) => self.memory.keep(&memory),
+                    // Whoever asks again may find it mended.
+                    Step::Reopen => self.relay = relay(&self.config).ok(),
+                }
+            }
+            if self.relay.is_none() && self.exit_on_final && self.desk.is_settled() {
+                break self.class().await;
+            }
+            let news = {
+                let (relay, desk) = (&mut self.relay, &self.desk);
+                let sending = match (&*relay, desk.to_server()) {
+                    (Some(relay), Some(text)) => Some(relay.send(text.to_owned())),
+                    _ => None,
+                };
+                let is_sending = sending.is_some();
+                let send = async move {
+                    match sending {
+                        Some(sending) => drop(sending.await),
+                        None => pending().await,
+                    }
+                };
+                let hear = async {
+                    match relay {
+                        Some(relay) => relay.recv().await,
+                        None => pending().await,
+                    }
+                };
+                let wakes = desk.wakes();
+                tokio::select! {
+                    line = host.recv(), if !desk.is_full() => News::FromHost(line),
+                    () = send, if is_sending => News::Sent,
+                    text = hear => News::FromServer(text),
+                    () = sleep_until(wakes.unwrap_or(now)), if wakes.is_some() => News::Time,
+                    why = &mut verdict, if !is_examined => News::Verdict(why.unwrap_or_default()),
+                    _ = &mut goodbye => News::HostGone,
+                    _ = parent.tick() => match parent_id() == first_parent {
+                        true => News::Time,
+                        false => News::HostGone,
+                    },
+                }
+            };
+            let now = Instant::now();
+            match news {
+                News::FromHost(Some(Ok(line))) => self.desk.on_host(&line, now),
+                News::FromHost(_) | News::HostGone => break Exit::Done,
+                News::FromServer(Some(text)) => self.desk.on_server(text, now),
+                News::FromServer(None) => {
+                    self.relay = None;
+                    self.desk.on_end(now);
+                }
+                News::Sent => self.desk.on_sent(),
+                News::Verdict(why) => {
+                    is_examined = true;
+                    self.desk.on_verdict(why);
+                }
+                News::Time => {}
+            }
+        };
+        self.leave(exit).await
+    }
+
+    /// Of what is wrong with the server: one more look.
+    async fn class(&self) -> Exit {
+        match self.config.mcp(me()) {
+            Ok(builder) => builder.examine().await.failure().map_or(Exit::Peer, doctor::class),
+            Err(_) => Exit::Usage,
+        }
+    }
+
+    async fn leave(mut self, exit: Exit) -> Result<Exit, Trouble> {
+        if let Some(relay) = &mut self.relay {
+            // What is still under way is left: nobody is there to be told.
+            let _ = timeout(GRACE, relay.close()).await;
+        }
+        Ok(exit)
+    }
+}
+
+/// Lines to standard output, on a thread of its own: a host that does not read must not stop the answers to pings.
+fn output() -> mpsc::Sender<String> {
+    let (lines, mut written) = mpsc::channel::<String>(ROOM);
+    thread::spawn(move || {
+        while let Some(line) = written.blocking_recv() {
+            let mut output = std::io::stdout().lock();
+            if writeln!(output, "{line}").and_then(|()| output.flush()).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+#[cfg(unix)]
+fn parent_id() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[cfg(not(unix))]
+fn parent_id() -> u32 {
+    0
+}

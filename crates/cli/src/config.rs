@@ -1,0 +1,82 @@
+//! `tower-ws config`.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+use tower_ws::config::{Config, EXAMPLE};
+
+use crate::{
+    args::{ConfigArgs, ConfigCommand},
+    exit::{Exit, Trouble},
+    settings::{Settings, VARIABLES},
+};
+
+pub(crate) fn run(args: ConfigArgs) -> Result<Exit, Trouble> {
+    let told = match args.what {
+        ConfigCommand::Check(args) => {
+            let Settings { config, .. } = Settings::load(args.url.as_deref(), &args.connection)?;
+            // The files that they name, too. A builder wants a runtime only to connect.
+            let _ = config.builder()?;
+            "The settings are in order.\n".to_owned()
+        }
+        ConfigCommand::Print(args) => printed(&Settings::load(args.url.as_deref(), &args.connection)?),
+        ConfigCommand::Example => EXAMPLE.to_owned(),
+        ConfigCommand::Env => variables(),
+    };
+    // Nobody reads it any more: no news.
+    let _ = io::stdout().write_all(told.as_bytes());
+    Ok(Exit::Done)
+}
+
+/// Each setting that somebody said, as TOML has it, and where.
+fn printed(settings: &Settings) -> String {
+    let values = serde_json::to_value(&settings.config).unwrap_or_default();
+    let mut told = String::new();
+    for (path, place) in &settings.places {
+        let value = path.split('.').try_fold(&values, |value, name| value.get(name));
+        let Some(value) = value.filter(|value| !value.is_object()) else {
+            continue;
+        };
+        // Whatever stands in a header, or in the query of an address, may be a secret.
+        let value = match path.as_str() {
+            path if path.starts_with("headers.") => "…".to_owned(),
+            "url" => value.as_str().map(redacted).unwrap_or_default(),
+            _ => written(value),
+        };
+        told += &format!("{path} = {value}    # {place}\n");
+    }
+    told
+}
+
+fn redacted(url: &str) -> String {
+    let shown = tower_ws::connector::WsUrl::parse(url).map(|url| url.redacted().to_string());
+    format!("{:?}", shown.unwrap_or_default())
+}
+
+fn written(value: &Value) -> String {
+    toml::Value::try_from(value).map_or_else(|_| value.to_string(), |value| value.to_string())
+}
+
+/// The variables of all settings.
+fn variables() -> String {
+    let mut told = String::new();
+    for (name, what) in VARIABLES {
+        told += &format!("{name:<44}  {what}\n");
+    }
+    let all = serde_json::to_value(Config::default()).unwrap_or_default();
+    name_all(&all, "TOWER_WS", &mut told);
+    told
+}
+
+fn name_all(value: &Value, name: &str, told: &mut String) {
+    match value {
+        Value::Object(settings) if !settings.is_empty() => {
+            for (field, value) in settings {
+                name_all(value, &format!("{name}__{}", field.to_uppercase()), told);
+            }
+        }
+        Value::Object(_) => *told += &format!("{name}__NAME\n"),
+        Value::Null => *told += &format!("{name}\n"),
+        value => *told += &format!("{name:<44}  by default {}\n", written(value)),
+    }
+}

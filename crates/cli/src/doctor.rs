@@ -1,0 +1,160 @@
+//! `tower-ws doctor`.
+
+use std::{
+    future::IntoFuture,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tower_ws::{
+    config::Config,
+    doctor::{Report, State, Step},
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    args::{DoctorArgs, Output},
+    exit::{Exit, Trouble},
+    log,
+    settings::{Settings, me},
+};
+
+pub(crate) async fn run(args: DoctorArgs) -> Result<Exit, Trouble> {
+    // The report says what there is to say.
+    log::begin(&args.connection, LevelFilter::OFF)?;
+    let Settings { config, .. } = Settings::load(Some(&args.url), &args.connection)?;
+    let report = examine(&config, args.mcp, args.hold).await?;
+    let hints = match (args.no_extra, report.failure()) {
+        (false, Some(failure)) => look_further(&config, failure).await?,
+        _ => Vec::new(),
+    };
+    let token = match report.failure() {
+        Some(failure) if failure.cause.as_ref().is_some_and(|cause| cause.status == Some(401)) => expiry(&config).await,
+        _ => None,
+    };
+    let exit = report.failure().map_or(Exit::Done, class);
+    match args.output {
+        Output::Text => print(&report, token.as_ref(), &hints, exit),
+        Output::Json => println!("{}", in_json(&report, token.as_ref(), &hints, exit)),
+    }
+    Ok(exit)
+}
+
+async fn examine(config: &Config, mcp: bool, hold: Option<Duration>) -> Result<Report, Trouble> {
+    let mut examination = match mcp {
+        true => config.mcp(me())?.examine(),
+        false => config.builder()?.examine(),
+    };
+    if let Some(silence) = hold {
+        examination = examination.hold(silence);
+    }
+    Ok(examination.into_future().await)
+}
+
+/// Of the step that failed.
+pub(crate) fn class(failure: &Step) -> Exit {
+    failure
+        .cause
+        .as_ref()
+        .map_or(Exit::Network, |cause| Exit::of(cause.kind, cause.status))
+}
+
+/// What one more dial finds out: the other scheme where TLS or the answer is none, the subprotocol `mcp` where the
+/// server does not take the request.
+async fn look_further(config: &Config, failure: &Step) -> Result<Vec<String>, Trouble> {
+    let mut other = config.clone();
+    let status = failure.cause.as_ref().and_then(|cause| cause.status);
+    let hint = match (failure.name, status) {
+        ("tls" | "upgrade", None) => {
+            let (from, to) = match config.url.strip_prefix("wss://") {
+                Some(_) => ("wss://", "ws://"),
+                None => ("ws://", "wss://"),
+            };
+            other.url = config.url.replacen(from, to, 1);
+            // Whether it speaks so is the question, and nothing secret is shown.
+            other.auth = tower_ws::config::AuthSettings::default();
+            other.headers.clear();
+            other.connect.allow_plaintext = true;
+            format!("this port speaks {to}, not {from}")
+        }
+        ("upgrade", Some(400)) if config.transport.subprotocols.is_empty() => {
+            other.transport.subprotocols = vec!["mcp".to_owned()];
+            "the server wants a subprotocol, and takes `mcp`: -s mcp".to_owned()
+        }
+        _ => return Ok(Vec::new()),
+    };
+    let report = examine(&other, false, None).await?;
+    let goes_further = match report.failure() {
+        None => true,
+        Some(failure) => failure.cause.as_ref().is_some_and(|cause| cause.status.is_some()),
+    };
+    Ok(if goes_further { vec![hint] } else { Vec::new() })
+}
+
+/// When a token ends, if it is a JWT that says so ([RFC 7519, section
+/// 4.1.4](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.4)). It is read here, and not shown.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Expiry {
+    /// Seconds since 1970.
+    expires: u64,
+    has_expired: bool,
+}
+
+async fn expiry(config: &Config) -> Option<Expiry> {
+    let credential = config.auth.secret.as_ref()?.credentials().get().await.ok()?;
+    let claims = credential.secret().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    let expires = claims.get("exp")?.as_f64()? as u64;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    Some(Expiry {
+        expires,
+        has_expired: expires <= now,
+    })
+}
+
+impl Expiry {
+    /// For people.
+    fn words(self) -> String {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let far = humantime::format_duration(Duration::from_secs(now.abs_diff(self.expires)));
+        match self.has_expired {
+            true => format!("the token is a JWT that expired {far} ago: get a new one"),
+            false => format!("the token is a JWT that is good for another {far}, by itself"),
+        }
+    }
+}
+
+fn print(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) {
+    println!("tower-ws {}  doctor  {report}", env!("CARGO_PKG_VERSION"));
+    if let Some(token) = token {
+        println!("also     {}", token.words());
+    }
+    for hint in hints {
+        println!("also     {hint}");
+    }
+    if !report.is_ok() {
+        println!("exit     {}", exit as u8);
+    } else if report.steps.iter().any(|step| step.state == State::Warning) {
+        println!("Somebody should look at what is marked WARN.");
+    }
+}
+
+fn in_json(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) -> Value {
+    let mut told = serde_json::to_value(report).unwrap_or_default();
+    if let Value::Object(told) = &mut told {
+        told.insert("ok".to_owned(), report.is_ok().into());
+        told.insert("exit".to_owned(), (exit as u8).into());
+        told.insert("hints".to_owned(), hints.into());
+        told.insert("token".to_owned(), json!(token));
+    }
+    told
+}

@@ -1,0 +1,266 @@
+//! The bridge, as an MCP host sees it, before a real server that dies, is late, or refuses.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+
+#[path = "../../../examples/support/mcp_server.rs"]
+#[allow(dead_code, reason = "not all of it is wanted here")]
+mod mcp_server;
+mod support;
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use mcp_server::McpServer;
+use serde_json::{Value, json};
+use support::Program;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+use tower_ws_test_kit::{Script, Server};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A host with a bridge.
+struct Host {
+    bridge: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    last: u64,
+}
+
+impl Host {
+    fn start(program: &Program, args: &[&str]) -> Self {
+        let mut command = Command::from(program.command(&[&["bridge"], args].concat()));
+        command.stdin(Stdio::piped()).kill_on_drop(true);
+        let mut bridge = command.spawn().unwrap();
+        Self {
+            input: bridge.stdin.take().unwrap(),
+            output: BufReader::new(bridge.stdout.take().unwrap()).lines(),
+            bridge,
+            last: 0,
+        }
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+    }
+
+    /// Asks, and gives the id.
+    async fn ask(&mut self, method: &str, params: Value) -> u64 {
+        self.last += 1;
+        self.say(json!({ "jsonrpc": "2.0", "id": self.last, "method": method, "params": params }))
+            .await;
+        self.last
+    }
+
+    /// The next message; each line is one.
+    async fn hear(&mut self) -> Value {
+        let line = timeout(30 * SECOND, self.output.next_line())
+            .await
+            .expect("it answers")
+            .unwrap();
+        serde_json::from_str(&line.expect("it goes on")).expect("nothing but JSON")
+    }
+
+    /// The answer to this request; notifications before it are passed over.
+    async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let message = self.hear().await;
+            if message["id"] == id {
+                return message;
+            }
+            assert!(message.get("method").is_some(), "{message}");
+        }
+    }
+
+    async fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.ask(method, params).await;
+        self.answer(id).await
+    }
+
+    async fn initialize(&mut self) -> Value {
+        let client = json!({ "name": "host", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+        let answer = self.call("initialize", params).await;
+        self.say(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
+            .await;
+        answer
+    }
+
+    async fn add(&mut self, a: u32) -> Value {
+        self.call("tools/call", json!({ "name": "add", "arguments": { "a": a, "b": 1 } }))
+            .await
+    }
+
+    /// Ends its input, and gives the code.
+    async fn leave(mut self) -> (Option<i32>, Duration) {
+        drop(self.input);
+        let began = Instant::now();
+        let status = timeout(10 * SECOND, self.bridge.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
+        (status.code(), began.elapsed())
+    }
+}
+
+fn url(server: &McpServer) -> String {
+    format!("ws://{}/mcp", server.addr())
+}
+
+#[tokio::test]
+async fn a_host_works_through_ten_deaths_of_its_server() {
+    let mut server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server), "--set", "reconnect.cap=1s"]);
+    let introduced = host.initialize().await;
+    assert_eq!(introduced["result"]["protocolVersion"], "2025-06-18", "{introduced}");
+    for n in 0..10 {
+        let sum = host.add(n).await;
+        assert_eq!(sum["result"]["content"][0]["text"], (n + 1).to_string(), "{sum}");
+        server.kill();
+        // What only reads waits for the next one.
+        let id = host.ask("tools/list", json!({})).await;
+        server.restart().await.unwrap();
+        let tools = host.answer(id).await;
+        assert_eq!(tools["result"]["tools"][0]["name"], "add", "{tools}");
+    }
+    let (code, took) = host.leave().await;
+    assert_eq!(code, Some(0));
+    assert!(took < 5 * SECOND, "{took:?}");
+}
+
+/// A host gives up after ten seconds.
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_of_and_waited_for() {
+    let server = McpServer::start().await.unwrap();
+    let url = url(&server);
+    let program = Program::new();
+    // Nothing is remembered yet.
+    let mut gone = server;
+    gone.kill();
+    let mut host = Host::start(&program, &[&url, "--set", "reconnect.cap=1s"]);
+    let began = Instant::now();
+    let refused = host.initialize().await;
+    assert!(began.elapsed() < 10 * SECOND);
+    assert_eq!(refused["error"]["code"], -32000, "{refused}");
+    assert_eq!(refused["error"]["data"]["towerWs"], "notSent", "{refused}");
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("refused"),
+        "{refused}"
+    );
+    // It is alive, and once the server is there it works.
+    gone.restart().await.unwrap();
+    assert!(host.initialize().await["result"].is_object());
+    assert!(host.add(1).await["result"].is_object());
+    let tools = host.call("tools/list", json!({})).await;
+    assert!(tools["result"].is_object(), "{tools}");
+    assert_eq!(host.leave().await.0, Some(0));
+
+    // From now on it is remembered.
+    gone.kill();
+    let mut host = Host::start(&program, &[&url, "--set", "reconnect.cap=1s"]);
+    let began = Instant::now();
+    let introduced = host.initialize().await;
+    assert!(
+        introduced["result"]["capabilities"]["tools"].is_object(),
+        "{introduced}"
+    );
+    assert!(began.elapsed() > 5 * SECOND, "the server has its time");
+    let remembered = host.call("tools/list", json!({})).await;
+    assert_eq!(remembered["result"], tools["result"], "{remembered}");
+    gone.restart().await.unwrap();
+    // It may be another now.
+    assert_eq!(host.hear().await["method"], "notifications/tools/list_changed");
+    assert!(host.add(1).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_in_the_protocol_and_the_bridge_stays() {
+    let server = Server::start(Script::status(401, &[])).await.unwrap();
+    let program = Program::new();
+    let url = server.url();
+    let mut host = Host::start(&program, &[&url]);
+    let refused = host.initialize().await;
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("401"),
+        "{refused}"
+    );
+    let refused = host.call("tools/list", json!({})).await;
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("401"),
+        "{refused}"
+    );
+    assert_eq!(host.leave().await.0, Some(0));
+
+    let mut host = Host::start(&program, &[&url, "--exit-on-final"]);
+    assert!(host.initialize().await["error"].is_object());
+    let status = timeout(30 * SECOND, host.bridge.wait())
+        .await
+        .expect("it ends")
+        .unwrap();
+    assert_eq!(status.code(), Some(7));
+}
+
+/// The model reads that the outcome is unknown, rather than the host's bare timeout.
+#[tokio::test]
+async fn a_call_that_is_not_answered_ends_before_the_host_gives_up() {
+    let server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server), "--call-timeout", "1s"]);
+    host.initialize().await;
+    server.kill();
+    let unsent = host.add(1).await;
+    assert_eq!(unsent["error"]["code"], -32000, "{unsent}");
+    assert!(unsent["error"]["data"]["towerWs"].is_string(), "{unsent}");
+}
+
+/// Takes connections and never says a word.
+#[tokio::test]
+async fn a_server_that_is_stuck_is_told_of() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", silent.local_addr().unwrap());
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url, "--start", "fail"]);
+    let began = Instant::now();
+    let refused = host.initialize().await;
+    assert!(began.elapsed() < 10 * SECOND);
+    assert!(refused["error"].is_object(), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_answered_as_such() {
+    let server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server)]);
+    host.input.write_all(b"hello\n\n").await.unwrap();
+    let answer = host.hear().await;
+    assert_eq!(
+        (&answer["error"]["code"], &answer["id"]),
+        (&json!(-32700), &Value::Null)
+    );
+    assert!(host.initialize().await["result"].is_object());
+}
+
+/// SIGTERM is a goodbye.
+#[tokio::test]
+async fn a_signal_ends_it_well() {
+    let server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server)]);
+    host.initialize().await;
+    let id = host.bridge.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
+    let began = Instant::now();
+    let status = timeout(10 * SECOND, host.bridge.wait())
+        .await
+        .expect("it ends")
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < 5 * SECOND);
+}

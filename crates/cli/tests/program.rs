@@ -1,0 +1,238 @@
+//! The commands, against servers good and bad.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::Program;
+use tokio::task::block_in_place;
+use tower_ws_test_kit::{Authority, Script, Server};
+
+/// Nothing that the program says may have it.
+const SECRET: &str = "s3cr3t-t0ken-0123456789";
+
+/// Each ending of the doctor's has a code, words, and nothing secret in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_each_class() {
+    let authority = Authority::new().unwrap();
+    let private = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    let echo = Server::start(Script::Echo).await.unwrap();
+    let closed = Server::start(Script::close(1008, "go away")).await.unwrap();
+    let mut cases = vec![
+        (echo.url(), 0, "in order"),
+        (private.url(), 4, "unknown issuer"),
+        (closed.url(), 9, "1008"),
+        ("wss://nowhere.invalid/".to_owned(), 3, "nowhere.invalid"),
+        ("ws://127.0.0.1:1/".to_owned(), 3, "nothing listens there"),
+        ("ws://192.0.2.1/".to_owned(), 10, "it is this side that forbids it"),
+        ("http://server.example/".to_owned(), 2, "write `ws`"),
+    ];
+    let mut servers = Vec::new();
+    for (status, code) in [(401, 7), (403, 7), (404, 6), (407, 5), (429, 12), (503, 6)] {
+        let server = Server::start(Script::status(status, &[])).await.unwrap();
+        cases.push((server.url(), code, "http status"));
+        servers.push(server);
+    }
+    let program = Program::new();
+    block_in_place(|| {
+        for (url, code, words) in cases {
+            let url = format!("{url}?key={SECRET}");
+            let ended = program.run(&["doctor", &url, "--timeout", "2s"]);
+            assert_eq!(ended.code, Some(code), "{url}: {ended:?}");
+            assert!((ended.out.clone() + &ended.err).contains(words), "{words}: {ended:?}");
+            assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctors_json_is_for_machines() {
+    let refuses = Script::status(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]);
+    let server = Server::start(refuses).await.unwrap();
+    let program = Program::new();
+    // A JWT that has expired, in a file.
+    let jwt = format!("e30.{}.{SECRET}", "eyJleHAiOjF9");
+    std::fs::write(program.home().join("token"), jwt).unwrap();
+    let ended = block_in_place(|| program.run(&["doctor", &server.url(), "--token-file", "token", "-o", "json"]));
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        (&told["ok"], &told["exit"], &told["schema"]),
+        (&json!(false), &json!(7), &json!(1))
+    );
+    assert_eq!(told["token"], json!({ "expires": 1, "has_expired": true }));
+    let steps = told["steps"].as_array().unwrap();
+    let failed = steps.iter().find(|step| step["state"] == "failed").unwrap();
+    assert_eq!(failed["name"], "upgrade");
+    assert_eq!(failed["headers"]["www-authenticate"], "Bearer error=\"invalid_token\"");
+    assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
+}
+
+/// One more dial finds the scheme that the port speaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_looks_further() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let url = server.url().replace("ws://", "wss://");
+    let program = Program::new();
+    let ended = block_in_place(|| program.run(&["doctor", &url, "--timeout", "2s"]));
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.out.contains("this port speaks ws://, not wss://"), "{ended:?}");
+    let ended = block_in_place(|| program.run(&["doctor", &url, "--timeout", "2s", "--no-extra"]));
+    assert!(!ended.out.contains("this port speaks"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_writes_the_answer_and_nothing_else() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    block_in_place(|| {
+        let ended = program.run(&["call", "--json-rpc", &url, "echo", "[1, 2]"]);
+        assert_eq!(
+            (ended.code, ended.out.as_str(), ended.err.as_str()),
+            (Some(0), "[1, 2]\n", ""),
+            "{ended:?}"
+        );
+        let ended = program.run_with(&["call", "--json-rpc", &url, "echo", "-"], "{\"a\":1}");
+        assert_eq!(ended.out, "{\"a\":1}\n", "{ended:?}");
+        let ended = program.run(&["call", "--json-rpc", &url, "echo", "{oops"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("the parameters are no JSON"), "{ended:?}");
+        let ended = program.run(&["call", "--json-rpc", "ws://127.0.0.1:1/", "echo"]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.err.contains("tower-ws doctor"), "{ended:?}");
+    });
+}
+
+/// Sent, and the connection is lost: a script must not take it for not done.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_outcome_has_a_code_of_its_own() {
+    let server = Server::start(Script::Silent).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    let ended = block_in_place(|| program.run(&["call", "--json-rpc", &url, "pay", "--call-timeout", "500ms"]));
+    assert_eq!(ended.code, Some(11), "{ended:?}");
+    assert!(ended.err.contains("outcome unknown"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cat_pipes_lines_both_ways() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    block_in_place(|| {
+        let ended = program.run_with(&["cat", &url, "--count", "3"], "one\ntwo\\nlines\n{\"a\":\"b\\\\\"}\n");
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(0), "one\ntwo\\nlines\n{\"a\":\"b\\\\\"}\n"),
+            "{ended:?}"
+        );
+        let line = "{\"binary\":\"/wAB\"}\n";
+        let ended = program.run_with(&["cat", &url, "--frames", "json", "--count", "1"], line);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), line), "{ended:?}");
+        let ended = program.run_with(&["cat", &url, "--say", "hello", "--wait", "10s", "--count", "1"], "");
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "hello\n"), "{ended:?}");
+        let ended = program.run_with(&["cat", &url, "--frames", "json"], "plain\n");
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_becomes_a_page() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    block_in_place(|| {
+        let ended = program.run(&["monitor", &url, "--for", "2500ms", "--record", "tape"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(
+            ended.out.lines().count() >= 2 && ended.out.contains("  ok "),
+            "{ended:?}"
+        );
+        let ended = program.run(&["report", "tape", "-o", "page.html"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let page = std::fs::read_to_string(program.home().join("page.html")).unwrap();
+        assert!(
+            page.contains("<svg") && page.contains("Up 100.00 %") && !page.contains("<script"),
+            "{page}"
+        );
+        std::fs::write(program.home().join("other"), "{}\n").unwrap();
+        let ended = program.run(&["report", "other"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("other:1: this is no line"), "{ended:?}");
+    });
+}
+
+#[test]
+fn settings_are_checked_and_shown_with_their_places() {
+    let program = Program::new();
+    let folder = program.home().join(".config/tower-ws");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = "[profiles.orders]\nurl = \"wss://orders.example/?key=s3cr3t\"\nhealth.interval = \"5s\"\n";
+    std::fs::write(folder.join("config.toml"), file).unwrap();
+    let ended = program.run(&["config", "print", "orders", "--timeout", "3s", "-H", "x-key: s3cr3t"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.out.contains("transport.timeout = \"3s\"    # --timeout"),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("config.toml:3"), "{ended:?}");
+    assert!(!ended.out.contains("s3cr3t"), "{ended:?}");
+
+    let ended = program.run(&["config", "check", "orders", "--set", "health.intervall=3s"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("did you mean `interval`?"), "{ended:?}");
+    let ended = program.run(&["config", "check", "other"]);
+    assert!(
+        ended.err.contains("there is no profile `other`; there are orders"),
+        "{ended:?}"
+    );
+    let ended = program.run(&["doctor", "wss://a.example/", "-H", "Authorization: Bearer s3cr3t"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.err.contains("--token-file") && !ended.err.contains("s3cr3t"),
+        "{ended:?}"
+    );
+
+    // A file of the working directory is nobody's settings.
+    std::fs::write(program.home().join("config.toml"), "nonsense").unwrap();
+    assert_eq!(program.run(&["config", "check", "orders"]).code, Some(0));
+    // A variable that nobody reads was meant.
+    let mut command = program.command(&["config", "check", "orders"]);
+    let ended = support::Ended::of(command.env("TOWER_WS_TOKN", "x").spawn().unwrap());
+    assert!(ended.err.contains("there is no variable TOWER_WS_TOKN"), "{ended:?}");
+}
+
+#[test]
+fn what_it_writes_for_others_is_well_formed() {
+    let program = Program::new();
+    assert!(program.run(&["completions", "bash"]).out.contains("tower-ws"));
+    assert!(program.run(&["man"]).out.contains(".TH tower-ws"));
+    assert!(
+        program
+            .run(&["config", "env"])
+            .out
+            .contains("TOWER_WS__HEALTH__INTERVAL")
+    );
+    for host in ["claude", "code", "vscode", "cursor", "zed"] {
+        let ended = program.run(&[
+            "bridge",
+            "wss://a.example/mcp",
+            "--print-config",
+            host,
+            "--token-file",
+            "t",
+        ]);
+        let told: Value = serde_json::from_str(&ended.out).unwrap();
+        assert!(
+            told.to_string()
+                .contains("\"bridge\",\"wss://a.example/mcp\",\"--token-file\",\"t\""),
+            "{told}"
+        );
+    }
+    let ended = program.run(&["bridge", "wss://a.example/mcp", "--print-config", "codex"]);
+    assert!(ended.out.contains("[mcp_servers.server]"), "{ended:?}");
+}
