@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_ws::ack::{AckLayer, JsonRpc};
@@ -141,6 +141,10 @@ impl Caller for Client {
 
 impl Caller for Arc<Mcp> {
     async fn call(&self, text: &str) -> Result<String, BoxError> {
-        Ok(self.call_tool("echo", &json!({ "text": text })).await?.text())
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            text: &'a str,
+        }
+        Ok(self.call_tool("echo", &Arguments { text }).await?.text())
     }
 }

@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use tower_ws_core::{
     Outgoing, Up,
-    jsonrpc::{Call, Codec, Ids, Kind, begins_as_result, parse_batch, scan, with_id},
+    jsonrpc::{Call, Codec, Ids, Kind, begins_as_request, begins_as_result, parse_batch, scan, with_id},
 };
 
 use crate::strategy::{Acknowledgement, Keys, Strategy};
@@ -93,14 +93,9 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     type Key = u64;
 
     fn awaits(&self, item: &Outgoing<M>) -> Option<u64> {
-        let text = self.codec.text(&item.message)?;
-        if self.left_alone.is_empty()
-            && let Some((id, _)) = request_prefix(text)
-        {
-            return Some(id);
-        }
-        let (id, method) = request(text)?;
-        (!self.left_alone.contains(&method)).then_some(id)
+        let (id, method) = request(self.codec.text(&item.message)?)?;
+        let is_left_alone = self.left_alone.iter().any(|each| each.as_bytes() == &*method);
+        (!is_left_alone).then_some(id)
     }
 
     fn acknowledges(&self, message: &M) -> Option<Acknowledgement<u64>> {
@@ -120,10 +115,10 @@ impl<M: Clone, K: Codec<M>> Strategy<M> for JsonRpc<K> {
     }
 
     fn is_safe(&self, item: &Outgoing<M>) -> bool {
-        let is_safe = |method: &str| {
+        let is_safe = |method: &[u8]| {
             self.safe.iter().any(|safe| match safe.strip_prefix('*') {
-                Some(end) => method.ends_with(end),
-                None => method == safe,
+                Some(end) => method.ends_with(end.as_bytes()),
+                None => method == safe.as_bytes(),
             })
         };
         let text = self.codec.text(&item.message);
@@ -166,32 +161,16 @@ fn answered_by(kind: Kind) -> Option<u64> {
 }
 
 /// The id and the method of a request.
-fn request(text: &[u8]) -> Option<(u64, Cow<'_, str>)> {
-    if let Some((id, rest)) = request_prefix(text)
-        && let Some(end) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')
-        && rest[end] == b'"'
-    {
-        return Some((id, str::from_utf8(&rest[..end]).ok()?.into()));
+fn request(text: &[u8]) -> Option<(u64, Cow<'_, [u8]>)> {
+    if let Some((id, method, _)) = begins_as_request(text) {
+        return Some((id, method.into()));
     }
-    let call = Call::parse(text).ok()?;
-    Some((call.id?.get().parse().ok()?, call.method))
-}
-
-/// The id of a request whose fields come in the usual order, and the text from its method on.
-fn request_prefix(text: &[u8]) -> Option<(u64, &[u8])> {
-    /// As many as any number of 64 bits has room for.
-    const DIGITS: usize = 19;
-    let rest = text.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
-    let (mut id, mut digits) = (0, 0);
-    while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
-        if digits == DIGITS {
-            return None;
-        }
-        id = id * 10 + u64::from(digit - b'0');
-        digits += 1;
-    }
-    let rest = rest[digits..].strip_prefix(br#","method":""#)?;
-    (digits > 0).then_some((id, rest))
+    let Call { id, method, .. } = Call::parse(text).ok()?;
+    let method = match method {
+        Cow::Borrowed(method) => method.as_bytes().into(),
+        Cow::Owned(method) => method.into_bytes().into(),
+    };
+    Some((id?.get().parse().ok()?, method))
 }
 
 #[cfg(test)]
@@ -283,7 +262,7 @@ mod tests {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#);
             let call = Call::parse(text.as_bytes()).unwrap();
             let (found, name) = request(text.as_bytes()).unwrap();
-            prop_assert_eq!((found, &name), (id, &call.method));
+            prop_assert_eq!((found, &*name), (id, call.method.as_bytes()));
         }
 
         #[test]

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Borrow,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -66,19 +67,23 @@ impl Client {
         R: DeserializeOwned,
     {
         let request = Request::new(method).params(params).map_err(CallError::Params)?;
-        self.send(request).await?.result()
+        self.make(&request).await?.result()
     }
 
-    /// Makes a call. Waits for room first.
+    /// Makes a call. Waits for room first. A request that is borrowed can be made again.
     ///
     /// # Errors
     ///
     /// As [`request`](Self::request).
-    pub async fn send(&self, request: Request) -> Result<Reply, CallError> {
+    pub async fn send(&self, request: impl Borrow<Request>) -> Result<Reply, CallError> {
+        self.make(request.borrow()).await
+    }
+
+    async fn make(&self, request: &Request) -> Result<Reply, CallError> {
         let made = Instant::now();
-        let permit = self.permit(made, &request).await?;
+        let permit = self.permit(made, request).await?;
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        self.start(made, &request, permit, Some(waker)).await
+        self.start(made, request, permit, Some(waker)).await
     }
 
     /// Tells the peer something. Waits for room, not for the notification to be written: should it

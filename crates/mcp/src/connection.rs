@@ -16,8 +16,8 @@ use serde_json::{
 };
 use tokio::time::Instant;
 use tower_ws_core::{
-    Closed, Connection, Event, Outgoing, Suspicion, Up, forward_sink,
-    jsonrpc::{Call, Codec, Kind, RpcError, scan, splice, with_id, write_answer},
+    Closed, Connection, Event, Outgoing, Suspicion, Ticket, Up, forward_sink,
+    jsonrpc::{Call, Codec, Kind, RpcError, begins_as_request, begins_as_result, scan, splice, with_id, write_answer},
 };
 
 use crate::{
@@ -84,6 +84,10 @@ where
         let Some(text) = this.codec.text(&message) else {
             return Some(message);
         };
+        // As nearly all begin. A result means something here only while there are listens.
+        if begins_as_result(text).is_some() && !this.session.lock().replays.listens() {
+            return Some(message);
+        }
         let other = match scan(text) {
             Ok(Kind::Result(id) | Kind::Error(id) | Kind::Broken(id)) => {
                 let mut state = this.session.lock();
@@ -110,19 +114,28 @@ where
     /// Remembers what the next connection has to repeat, and stamps requests with the metadata.
     fn outgoing(&self, item: &Outgoing<C::Message>) -> Option<C::Message> {
         let text = self.codec.text(&item.message)?;
+        let other = match begins_as_request(text) {
+            Some((_, method, _)) if !Replays::remembers(method) => None,
+            _ => self.noted(text, item.ticket.as_ref()),
+        };
+        let stamped = other.or_else(|| {
+            let metadata = self.modern.then(|| self.session.metadata())?;
+            meta::stamp(text, &metadata)
+        });
+        self.codec.encode(stamped?).ok()
+    }
+
+    /// Remembers what the next connection has to repeat. Another text, if it goes with one.
+    fn noted(&self, text: &[u8], ticket: Option<&Ticket>) -> Option<Bytes> {
         let call = Call::parse(text).ok()?;
-        let is_request = self.modern && call.id.is_some();
-        let (noted, metadata) = self.session.note(&call, item.ticket.as_ref());
-        let other = match noted {
-            Noted::Instead(text) => Some(text),
-            Noted::AsItIs => None,
+        match self.session.lock().replays.note(&call, ticket) {
+            Noted::Instead(text) => return Some(text),
+            Noted::AsItIs => {}
             Noted::Forgotten => {
                 tracing::warn!("no room to remember a subscription: it will not be repeated on the next connection");
-                None
             }
-        };
-        let stamped = other.or_else(|| is_request.then(|| meta::stamp(text, &call, &metadata))?);
-        self.codec.encode(stamped?).ok()
+        }
+        None
     }
 }
 

@@ -1,5 +1,6 @@
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use serde_json::{
     Map, Value,
@@ -54,9 +55,10 @@ impl InputRequired {
     /// The question that an answer is; `None` if it is a result.
     pub(crate) fn of(request: &Request, reply: &Reply) -> Option<Self> {
         // Nearly every answer has no such word in it.
-        let marked = memchr::memmem::find(reply.text(), MARK).is_some();
+        static MARK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(INPUT_REQUIRED));
+        let marked = MARK.find(reply.text()).is_some();
         let asked = marked.then(|| reply.result::<Asked>().ok()).flatten()?;
-        (asked.result_type == "input_required").then(|| Self {
+        (asked.result_type == INPUT_REQUIRED).then(|| Self {
             request: request.clone(),
             requests: asked.input_requests,
             state: asked.request_state,
@@ -132,7 +134,7 @@ impl InputRequired {
     }
 }
 
-const MARK: &[u8] = b"input_required";
+const INPUT_REQUIRED: &str = "input_required";
 
 impl fmt::Debug for InputRequired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -120,7 +120,7 @@ impl Mcp {
         let mut request = request;
         let mut answered = 0;
         loop {
-            let reply = self.client.send(request.clone()).await?;
+            let reply = self.client.send(&request).await?;
             let Some(input) = InputRequired::of(&request, &reply) else {
                 return Ok(reply);
             };

@@ -1,13 +1,14 @@
 //! What a modern request says of itself: members for the `_meta` of its parameters, put in without
 //! rewriting the rest.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use tower_ws_client::{CallError, Request};
-use tower_ws_core::jsonrpc::Call;
+use tower_ws_core::jsonrpc::{Call, begins_as_request};
 
 /// The request with a member in the `_meta` of its parameters: `traceparent`, say, by which
 /// [traces go on](https://www.w3.org/TR/trace-context/) at the server. One of that name is replaced.
@@ -28,38 +29,15 @@ pub fn with_meta<T: Serialize + ?Sized>(request: Request, name: &str, value: &T)
 }
 
 /// Puts `members` (JSON text without braces) first into the `_meta` of a request's parameters, both
-/// of which may be missing. `call` is what was read of the text.
+/// of which may be missing.
 ///
-/// `None` if the text is no object, or if its parameters or their `_meta` are no object: MCP has no such request, so the text
+/// `None` if the text is no request, or if its parameters or their `_meta` are no object: MCP has no such request, so the text
 /// goes as it is, and the server says what is wrong with it. `None`, too, if the request says
 /// already which version it speaks: a library above stamps its own.
-pub(crate) fn stamp(text: &[u8], call: &Call<'_>, members: &str) -> Option<Bytes> {
-    // A sequence would do for a struct.
-    if !text.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    let params = match call.params {
-        Some(params) => Some(params),
-        // Parameters that are null count as none, and are read a second time: they must not be
-        // there twice.
-        None => serde_json::from_slice::<Envelope<'_>>(text).ok()?.params,
-    };
-    // What is replaced (nothing, as a rule), and what stands before and behind the members.
-    let (replaced, head, tail) = match params.map(RawValue::get) {
-        None => {
-            // Before the brace that ends the request. It has a method, so a member stands before
-            // it.
-            let end = text.trim_ascii_end().len() - 1;
-            (end..end, r#","params":{"_meta":{"#, "}}")
-        }
-        Some("null") => (place(text, params?.get())?, r#"{"_meta":{"#, "}}"),
-        Some(params) => match meta_of(params)? {
-            None if is_empty(params) => (inside(text, params)?, r#""_meta":{"#, "}"),
-            None => (inside(text, params)?, r#""_meta":{"#, "},"),
-            Some(meta) if meta.get().contains(VERSION) => return None,
-            Some(meta) if is_empty(meta.get()) => (inside(text, meta.get())?, "", ""),
-            Some(meta) => (inside(text, meta.get())?, "", ","),
-        },
+pub(crate) fn stamp(text: &[u8], members: &str) -> Option<Bytes> {
+    let Gap { replaced, head, tail } = match usual_gap(text) {
+        Some(gap) => gap,
+        None => gap(text)?,
     };
     let parts = [
         &text[..replaced.start],
@@ -71,14 +49,85 @@ pub(crate) fn stamp(text: &[u8], call: &Call<'_>, members: &str) -> Option<Bytes
     Some(parts.concat().into())
 }
 
+/// Where the members go.
+struct Gap {
+    /// What makes room for them: nothing, as a rule.
+    replaced: Range<usize>,
+    /// What stands before them.
+    head: &'static str,
+    /// What stands behind them.
+    tail: &'static str,
+}
+
+impl Gap {
+    fn new(replaced: Range<usize>, head: &'static str, tail: &'static str) -> Self {
+        Self { replaced, head, tail }
+    }
+
+    /// At the beginning of parameters that have no `_meta`.
+    fn without_meta(at: Range<usize>, is_empty: bool) -> Self {
+        Self::new(at, r#""_meta":{"#, if is_empty { "}" } else { "}," })
+    }
+}
+
+/// In a request as the client writes it, whose parameters have no `_meta`: as nearly all are.
+fn usual_gap(text: &[u8]) -> Option<Gap> {
+    let (_, _, rest) = begins_as_request(text)?;
+    let inside = rest.strip_prefix(br#","params":{"#)?;
+    let at = text.len() - inside.len();
+    (!may_have_meta(inside)).then(|| Gap::without_meta(at..at, ends(inside)))
+}
+
+/// In any request.
+fn gap(text: &[u8]) -> Option<Gap> {
+    let Call {
+        id: Some(_), params, ..
+    } = Call::parse(text).ok()?
+    else {
+        return None;
+    };
+    // A sequence would do for a struct.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let params = match params {
+        Some(params) => Some(params),
+        // Parameters that are null count as none, and are read a second time: they must not be
+        // there twice.
+        None => serde_json::from_slice::<Envelope<'_>>(text).ok()?.params,
+    };
+    Some(match params.map(RawValue::get) {
+        None => {
+            // Before the brace that ends the request. It has a method, so a member stands before
+            // it.
+            let end = text.trim_ascii_end().len() - 1;
+            Gap::new(end..end, r#","params":{"_meta":{"#, "}}")
+        }
+        Some("null") => Gap::new(place(text, params?.get())?, r#"{"_meta":{"#, "}}"),
+        Some(params) => match meta_of(params)? {
+            None => Gap::without_meta(inside(text, params)?, is_empty(params)),
+            Some(meta) if meta.get().contains(VERSION) => return None,
+            Some(meta) => Gap::new(
+                inside(text, meta.get())?,
+                "",
+                if is_empty(meta.get()) { "" } else { "," },
+            ),
+        },
+    })
+}
+
 /// The `_meta` of parameters, which are an object.
 fn meta_of(params: &str) -> Option<Option<&RawValue>> {
-    // Most have none, and say so without a look at each member. An escape could spell the name.
-    let may_have = memchr::memmem::find(params.as_bytes(), b"\"_meta\"").is_some() || params.contains('\\');
-    match may_have {
+    match may_have_meta(params.as_bytes()) {
         true => Some(serde_json::from_str::<Params<'_>>(params).ok()?.meta),
         false => params.starts_with('{').then_some(None),
     }
+}
+
+/// Most have none, and say so without a look at each member. An escape could spell the name.
+fn may_have_meta(params: &[u8]) -> bool {
+    static META: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"_meta\""));
+    META.find(params).is_some() || memchr::memchr(b'\\', params).is_some()
 }
 
 /// The member by which a request says which version it speaks.
@@ -115,7 +164,12 @@ fn inside(text: &[u8], object: &str) -> Option<Range<usize>> {
 }
 
 fn is_empty(object: &str) -> bool {
-    object[1..].trim_ascii_start().starts_with('}')
+    ends(&object.as_bytes()[1..])
+}
+
+/// Whether nothing comes before the brace that ends an object.
+fn ends(members: &[u8]) -> bool {
+    members.trim_ascii_start().starts_with(b"}")
 }
 
 #[cfg(test)]
@@ -128,8 +182,7 @@ mod tests {
     const MEMBERS: &str = r#""a":1,"b":{}"#;
 
     fn stamped(text: &str) -> Option<Value> {
-        let call = Call::parse(text.as_bytes()).ok()?;
-        stamp(text.as_bytes(), &call, MEMBERS).map(|text| serde_json::from_slice(&text).unwrap())
+        stamp(text.as_bytes(), MEMBERS).map(|text| serde_json::from_slice(&text).unwrap())
     }
 
     #[test]
@@ -164,6 +217,8 @@ mod tests {
             "",
             "[]",
             "7",
+            r#"{"method":"m"}"#,
+            r#"{"id":1,"result":{}}"#,
             r#"{"id":1,"method":"m","params":[1]}"#,
             r#"{"id":1,"method":"m","params":"x"}"#,
             r#"{"id":1,"method":"m","params":{"_meta":null}}"#,
@@ -178,7 +233,7 @@ mod tests {
         #[test]
         fn any_parameters_keep_their_values(keys in prop::collection::btree_map("[a-z_{}\"]{0,4}", any::<i32>(), 0..5), spaces in "[ \n]{0,2}") {
             let params = serde_json::to_value(&keys).unwrap();
-            let text = format!(r#"{{"method":"m",{spaces}"params":{spaces}{params}{spaces}}}"#);
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m",{spaces}"params":{spaces}{params}{spaces}}}"#);
             let stamped = stamped(&text).unwrap();
             let mut expected = params;
             expected["_meta"] = json!({ "a": 1, "b": {} });
@@ -187,9 +242,7 @@ mod tests {
 
         #[test]
         fn no_text_is_too_odd(text in prop::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(call) = Call::parse(&text) {
-                let _ = stamp(&text, &call, MEMBERS);
-            }
+            let _ = stamp(&text, MEMBERS);
         }
     }
 }

@@ -66,7 +66,16 @@ impl Replays {
     /// How many listens are begun again: 64.
     pub(crate) const LISTENS: usize = 64;
 
-    /// A request or notification is about to go out.
+    /// Whether requests of this method may be remembered.
+    pub(crate) fn remembers(method: &[u8]) -> bool {
+        matches!(
+            method,
+            b"logging/setLevel" | b"resources/subscribe" | b"resources/unsubscribe" | b"subscriptions/listen"
+        )
+    }
+
+    /// A request of a method that it [remembers](Self::remembers), or a notification, is about to go
+    /// out.
     pub(crate) fn note(&mut self, call: &Call<'_>, ticket: Option<&Ticket>) -> Noted {
         let id = call.id.and_then(|id| id.get().parse().ok());
         match (&*call.method, id) {

@@ -6,16 +6,12 @@ use std::{
 
 use serde_json::json;
 use tokio::time::Instant;
-use tower_ws_core::{
-    Ticket,
-    jsonrpc::{Call, Ids},
-    later,
-};
+use tower_ws_core::{jsonrpc::Ids, later};
 
 use crate::{
     era::{Era, MODERN_VERSION},
     progress::Reports,
-    replay::{Noted, Replays},
+    replay::Replays,
     server::{Capabilities, Implementation, ServerInfo},
 };
 
@@ -108,13 +104,6 @@ impl Session {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A request or notification is about to go out: what is remembered of it, and what it says of
-    /// itself.
-    pub(crate) fn note(&self, call: &Call<'_>, ticket: Option<&Ticket>) -> (Noted, Arc<str>) {
-        let mut state = self.lock();
-        (state.replays.note(call, ticket), state.metadata.clone())
     }
 
     /// What each request to a modern server says of itself: members of `_meta`, without braces.

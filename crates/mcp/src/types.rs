@@ -141,16 +141,28 @@ mod tests {
         serde_json::from_value::<Tool>(json!({ "title": "no name" })).unwrap_err();
 
         let result: CallToolResult = serde_json::from_value(json!({
-            "content": [{ "type": "text", "text": "a" }, "odd", { "type": "text" }], "isError": null, "_meta": { "k": 1 },
+            "content": [{ "type": "text", "text": "a" }, "odd", 7, -1, 0.5, true, null, [{}], { "type": "text" }],
+            "isError": null, "structuredContent": null, "resultType": "complete", "_meta": { "k": 1 },
         }))
         .unwrap();
         assert_eq!(
             (result.text(), result.content.len(), result.is_error),
             ("a".to_owned(), 2, false)
         );
-        assert_eq!(result.more["_meta"], json!({ "k": 1 }));
-        let nothing: CallToolResult = serde_json::from_value(json!({ "content": null })).unwrap();
-        assert!(nothing.content.is_empty());
+        assert_eq!(serde_json::Value::from(result.more), json!({ "_meta": { "k": 1 } }));
+        assert_eq!(result.structured_content, None);
+        for content in [
+            json!(null),
+            json!("a"),
+            json!({ "type": "text", "text": "a" }),
+            json!(7),
+        ] {
+            let nothing: CallToolResult = serde_json::from_value(json!({ "content": content })).unwrap();
+            assert!(nothing.content.is_empty());
+        }
+        let failed: CallToolResult =
+            serde_json::from_value(json!({ "isError": true, "structuredContent": 7 })).unwrap();
+        assert_eq!((failed.is_error, failed.structured_content), (true, Some(7.into())));
 
         let prompt: Prompt = serde_json::from_value(json!({
             "name": "p", "arguments": [{ "name": "a", "required": null }, 7], "icons": [],

@@ -26,6 +26,6 @@ pub use self::{
     error::{JsonPlace, Malformed, RpcError},
     ids::Ids,
     parse::{Call, parse_broken, parse_error, parse_result},
-    scan::{Kind, begins_as_result, scan, shape},
+    scan::{Kind, begins_as_request, begins_as_result, scan, shape},
     write::{splice, with_id, write_answer, write_call},
 };

@@ -70,10 +70,13 @@ impl fmt::Debug for Call<'_> {
 pub fn parse_result<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Malformed> {
     // In the usual order the result is the last member: where it begins is known, and what is behind
     // it is the end.
-    if let Some((_, true, from)) = beginning(text) {
-        let mut values = serde_json::Deserializer::from_slice(from).into_iter::<T>();
+    if let Some((_, true, from)) = beginning(text)
+        && let Ok(from) = str::from_utf8(from)
+    // Once, and not for each string in it.
+    {
+        let mut values = serde_json::Deserializer::from_str(from).into_iter::<T>();
         if let Some(Ok(result)) = values.next()
-            && let [b'}'] = from[values.byte_offset()..]
+            && from[values.byte_offset()..] == *"}"
         {
             return Ok(result);
         }

@@ -69,6 +69,18 @@ pub fn begins_as_result(text: &[u8]) -> Option<u64> {
     canonical(text).map(|(id, ..)| id)
 }
 
+/// What a request begins with whose members come in the order in which [`write_call`](super::write_call)
+/// writes them, without blanks: the id, the method as it is spelled, which has no escapes, and the
+/// text from behind the method's quote on. A shorter look than [`Call::parse`](super::Call::parse), for
+/// texts of this side's own: whether they are JSON it does not say.
+pub fn begins_as_request(text: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let mut rest = text.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
+    let id = integer(&mut rest)?;
+    let rest = rest.strip_prefix(br#","method":""#)?;
+    let (method, rest) = rest.split_at(rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?);
+    Some((id, method, rest.strip_prefix(b"\"")?))
+}
+
 /// Without a byte order mark, which [RFC 8259, section 8.1](https://www.rfc-editor.org/rfc/rfc8259#section-8.1)
 /// lets a reader pass over.
 pub(super) fn without_mark(text: &[u8]) -> &[u8] {
@@ -289,6 +301,26 @@ mod tests {
             (r#"{"id":7,"jsonrpc":"2.0","result":1}"#, None),
         ] {
             assert_eq!(begins_as_result(text.as_bytes()), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_request_has_its_method() {
+        for (text, beginning) in [
+            (
+                r#"{"jsonrpc":"2.0","id":7,"method":"é","params":[]}"#,
+                Some((7, "é", r#","params":[]}"#)),
+            ),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"m""#, Some((7, "m", ""))),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"a\"b"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"m"#, None),
+            (r#"{"jsonrpc":"2.0","id":"7","method":"m"}"#, None),
+            (r#"{"jsonrpc":"2.0","method":"m"}"#, None),
+            (r#"{"id":7,"jsonrpc":"2.0","method":"m"}"#, None),
+        ] {
+            let beginning =
+                beginning.map(|(id, method, rest): (_, &str, &str)| (id, method.as_bytes(), rest.as_bytes()));
+            assert_eq!(begins_as_request(text.as_bytes()), beginning, "{text}");
         }
     }
 

@@ -82,7 +82,7 @@ impl<M, K: Codec<M>> Line<M, K> {
         let mut text = BytesMut::new();
         write_call(&mut text, Some(id), method, params.map(str::as_bytes));
         let text = text.freeze();
-        let stamped = metadata.and_then(|metadata| meta::stamp(&text, &Call::parse(&text).ok()?, metadata));
+        let stamped = metadata.and_then(|metadata| meta::stamp(&text, metadata));
         self.send(stamped.unwrap_or(text)).await
     }
 

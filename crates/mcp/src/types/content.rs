@@ -6,7 +6,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::resources::{Resource, ResourceContents};
+use super::{
+    lenient::OfMembers,
+    resources::{Resource, ResourceContents},
+};
 
 /// A piece of content, for a model or a person.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -98,7 +101,13 @@ impl<'de> Visitor<'de> for Members {
         f.write_str("an object with a type")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Content, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Content, A::Error> {
+        Content::read(members)
+    }
+}
+
+impl OfMembers for Content {
+    fn read<'de, A: MapAccess<'de>>(mut members: A) -> Result<Self, A::Error> {
         let (mut kind, mut text, mut more) = (None::<Value>, None::<Value>, Map::new());
         while let Some(member) = members.next_key()? {
             match member {

@@ -1,4 +1,9 @@
-use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
@@ -6,7 +11,7 @@ use serde_json::{
 
 use super::{
     Content, Listed,
-    lenient::{or_default, readable},
+    lenient::{Objects, or_default},
 };
 
 /// A tool that a server offers.
@@ -90,20 +95,18 @@ impl ToolAnnotations {
 }
 
 /// What a tool gave back.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CallToolResult {
     /// For a model or a person.
-    #[serde(default, deserialize_with = "readable")]
     pub content: Vec<Content>,
     /// For a program, by the tool's output schema.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<Value>,
     /// The tool was called and failed; what is in `content` says how.
-    #[serde(default, deserialize_with = "or_default")]
     pub is_error: bool,
-    /// What else the server says of it: `_meta`.
+    /// What else the server says of it: `_meta`. Not that it is complete (`resultType`): it is.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -112,5 +115,51 @@ impl CallToolResult {
     /// The text of all its content, in order.
     pub fn text(&self) -> String {
         self.content.iter().filter_map(Content::as_text).collect()
+    }
+}
+
+/// In one pass, and without memory for what a modern server says in each answer.
+impl<'de> Deserialize<'de> for CallToolResult {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Member {
+    Content,
+    StructuredContent,
+    IsError,
+    ResultType,
+    Other(String),
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = CallToolResult;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the result of a tool")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<CallToolResult, A::Error> {
+        let mut result = CallToolResult {
+            content: Vec::new(),
+            structured_content: None,
+            is_error: false,
+            more: Map::new(),
+        };
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::Content => Objects(result.content) = members.next_value()?,
+                Member::StructuredContent => result.structured_content = members.next_value()?,
+                Member::IsError => result.is_error = members.next_value::<Value>()? == true,
+                Member::ResultType => drop(members.next_value::<IgnoredAny>()?),
+                Member::Other(name) => drop(result.more.insert(name, members.next_value()?)),
+            }
+        }
+        Ok(result)
     }
 }
