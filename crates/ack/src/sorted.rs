@@ -27,6 +27,11 @@ impl<K: Ord, V> Sorted<K, V> {
         self.len
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.entries[self.find(key).ok()?].1.as_ref()
     }

@@ -30,6 +30,9 @@ pub(crate) struct Window<M, K> {
     pace: Pace,
     /// How much has come in on this connection, by any measure that only rises.
     heard: u64,
+    /// When the time of the message that was kept last is over. If nothing is kept then, neither is
+    /// the room that many took at once.
+    last_until: Option<Instant>,
     stats: Snapshot,
 }
 
@@ -82,6 +85,7 @@ where
             cause: None,
             pace: Pace::default(),
             heard: 0,
+            last_until: None,
             stats: Snapshot::default(),
         }
     }
@@ -159,13 +163,15 @@ where
         self.next += 1;
         self.stats.bytes += bytes;
         let own = outgoing.deadline.unwrap_or(now);
+        let until = later(now, self.limits.timeout).max(own);
+        self.last_until = Some(until);
         let kept = Kept {
             ticket: outgoing.ticket.clone().unwrap_or_default(),
             outgoing,
             key,
             original: None,
             bytes,
-            until: later(now, self.limits.timeout).max(own),
+            until,
             overdue: false,
             handed_down: now,
             repeated: false,
@@ -399,10 +405,10 @@ where
             .due
             .iter()
             .filter_map(|serial| self.kept.get(serial)?.outgoing.deadline);
-        first.into_iter().chain(due).min()
+        first.into_iter().chain(due).min().or(self.last_until)
     }
 
-    /// Gives up what has waited too long.
+    /// Gives up what has waited too long, and what it took while there was more of it.
     pub(crate) fn expire(&mut self, now: Instant) {
         let due = self.due.iter().copied();
         let due: Vec<u64> = due
@@ -421,6 +427,9 @@ where
                 Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
                 _ => self.give_up(serial, DropReason::Expired),
             }
+        }
+        if self.last_until.take_if(|until| *until <= now).is_some() && self.kept.len() == 0 {
+            (self.kept, self.index) = (Sorted::new(), Sorted::new());
         }
     }
 

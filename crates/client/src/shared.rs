@@ -292,6 +292,11 @@ impl Shared {
             state.timed_out(call, now);
         }
         let late = state.outbox.expire(now, batch);
+        if state.is_idle() && batch.is_empty() {
+            // What there was to send, however much at once, has been sent for a while.
+            state.outbox = Outbox::default();
+            *batch = VecDeque::new();
+        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         late

@@ -184,6 +184,10 @@ impl Table {
                 self.earliest = Some(deadline);
             }
         }
+        if self.live == 0 {
+            // The time of the last call is over, too: a burst has room only for as long.
+            self.slots = Vec::new();
+        }
         (expired, wakers)
     }
 
@@ -352,6 +356,28 @@ mod tests {
         assert!(!waiting.ticket.mark_sent(), "a timed out message is never written");
         assert!(poll(&mut table, later.id).is_pending());
         assert_eq!(table.earliest(), Some(now + LIMIT * 2));
+    }
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back_once_its_time_is_over() {
+        let mut table = Table::new(Ids::new());
+        let now = Instant::now();
+        let calls: Vec<_> = (0..100).map(|_| table.open(now, LIMIT, None, None).id).collect();
+        for &id in &calls {
+            drop(table.settle(id, Ok(Answer::Result(Bytes::new()))));
+        }
+        drop(table.expire(now + LIMIT, None));
+        assert!(
+            calls.iter().all(|&id| poll(&mut table, id).is_ready()),
+            "not while there are outcomes"
+        );
+
+        let next = table.open(now + LIMIT, LIMIT, None, None).id;
+        assert!(table.abandon(next).is_some());
+        assert!(!table.slots.is_empty());
+        drop(table.expire(now + LIMIT * 2, None));
+        assert!(table.slots.is_empty());
+        assert!(table.open(now + LIMIT * 2, LIMIT, None, None).id > next);
     }
 
     #[test]

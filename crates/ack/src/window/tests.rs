@@ -415,3 +415,29 @@ fn a_connection_that_is_up_has_no_cause() {
     };
     assert_eq!(cause.map(|cause| cause.to_string()), None);
 }
+
+#[test]
+fn the_room_that_many_took_is_given_back_once_their_time_is_over() {
+    let now = Instant::now();
+    let mut window = Window::new(Limits {
+        messages: 1000,
+        bytes: 1000,
+        timeout: SECOND,
+        suspicions: 3,
+        recorded_too: false,
+    });
+    for key in 0..100 {
+        window.accept(now, key, Outgoing::new((0_u64, key)), 1);
+        let (_, item) = window.next_due(now, &mut Plain).unwrap();
+        assert!(item.ticket.unwrap().mark_sent());
+    }
+    window.acknowledged(now, Keys::UpTo(100), false);
+    assert_eq!(
+        (window.stats().in_flight, window.next_timeout()),
+        (0, Some(now + SECOND))
+    );
+    assert!(window.kept.capacity() > 0 && window.index.capacity() > 0);
+    window.expire(now + SECOND);
+    assert_eq!((window.kept.capacity(), window.index.capacity()), (0, 0));
+    assert_eq!(window.next_timeout(), None);
+}
