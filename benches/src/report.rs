@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::meter::Sample;
 
-/// What all kinds are compared with: the first for messages, the second for calls.
-const BASELINES: [&str; 2] = ["tt-batch", "jsonrpsee"];
+/// What all kinds are compared with: the first for messages, the others for calls.
+const BASELINES: [&str; 4] = ["tt-batch", "jsonrpsee", "minimal", "limit"];
 /// A run is noisy if other processes used more than this share of the machine.
 const NOISY: f64 = 0.1;
 
@@ -76,9 +76,9 @@ impl Display for Cell {
         writeln!(f, "### {} B, window {}\n", self.size, self.window)?;
         write!(f, "| kind | replies/s | CPU us/reply | busy | noisy |")?;
         for baseline in BASELINES {
-            write!(f, " rate x {baseline} | CPU x {baseline} |")?;
+            write!(f, " x {baseline} (CPU) |")?;
         }
-        writeln!(f, "\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")?;
+        writeln!(f, "\n|---|---:|---:|---:|---:|{}", "---:|".repeat(BASELINES.len()))?;
         for row in &self.rows {
             writeln!(f, "{row}")?;
         }
@@ -118,8 +118,8 @@ impl Display for Row {
         write!(f, " {}/{} |", self.noisy, self.samples.len())?;
         for baseline in BASELINES {
             match self.versus(baseline) {
-                Some(versus) => write!(f, " {:.2} | {:.3} |", versus.rate, versus.cpu)?,
-                None => write!(f, " - | - |")?,
+                Some(versus) => write!(f, " {:.2} ({:.2}) |", versus.rate, versus.cpu)?,
+                None => write!(f, " - |")?,
             }
         }
         Ok(())
