@@ -117,6 +117,9 @@ impl McpServer {
 
     /// Starts it again, on the port that it had.
     pub(crate) async fn restart(&mut self) -> io::Result<()> {
+        self.kill();
+        // Until it is gone the port is taken.
+        let _ = (&mut self.task).await;
         let listener = TcpListener::bind(self.addr).await?;
         self.task = tokio::spawn(accept(listener, self.tools.clone(), self.close.clone()));
         Ok(())
