@@ -56,6 +56,7 @@ pub mod expect;
 mod cut;
 mod door;
 mod manual;
+mod postgres;
 mod proxy;
 mod ready;
 mod server;
@@ -66,6 +67,7 @@ pub use tower_ws_transport::Message;
 
 pub use self::cut::Cut;
 pub use self::manual::{ManualConnection, ManualDial, ManualDialer, ManualSocket};
+pub use self::postgres::Postgres;
 pub use self::proxy::{Direction, Fault, Proxy};
 pub use self::ready::MustBeReady;
 pub use self::server::{Received, Recorded, Script, Server};
