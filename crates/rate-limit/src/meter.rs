@@ -25,9 +25,6 @@ enum Counts {
 /// How late a task may be for its turn: more than a busy runtime is late as a rule.
 pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
-/// How late it may be at least with the shortest of windows: timers count in milliseconds.
-const LEAST_GRACE: Duration = Duration::from_millis(10);
-
 impl Meter {
     pub(crate) fn new(quota: Quota, now: Instant) -> Self {
         match quota.kind() {
@@ -37,7 +34,7 @@ impl Meter {
                 grace: GRACE.max(every),
             },
             Kind::Strict { most, window } => {
-                let grace = (window / 10).clamp(LEAST_GRACE, GRACE);
+                let grace = Quota::grace(window);
                 Self {
                     // Whoever is late by the grace, and whoever comes after that one in time, are a
                     // window apart.

@@ -1,5 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
+use crate::meter::GRACE;
+
 /// How much in how much time: of dials, of messages, of bytes.
 ///
 /// Two ways of counting, because servers count in two ways:
@@ -29,6 +31,9 @@ use std::{num::NonZeroU32, time::Duration};
 /// server use [`strict`](Self::strict).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota(Kind);
+
+/// How late a task may be at least with the shortest of windows: timers count in milliseconds.
+const LEAST_GRACE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
@@ -96,6 +101,25 @@ impl Quota {
         }
     }
 
+    /// The same as one rate, for whoever counts it elsewhere: how far apart, and how many at once. A
+    /// strict window becomes an even rate that never has more in any window, and no burst.
+    pub fn spread(self) -> (Duration, NonZeroU32) {
+        match self.0 {
+            Kind::Rate { every, burst } => (every, burst),
+            Kind::Strict { most, window } => {
+                let window = (window + Self::grace(window)).as_nanos();
+                // A day of nanoseconds fits.
+                let every = window.div_ceil(u128::from(most.get())) as u64;
+                (Duration::from_nanos(every), NonZeroU32::MIN)
+            }
+        }
+    }
+
+    /// How late a task may be for its turn in a strict window of this length.
+    pub(crate) fn grace(window: Duration) -> Duration {
+        (window / 10).clamp(LEAST_GRACE, GRACE)
+    }
+
     fn rate(most: NonZeroU32, per: Duration) -> Self {
         // A day of nanoseconds fits: `per` has been checked.
         let every = per.as_nanos().div_ceil(u128::from(most.get())) as u64;
@@ -155,6 +179,19 @@ mod tests {
             panic!("a rate")
         };
         assert_eq!((every, burst), (Duration::from_nanos(333_333_334), n(3)));
+    }
+
+    #[test]
+    fn spread_a_window_never_has_more_however_late_one_is() {
+        for (most, window) in [(1, 1_000), (5, 1_000), (100, 60_000), (1_000, 50)] {
+            let window = Duration::from_millis(window);
+            let (every, burst) = Quota::strict(n(most), window).unwrap().spread();
+            assert_eq!(burst, NonZeroU32::MIN);
+            // The first as late as may be, one more than all of them in time.
+            assert!(every * most - Quota::grace(window) >= window);
+        }
+        let rate = Quota::per_second(n(10)).burst(n(3));
+        assert_eq!(rate.spread(), (Duration::from_millis(100), n(3)));
     }
 
     #[test]
