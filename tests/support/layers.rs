@@ -43,6 +43,7 @@ pub(crate) const NAMES: &[&str] = &[
     "reconnect",
     "failover",
     "connection-metrics",
+    "lease",
     "rate-limit",
     "health",
     "auth",
@@ -140,7 +141,9 @@ impl Bench {
             }
             "hello" if self.silent => over(OpeningLayer::new("hello", |talk| async { Ok(talk) }), inner),
             "hello" => over(OpeningLayer::new("hello", greeting()), inner),
-            "own" => over(MapResponseLayer::new(named), inner),
+            // Its place alone: it needs a database, and has a lane for all of a test.
+            "lease" => over(MapResponseLayer::new(|connection| named("lease", connection)), inner),
+            "own" => over(MapResponseLayer::new(|connection| named("own", connection)), inner),
             _ => panic!("no layer is named {name}"),
         }
     }
@@ -208,9 +211,9 @@ fn greeting() -> impl Fn(OpeningContext<String>) -> Greeting + Clone + Send + Sy
 }
 
 /// A layer of somebody's own, of which nobody here knows more than its name.
-fn named(connection: BoxConnection<String>) -> BoxConnection<String> {
-    boxed(connection.map(|event| match event {
-        Event::Up(up) => Event::Up(up.through("own")),
+fn named(name: &'static str, connection: BoxConnection<String>) -> BoxConnection<String> {
+    boxed(connection.map(move |event| match event {
+        Event::Up(up) => Event::Up(up.through(name)),
         event => event,
     }))
 }

@@ -94,7 +94,7 @@
 //! # Features
 //!
 //! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `config`,
-//! `platform-roots`, `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
+//! `fleet`, `platform-roots`, `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
 //! README has a table of what each brings.
 //!
 //! # What it does not do
@@ -133,6 +133,8 @@ pub use tower_ws_connector as connector;
 pub use tower_ws_core as core;
 #[cfg(feature = "crypto")]
 pub use tower_ws_crypto as crypto;
+#[cfg(feature = "fleet")]
+pub use tower_ws_fleet as fleet;
 pub use tower_ws_health as health;
 #[cfg(feature = "metrics")]
 pub use tower_ws_metrics as metrics;

@@ -61,6 +61,7 @@ const RULES: &[Rule] = &[
     Rule("connection-metrics", Below, "reconnect", "it would measure the first connection, and none of the others"),
     Rule("failover", Below, "reconnect", "the session would stay with the endpoint that it began with"),
     Rule("rate-limit", Below, "reconnect", "no redial would pass it"),
+    Rule("lease", Below, "reconnect", "the session would end with the lane, rather than stand by for it"),
     Rule("health", Below, "reconnect", "its verdict would end the session, rather than the connection"),
     Rule("crypto", Below, "reconnect", "the next connection would go on with the keys of the last"),
     Rule("auth", Below, "reconnect", "only the first connection would get credentials"),
@@ -76,7 +77,12 @@ const RULES: &[Rule] = &[
     Rule("health", Below, "queue", "its verdict would take along what waits in the queue, without a word"),
     Rule("health", Below, "ack", "its verdict would take along what is kept, without a word"),
     Rule("health", Below, "subscribe", "its verdict would take along what is to come back, without a word"),
+    Rule("lease", Below, "queue", "its end would take along what waits in the queue, without a word"),
+    Rule("lease", Below, "ack", "its end would take along what is kept, without a word"),
+    Rule("lease", Below, "subscribe", "its end would take along what is to come back, without a word"),
     Rule("health", Below, "rate-limit", "a pause of the limit would look like silence of the peer"),
+    // A standby waits for long.
+    Rule("rate-limit", Below, "lease", "a standby would take turns that it does not use"),
     // What an endpoint is to be blamed for has to pass failover.
     Rule("health", Below, "failover", "an endpoint that is dead would not be passed over"),
     Rule("auth", Below, "failover", "an endpoint that refuses the credentials would not be passed over"),
@@ -210,6 +216,7 @@ mod tests {
             "reconnect",
             "failover",
             "connection-metrics",
+            "lease",
             "rate-limit",
             "health",
             "auth",

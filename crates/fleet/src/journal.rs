@@ -1,0 +1,259 @@
+//! The journal of a lane. Each commit is one statement, fenced by the owner's token and counted, so
+//! that it may be tried again for as long as the lane is this process's.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_postgres::types::ToSql;
+use tower_ws_core::{BoxError, Replay};
+use tower_ws_spool::{Batch, Change, Contents, Journal, JournalError, Row, Tenure};
+
+use crate::{
+    error::FleetError,
+    lease::{Key, Lease, TAKEN},
+    link::Link,
+};
+
+/// Nothing of it is done unless the lane is still the owner's and the commit has not been made. All
+/// parts see the same state of the tables, so the count also keeps a late try from raising what a
+/// later commit has removed.
+const COMMIT: &str = "
+    WITH fenced AS (
+        UPDATE tower_ws_lane
+        SET committed = $4, first_id = greatest(first_id, $6),
+            until = clock_timestamp() + $5::bigint * interval '1 millisecond'
+        WHERE fleet = $1 AND name = $2 AND token = $3 AND committed < $4
+        RETURNING token
+    ), removed AS (
+        DELETE FROM tower_ws_message USING fenced WHERE fleet = $1 AND lane = $2 AND seq = ANY($7::bigint[])
+    ), marked AS (
+        UPDATE tower_ws_message m SET leaving = c.leaving
+        FROM fenced, unnest($8::bigint[], $9::boolean[]) AS c(seq, leaving)
+        WHERE m.fleet = $1 AND m.lane = $2 AND m.seq = c.seq
+    ), put AS (
+        INSERT INTO tower_ws_message (fleet, lane, seq, accepted, deadline, replay, leaving, size, payload)
+        SELECT $1, $2, p.*
+        FROM fenced, unnest($10::bigint[], $11::bigint[], $12::bigint[], $13::smallint[], $14::boolean[], $15::bigint[],
+            $16::bytea[]) AS p(seq, accepted, deadline, replay, leaving, size, payload)
+    )
+    SELECT token FROM fenced";
+const COMMITTED: &str = "SELECT token, committed FROM tower_ws_lane WHERE fleet = $1 AND name = $2";
+const LOAD: &str = "SELECT seq, accepted, deadline, replay, leaving, size, payload FROM tower_ws_message \
+    WHERE fleet = $1 AND lane = $2 ORDER BY seq";
+const FIRST_ID: &str = "SELECT first_id FROM tower_ws_lane WHERE fleet = $1 AND name = $2";
+
+/// How long one try of a commit may take before another connection tries it: a server that has
+/// frozen may come back, or another one in its place.
+const TRY: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long it may take to read what a lane holds.
+const READ: Duration = Duration::from_secs(60);
+
+pub(crate) struct LaneJournal {
+    lease: Arc<Lease>,
+    commits: i64,
+}
+
+impl LaneJournal {
+    /// Once for each lease: its commits are counted from 1.
+    pub(crate) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, commits: 0 }
+    }
+}
+
+/// What a lane holds, in the order of acceptance. Nobody else writes to it once it is owned.
+pub(crate) async fn load(link: &Link, key: &Key) -> Result<Contents, FleetError> {
+    let (fleet, name) = (&*key.fleet, &*key.name);
+    let rows = link.query(LOAD, &[&fleet, &name], READ).await?;
+    let ids = link.query(FIRST_ID, &[&fleet, &name], READ).await?;
+    let row = |row: tokio_postgres::Row| {
+        let number = |at: usize| row.try_get::<_, i64>(at);
+        Ok(Row {
+            seq: number(0)? as u64,
+            accepted: number(1)?,
+            deadline: row.try_get(2)?,
+            replay: replay(row.try_get(3)?),
+            leaving: row.try_get(4)?,
+            size: number(5)?.try_into().unwrap_or(0),
+            payload: row.try_get::<_, Vec<u8>>(6)?.into(),
+        })
+    };
+    let first_id = ids
+        .first()
+        .map_or(Ok(1), |row| row.try_get::<_, i64>(0))
+        .map_err(FleetError::of)?;
+    Ok(Contents {
+        rows: rows
+            .into_iter()
+            .map(row)
+            .collect::<Result<_, _>>()
+            .map_err(FleetError::of)?,
+        first_id: first_id.max(1) as u64,
+    })
+}
+
+impl Journal for LaneJournal {
+    fn commit(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        self.commits += 1;
+        let commit = Commit::of(self.lease.clone(), self.commits, batch);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.lease.runtime.spawn(async move {
+            // Nobody waits if the runtime is ending.
+            let _ = tell.send(commit.make().await);
+        });
+        let ended = || JournalError::Unknown("the runtime that the lane was acquired on has ended".into());
+        told.blocking_recv().map_err(|_| ended())?
+    }
+
+    fn tenure(&self) -> Option<Arc<dyn Tenure>> {
+        Some(self.lease.clone())
+    }
+}
+
+/// A batch in columns.
+struct Commit {
+    lease: Arc<Lease>,
+    number: i64,
+    first_id: i64,
+    removed: Vec<i64>,
+    marked: Vec<i64>,
+    marks: Vec<bool>,
+    put: Vec<i64>,
+    accepted: Vec<i64>,
+    deadlines: Vec<Option<i64>>,
+    replays: Vec<i16>,
+    leaving: Vec<bool>,
+    sizes: Vec<i64>,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Commit {
+    fn of(lease: Arc<Lease>, number: i64, batch: &Batch) -> Self {
+        let mut commit = Self {
+            lease,
+            number,
+            first_id: batch.first_id() as i64,
+            removed: Vec::new(),
+            marked: Vec::new(),
+            marks: Vec::new(),
+            put: Vec::new(),
+            accepted: Vec::new(),
+            deadlines: Vec::new(),
+            replays: Vec::new(),
+            leaving: Vec::new(),
+            sizes: Vec::new(),
+            payloads: Vec::new(),
+        };
+        for (seq, change) in batch.changes() {
+            let seq = seq as i64;
+            match change {
+                Change::Remove => commit.removed.push(seq),
+                Change::Mark(leaving) => {
+                    commit.marked.push(seq);
+                    commit.marks.push(*leaving);
+                }
+                Change::Put(row) => {
+                    commit.put.push(seq);
+                    commit.accepted.push(row.accepted);
+                    commit.deadlines.push(row.deadline);
+                    commit.replays.push(code(row.replay));
+                    commit.leaving.push(row.leaving);
+                    commit.sizes.push(row.size as i64);
+                    commit.payloads.push(row.payload.to_vec());
+                }
+            }
+        }
+        commit
+    }
+
+    /// Tries until it is known what became of it, or the lane is not this process's any more.
+    async fn make(&self) -> Result<(), JournalError> {
+        let lease = &*self.lease;
+        // A try whose outcome is not known may be made by the server at any later time.
+        let mut unknown = false;
+        let over = |unknown, why: BoxError| match unknown {
+            true => Err(JournalError::Unknown(why)),
+            false => Err(JournalError::Lost(why)),
+        };
+        loop {
+            let left = lease.left();
+            if left.is_zero() {
+                return over(unknown, FleetError::Lost(lease.key.name.to_string()).into());
+            }
+            match self.attempt(left.min(TRY)).await {
+                Ok(Outcome::Made) => return Ok(()),
+                Ok(Outcome::Taken) => {
+                    lease.lose(TAKEN);
+                    return over(unknown, TAKEN.into());
+                }
+                Err(error) if error.is_passing() => unknown = true,
+                // The server has said no, to this try.
+                Err(error) if !unknown => return Err(JournalError::Refused(error.into())),
+                Err(_) => {}
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn attempt(&self, within: Duration) -> Result<Outcome, FleetError> {
+        let lease = &*self.lease;
+        let asked = lease.now();
+        let (fleet, name, length) = (&*lease.key.fleet, &*lease.key.name, lease.length.as_millis() as i64);
+        let params: [&(dyn ToSql + Sync); 16] = [
+            &fleet,
+            &name,
+            &lease.token,
+            &self.number,
+            &length,
+            &self.first_id,
+            &self.removed,
+            &self.marked,
+            &self.marks,
+            &self.put,
+            &self.accepted,
+            &self.deadlines,
+            &self.replays,
+            &self.leaving,
+            &self.sizes,
+            &self.payloads,
+        ];
+        if !lease.link.query(COMMIT, &params, within).await?.is_empty() {
+            lease.goes_on(asked);
+            return Ok(Outcome::Made);
+        }
+        // An earlier try was made, or somebody else has the lane.
+        let rows = lease.link.query(COMMITTED, &[&fleet, &name], within).await?;
+        let column = |at| rows.first().map(|row| row.try_get::<_, i64>(at)).transpose();
+        let (token, committed) = (column(0).map_err(FleetError::of)?, column(1).map_err(FleetError::of)?);
+        Ok(match (token, committed) == (Some(lease.token), Some(self.number)) {
+            true => Outcome::Made,
+            false => Outcome::Taken,
+        })
+    }
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Outcome {
+    Made,
+    Taken,
+}
+
+fn code(replay: Replay) -> i16 {
+    match replay {
+        Replay::Unknown => 0,
+        Replay::Safe => 1,
+        Replay::Unsafe => 2,
+    }
+}
+
+fn replay(code: i16) -> Replay {
+    match code {
+        0 => Replay::Unknown,
+        1 => Replay::Safe,
+        // Whatever it is: once is enough.
+        _ => Replay::Unsafe,
+    }
+}
+
+#[cfg(test)]
+mod tests;
