@@ -260,6 +260,12 @@ impl<C: Connection, Me, S: Store<C::Message>> QueueConnection<C, Me, S> {
             return Poll::Ready(Err(Closed));
         }
         let this = self.as_mut().project();
+        let mut cx = Context::from_waker(this.halves.both());
+        if *this.link != Link::Fresh && this.buffer.store().poll_lost(&mut cx).is_ready() {
+            // Not even what the layers below have taken is written. Whoever reads ends the session.
+            this.halves.wake_reader();
+            return Poll::Pending;
+        }
         let kept = this.buffer.poll_kept(&mut Context::from_waker(this.halves.both()));
         let drained = self.as_mut().poll_drain()?;
         let this = self.project();

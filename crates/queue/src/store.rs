@@ -111,8 +111,8 @@ pub trait Store<M> {
     /// belongs to another process by now. The session ends with that cause: the connection below is
     /// dropped without a farewell, so that nothing else is written, and what is held comes back as
     /// [`Closed`](DropReason::Closed). What the layers below have goes with them, without an event:
-    /// whoever has the store now sends it or tells of it. Asked whenever somebody reads, once the
-    /// first `Up` has been read. By default never.
+    /// whoever has the store now sends it or tells of it. Asked whenever somebody reads or
+    /// flushes, once the first `Up` has been read. By default never.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         let _ = cx;
         Poll::Pending

@@ -30,7 +30,7 @@ struct State {
     flushed: usize,
     lost: bool,
     waker: Option<Waker>,
-    reader: Option<Waker>,
+    readers: Vec<Waker>,
 }
 
 struct Slow {
@@ -54,7 +54,7 @@ impl Disk {
     fn lose(&self) {
         let mut state = self.0.lock().unwrap();
         state.lost = true;
-        state.reader.take().expect("somebody reads").wake();
+        state.readers.drain(..).for_each(Waker::wake);
     }
 
     fn poll(&self, upto: usize, cx: &Context<'_>) -> Poll<()> {
@@ -129,7 +129,7 @@ impl Store<String> for Slow {
         if state.lost {
             return Poll::Ready(Failure::new(FailureKind::Policy, "another has it"));
         }
-        state.reader = Some(cx.waker().clone());
+        state.readers.push(cx.waker().clone());
         Poll::Pending
     }
 
