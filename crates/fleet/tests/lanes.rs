@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{fleet, migrated, rest, session, spool, sql, within};
@@ -13,7 +16,7 @@ use tower_ws_fleet::{
     FleetError,
     spool::{SpoolOptions, Unacknowledged},
 };
-use tower_ws_test_kit::Postgres;
+use tower_ws_test_kit::{Cut, Fault, Postgres, Proxy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -168,6 +171,55 @@ async fn a_server_that_is_frozen_is_left_in_time() {
     // A killed server has no children left that stand still.
     let thaw = freeze.replace("-STOP", "-CONT");
     std::process::Command::new("sh").args(["-c", &thaw]).status().unwrap();
+}
+
+/// Cut off in the middle of requests, again and again: what is accepted is there, once. Cut off for
+/// good, it is lost in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_cut_is_outlived_or_loses_the_lane_in_time() {
+    let Some(server) = Postgres::start() else { return };
+    migrated(&server).await;
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let url = server
+        .url()
+        .replace(&server.addr().to_string(), &proxy.addr().to_string());
+    let fleet = tower_ws_fleet::Fleet::new(url.parse().unwrap(), "tests").lease(SECOND * 5);
+    let owned = within(fleet.lane("a").acquire()).await.unwrap();
+    let file = spool(&owned).await;
+    let (mut session_, peer, listener) = session(&file).await;
+    drop((peer, listener));
+    assert!(matches!(within(session_.next()).await, Some(Event::Down(_))));
+    let sent = AtomicUsize::new(0);
+    let send = async {
+        for n in 0..300 {
+            within(session_.send(message(&n.to_string()))).await.unwrap();
+            sent.store(n, Relaxed);
+        }
+    };
+    let cut = async {
+        loop {
+            // Somewhere in a request, once it has got through again: a busy machine takes its time.
+            let from = sent.load(Relaxed);
+            while sent.load(Relaxed) < from + 3 {
+                sleep(SECOND / 500).await;
+            }
+            sleep(SECOND.mul_f64(fastrand::f64() / 100.0)).await;
+            proxy.cut_now(Cut::Rst);
+        }
+    };
+    tokio::select! { () = send => {}, () = cut => unreachable!("it goes on") }
+    assert!(owned.is_valid());
+    let failures = fleet.handle().snapshot().failures;
+    assert!(failures > 3, "it was hardly cut: {failures}");
+    proxy.set(Fault::Blackhole);
+    let began = Instant::now();
+    within(owned.lost()).await;
+    assert!(began.elapsed() < SECOND * 5);
+    drop((session_, file));
+    let fleet = support::fleet(&server);
+    let owned = within(fleet.lane("a").acquire()).await.unwrap();
+    let file = spool(&owned).await;
+    assert_eq!(file.handle().snapshot().messages, 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,11 +14,13 @@
 //! - what comes with a token has not come after a larger one, unless its worker stood still: the
 //!   kernel may hold what he had written.
 //!
-//! 20 workers and 2 servers, and ten times as many where `TOWER_WS_LONG` is set.
+//! 20 workers and 2 servers, and ten times as many where `TOWER_WS_LONG` is set. There [limits] are
+//! tried with eight processes for longer, too.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 
 mod ledger;
+mod limits;
 mod peer;
 mod worker;
 
@@ -46,6 +48,7 @@ fn main() {
         .unwrap();
     match &arguments[..] {
         [what, url, peer] if what == "worker" => runtime.block_on(worker::run(url, peer)),
+        [what, url, rate, seconds] if what == "limit" => runtime.block_on(limits::pass(url, rate, seconds)),
         // Listing tests, as `cargo test -- --list` does.
         [first, ..] if first == "--list" => {}
         _ => runtime.block_on(run()),
@@ -99,6 +102,7 @@ async fn run() {
     let Some(server) = Postgres::start() else { return };
     let long = std::env::var_os("TOWER_WS_LONG").is_some();
     let (kills, crashes) = if long { (200, 20) } else { (20, 2) };
+    limits::prove(&server, if long { 20 } else { 5 }).await;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
