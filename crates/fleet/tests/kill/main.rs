@@ -127,7 +127,7 @@ async fn run() {
         }
         let at = rng.usize(..WORKERS);
         let worker = std::mem::replace(&mut workers[at], Worker::start(&url, &peer, &ledger));
-        if rng.u8(..4) == 0 {
+        if rng.bool() {
             // It stands still until others have its lanes, goes on for a moment, and is killed.
             paused += 1;
             worker.signal("-STOP").await;
