@@ -190,7 +190,8 @@ impl Server {
             }
             said
         };
-        timeout(Duration::from_secs(120), case)
+        // The longest that any case waits.
+        timeout(Duration::from_secs(500), case)
             .await
             .unwrap_or_else(|_| panic!("{path} does not end"))
     }
