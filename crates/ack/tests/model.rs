@@ -14,12 +14,19 @@ mod support;
 #[path = "model/world.rs"]
 mod world;
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use ops::{Mode, Op, Protocol, ops};
+use ops::{Key, Mode, Moment, Op, Protocol, Which, ops};
 use peer::Memory;
 use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
 use tower_ws_ack::{Bare, JsonRpc, Sequence, Strategy};
+use tower_ws_core::Replay;
+use tower_ws_test_kit::sequences;
 use tower_ws_transport::JsonText;
 use world::{TIMEOUT, World};
 
@@ -44,6 +51,68 @@ impl Tally {
     }
 }
 
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
+async fn play<S>(ops: Vec<Op>, mode: Mode, protocol: Protocol, strategy: S, memory: Memory, tally: &Tally)
+where
+    S: Strategy<String, Key = u64> + Clone,
+{
+    let mut world = World::new(protocol, strategy, memory).await;
+    for op in ops {
+        world.step(op).await;
+    }
+    world.finish();
+    world.rows(mode, tally);
+}
+
+/// Not what chance thinks of, but all there is: each sequence of five of these.
+fn every_history<S>(protocol: Protocol, strategy: S)
+where
+    S: Strategy<String, Key = u64> + Clone,
+{
+    let send = |replay| Op::Send {
+        replay,
+        key: Key::New,
+        deadline: None,
+        moment: Moment::Calm,
+    };
+    let steps = [
+        send(Replay::Safe),
+        send(Replay::Unsafe),
+        Op::Acknowledgement(Which::UnderWay(0)),
+        Op::Up { takes: 1 },
+        Op::Down { too_big: false },
+        Op::Wait(TIMEOUT / 2),
+        Op::Cancel(0),
+    ];
+    let (runtime, tally) = (runtime(), Tally::default());
+    for ops in sequences(&steps, 5) {
+        let shown = format!("{ops:?}");
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(play(ops, Mode::Mixed, protocol, strategy.clone(), NONE, &tally));
+        }));
+        played.unwrap_or_else(|_| panic!("after {shown}"));
+    }
+    println!("{protocol:?}: {tally:?}");
+    tally.has(&[
+        "acknowledged",
+        "interrupted",
+        "let go",
+        "several connections",
+        "written twice",
+    ]);
+}
+
+#[test]
+fn every_short_history() {
+    every_history(Protocol::Bare, bare());
+    every_history(Protocol::Sequence, sequence());
+    every_history(Protocol::Reply, replies("none"));
+}
+
 fn property<S>(mode: Mode, protocol: Protocol, strategy: S, memory: Memory) -> Tally
 where
     S: Strategy<String, Key = u64> + Clone,
@@ -57,19 +126,7 @@ where
         ..Config::default()
     };
     let played = TestRunner::new(config).run(&ops(mode, protocol), |ops: Vec<Op>| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let mut world = World::new(protocol, strategy.clone(), memory).await;
-            for op in ops {
-                world.step(op).await;
-            }
-            world.finish();
-            world.rows(mode, &tally);
-        });
+        runtime().block_on(play(ops, mode, protocol, strategy.clone(), memory, &tally));
         Ok(())
     });
     played.unwrap_or_else(|failure| panic!("{failure}"));

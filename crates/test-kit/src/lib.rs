@@ -55,6 +55,7 @@ pub mod expect;
 
 mod cut;
 mod door;
+mod exhaust;
 mod manual;
 mod postgres;
 mod proxy;
@@ -66,6 +67,7 @@ mod trace;
 pub use tower_ws_transport::Message;
 
 pub use self::cut::Cut;
+pub use self::exhaust::sequences;
 pub use self::manual::{ManualConnection, ManualDial, ManualDialer, ManualSocket};
 pub use self::postgres::Postgres;
 pub use self::proxy::{Direction, Fault, Proxy};

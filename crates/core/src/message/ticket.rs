@@ -1,10 +1,6 @@
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::fmt;
+
+use super::atomics::{Arc, AtomicU64, Ordering};
 
 /// Where one message is: a small state shared by whoever waits for the message and the layers it
 /// passes.
