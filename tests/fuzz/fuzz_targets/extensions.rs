@@ -54,7 +54,11 @@ fn agreed(chosen: &[u8], forget: bool) -> Option<bool> {
         let bits = ["server_max_window_bits=", "client_max_window_bits="]
             .iter()
             .find_map(|name| parameter.strip_prefix(name))
-            .map(|bits| bits.strip_prefix('"').and_then(|bits| bits.strip_suffix('"')).unwrap_or(bits));
+            .map(|bits| {
+                bits.strip_prefix('"')
+                    .and_then(|bits| bits.strip_suffix('"'))
+                    .unwrap_or(bits)
+            });
         match bits {
             Some(bits) => (8..=15).any(|number| number.to_string() == bits),
             None => ["server_no_context_takeover", "client_no_context_takeover"].contains(&&**parameter),
