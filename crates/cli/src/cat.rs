@@ -3,6 +3,7 @@
 mod frame;
 
 use std::{
+    future::pending,
     io::{self, Write},
     time::Duration,
 };
@@ -26,7 +27,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
-    log::begin(&args.connection, LevelFilter::INFO)?;
+    log::begin(&args.connection, LevelFilter::WARN)?;
     let Settings { config, .. } = Settings::load(Some(&args.url), &args.connection)?;
     let framed = Framed {
         frames: args.frames,
@@ -39,7 +40,7 @@ pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
         .collect::<Result<_, _>>()
         .map_err(|error| Trouble::usage(format!("--say: {error}")))?;
     let (sender, events) = config.builder()?.messages().timeout(config.queue.age).connect().await?;
-    let writes = write(&sender, framed, args.wait);
+    let writes = write(&sender, framed, args.count.is_none().then_some(args.wait));
     let reads = read(events, &sender, framed, &greetings, args.count);
     let exit = tokio::select! {
         sent = writes => sent.map(|()| Exit::Done),
@@ -53,8 +54,8 @@ pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
     }
 }
 
-/// Each line of standard input; done when all are settled.
-async fn write(sender: &Sender<Message>, framed: Framed, wait: Duration) -> Result<(), Trouble> {
+/// Each line of standard input; done so long after the last one, or never: the other side ends it then.
+async fn write(sender: &Sender<Message>, framed: Framed, wait: Option<Duration>) -> Result<(), Trouble> {
     let mut lines = input::lines();
     while let Some(line) = lines.recv().await {
         let line = line.map_err(|error| Trouble::usage(format!("standard input: {error}")))?;
@@ -66,7 +67,10 @@ async fn write(sender: &Sender<Message>, framed: Framed, wait: Duration) -> Resu
             .await
             .map_err(|error| Trouble::new(Exit::Time, "a line was not sent").because(&error))?;
     }
-    sleep(wait).await;
+    match wait {
+        Some(wait) => sleep(wait).await,
+        None => pending().await,
+    }
     Ok(())
 }
 

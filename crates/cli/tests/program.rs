@@ -93,7 +93,7 @@ async fn a_call_writes_the_answer_and_nothing_else() {
         let ended = program.run(&["call", "--json-rpc", &url, "echo", "[1, 2]"]);
         assert_eq!(
             (ended.code, ended.out.as_str(), ended.err.as_str()),
-            (Some(0), "[1, 2]\n", ""),
+            (Some(0), "[1,2]\n", ""),
             "{ended:?}"
         );
         let ended = program.run_with(&["call", "--json-rpc", &url, "echo", "-"], "{\"a\":1}");
