@@ -18,6 +18,7 @@ use crate::{
     args::CallArgs,
     exit::{Exit, Trouble},
     log,
+    output::{remark, tell},
     settings::{Settings, me, read},
 };
 
@@ -93,7 +94,8 @@ async fn tracked(
             result = &mut result => break result?,
             Some(progress) = reports.next() => {
                 let of = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
-                eprintln!("  {}{of}  {}", progress.progress, progress.message.unwrap_or_default().escape_debug());
+                let message = progress.message.unwrap_or_default();
+                remark(&format!("  {}{of}  {}", progress.progress, message.escape_debug()));
             }
         }
     };
@@ -154,7 +156,5 @@ fn print(answer: &RawValue, pretty: bool) {
             .unwrap_or_else(|_| answer.get().to_owned()),
         false => answer.get().to_owned(),
     };
-    use std::io::Write;
-    // Nobody reads it any more: no news.
-    let _ = writeln!(io::stdout(), "{text}");
+    tell(&text);
 }

@@ -2,11 +2,7 @@
 
 mod frame;
 
-use std::{
-    future::pending,
-    io::{self, Write},
-    time::Duration,
-};
+use std::{future::pending, time::Duration};
 
 use tokio::time::sleep;
 use tower_ws::{
@@ -20,6 +16,7 @@ use crate::{
     args::CatArgs,
     exit::{Exit, Trouble},
     input, log,
+    output::{remark, tell},
     settings::Settings,
 };
 
@@ -95,7 +92,7 @@ async fn read(
             Event::Message(message) => {
                 let Some(line) = framed.write(&message) else { continue };
                 // Nobody reads it any more: that is all.
-                if writeln!(io::stdout(), "{line}").is_err() {
+                if !tell(&line) {
                     return Ok(Exit::Done);
                 }
                 left = left.map(|left| left.saturating_sub(1));
@@ -106,11 +103,13 @@ async fn read(
             // The log tells of the others.
             Event::Down(down) if !down.will_retry => {
                 ended = Exit::from(&down.cause);
-                eprintln!("tower-ws: {}", down.cause);
+                remark(&format!("tower-ws: {}", down.cause));
             }
-            Event::Undelivered { reason, .. } => eprintln!("tower-ws: a message was not delivered: {reason}"),
+            Event::Undelivered { reason, .. } => remark(&format!("tower-ws: a message was not delivered: {reason}")),
             Event::Gap { missed } => {
-                eprintln!("tower-ws: {missed} messages are missing: they came faster than they were read");
+                remark(&format!(
+                    "tower-ws: {missed} messages are missing: they came faster than they were read"
+                ));
             }
             _ => {}
         }

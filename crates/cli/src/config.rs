@@ -1,13 +1,12 @@
 //! `tower-ws config`.
 
-use std::io::{self, Write};
-
 use serde_json::Value;
 use tower_ws::config::{Config, EXAMPLE};
 
 use crate::{
     args::{ConfigArgs, ConfigCommand},
     exit::{Exit, Trouble},
+    output::tell,
     settings::{Settings, VARIABLES},
 };
 
@@ -23,8 +22,7 @@ pub(crate) fn run(args: ConfigArgs) -> Result<Exit, Trouble> {
         ConfigCommand::Example => EXAMPLE.to_owned(),
         ConfigCommand::Env => variables(),
     };
-    // Nobody reads it any more: no news.
-    let _ = io::stdout().write_all(told.as_bytes());
+    tell(told.trim_end());
     Ok(Exit::Done)
 }
 

@@ -18,6 +18,7 @@ use crate::{
     args::{DoctorArgs, Output},
     exit::{Exit, Trouble},
     log,
+    output::tell,
     settings::{Settings, me},
 };
 
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Exit, Trouble> {
     let exit = report.failure().map_or(Exit::Done, class);
     match args.output {
         Output::Text => print(&report, token.as_ref(), &hints, exit),
-        Output::Json => println!("{}", in_json(&report, token.as_ref(), &hints, exit)),
+        Output::Json => drop(tell(&in_json(&report, token.as_ref(), &hints, exit).to_string())),
     }
     Ok(exit)
 }
@@ -134,18 +135,17 @@ impl Expiry {
 }
 
 fn print(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) {
-    println!("tower-ws {}  doctor  {report}", env!("CARGO_PKG_VERSION"));
-    if let Some(token) = token {
-        println!("also     {}", token.words());
-    }
-    for hint in hints {
-        println!("also     {hint}");
+    let mut told = format!("tower-ws {}  doctor  {report}", env!("CARGO_PKG_VERSION"));
+    let token = token.map(|token| token.words());
+    for hint in token.iter().chain(hints) {
+        told += &format!("also     {hint}\n");
     }
     if !report.is_ok() {
-        println!("exit     {}", exit as u8);
+        told += &format!("exit     {}\n", exit as u8);
     } else if report.steps.iter().any(|step| step.state == State::Warning) {
-        println!("Somebody should look at what is marked WARN.");
+        told += "Somebody should look at what is marked WARN.\n";
     }
+    tell(told.trim_end());
 }
 
 fn in_json(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) -> Value {

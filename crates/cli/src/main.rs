@@ -10,6 +10,7 @@ mod exit;
 mod input;
 mod log;
 mod monitor;
+mod output;
 mod report;
 mod settings;
 
@@ -34,9 +35,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(trouble) => {
-            // A closed pipe is no news.
-            use std::io::Write;
-            let _ = write!(std::io::stderr(), "{trouble}");
+            output::remark(trouble.to_string().trim_end());
             trouble.exit.into()
         }
     }

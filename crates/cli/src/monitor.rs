@@ -27,6 +27,7 @@ use crate::{
     args::{MonitorArgs, Output},
     exit::{Exit, Trouble},
     log,
+    output::tell,
     settings::{Settings, me},
 };
 
@@ -86,11 +87,6 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
             return Ok(watched.exit());
         }
     }
-}
-
-/// False once nobody reads it.
-fn tell(line: &str) -> bool {
-    writeln!(io::stdout(), "{line}").is_ok()
 }
 
 /// A session that is watched.

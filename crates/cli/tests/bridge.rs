@@ -7,10 +7,7 @@
 mod mcp_server;
 mod support;
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, time::Duration};
 
 use mcp_server::McpServer;
 use serde_json::{Value, json};
@@ -18,8 +15,8 @@ use support::Program;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    process::{Child, ChildStdin, ChildStdout},
+    time::{Instant, timeout},
 };
 use tower_ws_test_kit::{Script, Server};
 
@@ -35,8 +32,8 @@ struct Host {
 
 impl Host {
     fn start(program: &Program, args: &[&str]) -> Self {
-        let mut command = Command::from(program.command(&[&["bridge"], args].concat()));
-        command.stdin(Stdio::piped()).kill_on_drop(true);
+        let mut command = program.command(&[&["bridge"], args].concat());
+        command.stdin(Stdio::piped());
         let mut bridge = command.spawn().unwrap();
         Self {
             input: bridge.stdin.take().unwrap(),

@@ -6,14 +6,13 @@ mod support;
 
 use serde_json::{Value, json};
 use support::Program;
-use tokio::task::block_in_place;
 use tower_ws_test_kit::{Authority, Script, Server};
 
 /// Nothing that the program says may have it.
 const SECRET: &str = "s3cr3t-t0ken-0123456789";
 
 /// Each ending of the doctor's has a code, words, and nothing secret in them.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_doctor_tells_each_class() {
     let authority = Authority::new().unwrap();
     let private = Server::start_tls(Script::Echo, authority.good().unwrap())
@@ -37,18 +36,18 @@ async fn the_doctor_tells_each_class() {
         servers.push(server);
     }
     let program = Program::new();
-    block_in_place(|| {
+    {
         for (url, code, words) in cases {
             let url = format!("{url}?key={SECRET}");
-            let ended = program.run(&["doctor", &url, "--timeout", "2s"]);
+            let ended = program.run(&["doctor", &url, "--timeout", "2s"]).await;
             assert_eq!(ended.code, Some(code), "{url}: {ended:?}");
             assert!((ended.out.clone() + &ended.err).contains(words), "{words}: {ended:?}");
             assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
         }
-    });
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_doctors_json_is_for_machines() {
     let refuses = Script::status(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]);
     let server = Server::start(refuses).await.unwrap();
@@ -56,7 +55,9 @@ async fn the_doctors_json_is_for_machines() {
     // A JWT that has expired, in a file.
     let jwt = format!("e30.{}.{SECRET}", "eyJleHAiOjF9");
     std::fs::write(program.home().join("token"), jwt).unwrap();
-    let ended = block_in_place(|| program.run(&["doctor", &server.url(), "--token-file", "token", "-o", "json"]));
+    let ended = program
+        .run(&["doctor", &server.url(), "--token-file", "token", "-o", "json"])
+        .await;
     assert_eq!(ended.code, Some(7), "{ended:?}");
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(
@@ -72,87 +73,99 @@ async fn the_doctors_json_is_for_machines() {
 }
 
 /// One more dial finds the scheme that the port speaks.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_doctor_looks_further() {
     let server = Server::start(Script::Echo).await.unwrap();
     let url = server.url().replace("ws://", "wss://");
     let program = Program::new();
-    let ended = block_in_place(|| program.run(&["doctor", &url, "--timeout", "2s"]));
+    let ended = program.run(&["doctor", &url, "--timeout", "2s"]).await;
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.out.contains("this port speaks ws://, not wss://"), "{ended:?}");
-    let ended = block_in_place(|| program.run(&["doctor", &url, "--timeout", "2s", "--no-extra"]));
+    let ended = program.run(&["doctor", &url, "--timeout", "2s", "--no-extra"]).await;
     assert!(!ended.out.contains("this port speaks"), "{ended:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_call_writes_the_answer_and_nothing_else() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let url = server.url();
     let program = Program::new();
-    block_in_place(|| {
-        let ended = program.run(&["call", "--json-rpc", &url, "echo", "[1, 2]"]);
+    {
+        let ended = program.run(&["call", "--json-rpc", &url, "echo", "[1, 2]"]).await;
         assert_eq!(
             (ended.code, ended.out.as_str(), ended.err.as_str()),
             (Some(0), "[1,2]\n", ""),
             "{ended:?}"
         );
-        let ended = program.run_with(&["call", "--json-rpc", &url, "echo", "-"], "{\"a\":1}");
+        let ended = program
+            .run_with(&["call", "--json-rpc", &url, "echo", "-"], "{\"a\":1}")
+            .await;
         assert_eq!(ended.out, "{\"a\":1}\n", "{ended:?}");
-        let ended = program.run(&["call", "--json-rpc", &url, "echo", "{oops"]);
+        let ended = program.run(&["call", "--json-rpc", &url, "echo", "{oops"]).await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.contains("the parameters are no JSON"), "{ended:?}");
-        let ended = program.run(&["call", "--json-rpc", "ws://127.0.0.1:1/", "echo"]);
+        let ended = program.run(&["call", "--json-rpc", "ws://127.0.0.1:1/", "echo"]).await;
         assert_eq!(ended.code, Some(3), "{ended:?}");
         assert!(ended.err.contains("tower-ws doctor"), "{ended:?}");
-    });
+    }
 }
 
 /// Sent, and the connection is lost: a script must not take it for not done.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn an_unknown_outcome_has_a_code_of_its_own() {
     let server = Server::start(Script::Silent).await.unwrap();
     let url = server.url();
     let program = Program::new();
-    let ended = block_in_place(|| program.run(&["call", "--json-rpc", &url, "pay", "--call-timeout", "500ms"]));
+    let ended = program
+        .run(&["call", "--json-rpc", &url, "pay", "--call-timeout", "500ms"])
+        .await;
     assert_eq!(ended.code, Some(11), "{ended:?}");
     assert!(ended.err.contains("outcome unknown"), "{ended:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn cat_pipes_lines_both_ways() {
     let server = Server::start(Script::Echo).await.unwrap();
     let url = server.url();
     let program = Program::new();
-    block_in_place(|| {
-        let ended = program.run_with(&["cat", &url, "--count", "3"], "one\ntwo\\nlines\n{\"a\":\"b\\\\\"}\n");
+    {
+        let ended = program
+            .run_with(&["cat", &url, "--count", "3"], "one\ntwo\\nlines\n{\"a\":\"b\\\\\"}\n")
+            .await;
         assert_eq!(
             (ended.code, ended.out.as_str()),
             (Some(0), "one\ntwo\\nlines\n{\"a\":\"b\\\\\"}\n"),
             "{ended:?}"
         );
         let line = "{\"binary\":\"/wAB\"}\n";
-        let ended = program.run_with(&["cat", &url, "--frames", "json", "--count", "1"], line);
+        let ended = program
+            .run_with(&["cat", &url, "--frames", "json", "--count", "1"], line)
+            .await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(0), line), "{ended:?}");
-        let ended = program.run_with(&["cat", &url, "--say", "hello", "--wait", "10s", "--count", "1"], "");
+        let ended = program
+            .run_with(&["cat", &url, "--say", "hello", "--wait", "10s", "--count", "1"], "")
+            .await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(0), "hello\n"), "{ended:?}");
-        let ended = program.run_with(&["cat", &url, "--frames", "json"], "plain\n");
+        let ended = program.run_with(&["cat", &url, "--frames", "json"], "plain\n").await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
-    });
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_recording_becomes_a_page() {
     let server = Server::start(Script::Echo).await.unwrap();
     let url = server.url();
     let program = Program::new();
-    block_in_place(|| {
-        let ended = program.run(&["monitor", &url, "--for", "2500ms", "--record", "tape"]);
+    {
+        let ended = program
+            .run(&["monitor", &url, "--for", "2500ms", "--record", "tape"])
+            .await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(
             ended.out.lines().count() >= 2 && ended.out.contains("  ok "),
             "{ended:?}"
         );
-        let ended = program.run(&["report", "tape", "-o", "page.html"]);
+        let ended = program.run(&["report", "tape", "-o", "page.html"]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let page = std::fs::read_to_string(program.home().join("page.html")).unwrap();
         assert!(
@@ -160,20 +173,22 @@ async fn a_recording_becomes_a_page() {
             "{page}"
         );
         std::fs::write(program.home().join("other"), "{}\n").unwrap();
-        let ended = program.run(&["report", "other"]);
+        let ended = program.run(&["report", "other"]).await;
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.err.contains("other:1: this is no line"), "{ended:?}");
-    });
+    }
 }
 
-#[test]
-fn settings_are_checked_and_shown_with_their_places() {
+#[tokio::test]
+async fn settings_are_checked_and_shown_with_their_places() {
     let program = Program::new();
     let folder = program.home().join(".config/tower-ws");
     std::fs::create_dir_all(&folder).unwrap();
     let file = "[profiles.orders]\nurl = \"wss://orders.example/?key=s3cr3t\"\nhealth.interval = \"5s\"\n";
     std::fs::write(folder.join("config.toml"), file).unwrap();
-    let ended = program.run(&["config", "print", "orders", "--timeout", "3s", "-H", "x-key: s3cr3t"]);
+    let ended = program
+        .run(&["config", "print", "orders", "--timeout", "3s", "-H", "x-key: s3cr3t"])
+        .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
         ended.out.contains("transport.timeout = \"3s\"    # --timeout"),
@@ -182,15 +197,19 @@ fn settings_are_checked_and_shown_with_their_places() {
     assert!(ended.out.contains("config.toml:3"), "{ended:?}");
     assert!(!ended.out.contains("s3cr3t"), "{ended:?}");
 
-    let ended = program.run(&["config", "check", "orders", "--set", "health.intervall=3s"]);
+    let ended = program
+        .run(&["config", "check", "orders", "--set", "health.intervall=3s"])
+        .await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("did you mean `interval`?"), "{ended:?}");
-    let ended = program.run(&["config", "check", "other"]);
+    let ended = program.run(&["config", "check", "other"]).await;
     assert!(
         ended.err.contains("there is no profile `other`; there are orders"),
         "{ended:?}"
     );
-    let ended = program.run(&["doctor", "wss://a.example/", "-H", "Authorization: Bearer s3cr3t"]);
+    let ended = program
+        .run(&["doctor", "wss://a.example/", "-H", "Authorization: Bearer s3cr3t"])
+        .await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(
         ended.err.contains("--token-file") && !ended.err.contains("s3cr3t"),
@@ -199,33 +218,36 @@ fn settings_are_checked_and_shown_with_their_places() {
 
     // A file of the working directory is nobody's settings.
     std::fs::write(program.home().join("config.toml"), "nonsense").unwrap();
-    assert_eq!(program.run(&["config", "check", "orders"]).code, Some(0));
+    assert_eq!(program.run(&["config", "check", "orders"]).await.code, Some(0));
     // A variable that nobody reads was meant.
     let mut command = program.command(&["config", "check", "orders"]);
-    let ended = support::Ended::of(command.env("TOWER_WS_TOKN", "x").spawn().unwrap());
+    let ended = support::Ended::of(command.env("TOWER_WS_TOKN", "x").spawn().unwrap()).await;
     assert!(ended.err.contains("there is no variable TOWER_WS_TOKN"), "{ended:?}");
 }
 
-#[test]
-fn what_it_writes_for_others_is_well_formed() {
+#[tokio::test]
+async fn what_it_writes_for_others_is_well_formed() {
     let program = Program::new();
-    assert!(program.run(&["completions", "bash"]).out.contains("tower-ws"));
-    assert!(program.run(&["man"]).out.contains(".TH tower-ws"));
+    assert!(program.run(&["completions", "bash"]).await.out.contains("tower-ws"));
+    assert!(program.run(&["man"]).await.out.contains(".TH tower-ws"));
     assert!(
         program
             .run(&["config", "env"])
+            .await
             .out
             .contains("TOWER_WS__HEALTH__INTERVAL")
     );
     for host in ["claude", "code", "vscode", "cursor", "zed"] {
-        let ended = program.run(&[
-            "bridge",
-            "wss://a.example/mcp",
-            "--print-config",
-            host,
-            "--token-file",
-            "t",
-        ]);
+        let ended = program
+            .run(&[
+                "bridge",
+                "wss://a.example/mcp",
+                "--print-config",
+                host,
+                "--token-file",
+                "t",
+            ])
+            .await;
         let told: Value = serde_json::from_str(&ended.out).unwrap();
         assert!(
             told.to_string()
@@ -233,6 +255,8 @@ fn what_it_writes_for_others_is_well_formed() {
             "{told}"
         );
     }
-    let ended = program.run(&["bridge", "wss://a.example/mcp", "--print-config", "codex"]);
+    let ended = program
+        .run(&["bridge", "wss://a.example/mcp", "--print-config", "codex"])
+        .await;
     assert!(ended.out.contains("[mcp_servers.server]"), "{ended:?}");
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Connection, Host},
     exit::{Exit, Trouble},
+    output::tell,
     settings::Settings,
 };
 
@@ -56,7 +57,7 @@ pub(super) fn print(host: Host, url: &str, connection: &Connection) -> Result<Ex
             pretty(&json!({ "context_servers": { "server": entry } }))
         }
     };
-    println!("{told}");
+    tell(&told);
     Ok(Exit::Done)
 }
 
