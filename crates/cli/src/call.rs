@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Read};
 
+use serde::Deserialize;
 use serde_json::{
     Value,
     value::{RawValue, to_raw_value},
@@ -38,10 +39,24 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Trouble> {
         true => json_rpc(&config, request, args.notify).await?,
         false => mcp(&config, request, args.notify).await?,
     };
-    if let Some(answer) = answer {
-        print(&answer, !args.compact && io::stdout().is_terminal());
+    let Some(answer) = answer else {
+        return Ok(Exit::Done);
+    };
+    print(&answer, !args.compact && io::stdout().is_terminal());
+    Ok(match !args.json_rpc && says_that_it_failed(&answer) {
+        true => Exit::Answered,
+        false => Exit::Done,
+    })
+}
+
+/// A tool of MCP that failed says so in its result.
+fn says_that_it_failed(answer: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct ToolResult {
+        #[serde(default, rename = "isError")]
+        is_error: bool,
     }
-    Ok(Exit::Done)
+    serde_json::from_str::<ToolResult>(answer.get()).is_ok_and(|result| result.is_error)
 }
 
 async fn json_rpc(config: &Config, request: Request, notify: bool) -> Result<Option<Box<RawValue>>, Trouble> {

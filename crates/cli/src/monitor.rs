@@ -31,13 +31,20 @@ use crate::{
     settings::{Settings, me},
 };
 
+/// How often the peer is asked while nothing else is said.
+const OFTEN: Duration = Duration::from_secs(1);
+
 /// A recording that is as long as this begins anew; the one before it stays beside it.
 const LONGEST: u64 = 64 << 20;
 
 pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
     // What happens is on the screen.
     log::begin(&args.connection, LevelFilter::ERROR)?;
-    let Settings { config, .. } = Settings::load(Some(&args.url), &args.connection)?;
+    let Settings { mut config, places } = Settings::load(Some(&args.url), &args.connection)?;
+    if !places.contains_key("health.interval") {
+        // Whoever watches wants to see round trips, and not only that there is a peer.
+        config.health.interval = OFTEN;
+    }
     let mut tape = args.record.as_deref().map(Tape::open).transpose()?;
     let watched = Watched::begin(&config, args.mcp).await?;
     let deadline = args.length.and_then(|length| Instant::now().checked_add(length));

@@ -261,3 +261,28 @@ async fn a_signal_ends_it_well() {
     assert_eq!(status.code(), Some(0));
     assert!(began.elapsed() < 5 * SECOND);
 }
+
+/// A tool that failed is told by the code, too.
+#[tokio::test]
+async fn a_call_of_a_tool_from_the_command_line() {
+    let server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let call = |params: &'static str| {
+        let (program, url) = (&program, url(&server));
+        async move { program.run(&["call", &url, "tools/call", params]).await }
+    };
+    let ended = call(r#"{"name":"add","arguments":{"a":1,"b":2}}"#).await;
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        (ended.code, &answer["content"][0]["text"]),
+        (Some(0), &json!("3")),
+        "{ended:?}"
+    );
+    let ended = call(r#"{"name":"add","arguments":{"a":"one"}}"#).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let ended = program.run(&["doctor", &url(&server), "--mcp"]).await;
+    assert!(
+        ended.code == Some(0) && ended.out.contains("it offers tools"),
+        "{ended:?}"
+    );
+}
