@@ -57,6 +57,9 @@ impl Fleet {
     ///
     /// The way to the database is **not encrypted**: for one on this machine, or in a network that
     /// is. [`with_tls`](Self::with_tls) encrypts it.
+    ///
+    /// If several servers are named, the one that takes writes is used: see [the crate
+    /// docs](crate#operations).
     pub fn new(config: Config, name: &str) -> Self {
         Self::with_tls(config, name, NoTls)
     }

@@ -10,7 +10,7 @@ use tower_ws_spool::{Batch, Change, Contents, Journal, JournalError, Row, Tenure
 
 use crate::{
     error::FleetError,
-    lease::{Key, Lease, TAKEN},
+    lease::{Lease, TAKEN},
     link::Link,
 };
 
@@ -37,10 +37,19 @@ const COMMIT: &str = "
             $16::bytea[]) AS p(seq, accepted, deadline, replay, leaving, size, payload)
     )
     SELECT token FROM fenced";
-const COMMITTED: &str = "SELECT token, committed FROM tower_ws_lane WHERE fleet = $1 AND name = $2";
-const LOAD: &str = "SELECT seq, accepted, deadline, replay, leaving, size, payload FROM tower_ws_message \
-    WHERE fleet = $1 AND lane = $2 ORDER BY seq";
-const FIRST_ID: &str = "SELECT first_id FROM tower_ws_lane WHERE fleet = $1 AND name = $2";
+/// Whether the commit has been made, by a write: what a server has found in its log after a crash can
+/// be read before its standby has it.
+const COMMITTED: &str = "
+    UPDATE tower_ws_lane SET until = clock_timestamp() + $5::bigint * interval '1 millisecond'
+    WHERE fleet = $1 AND name = $2 AND token = $3 AND committed = $4 RETURNING token";
+/// Fenced as well: a server that was replaced by its standby, and lives on, would show an old state.
+const LOAD: &str = "
+    WITH fenced AS (
+        UPDATE tower_ws_lane SET until = clock_timestamp() + $4::bigint * interval '1 millisecond'
+        WHERE fleet = $1 AND name = $2 AND token = $3 RETURNING first_id
+    )
+    SELECT f.first_id, m.seq, m.accepted, m.deadline, m.replay, m.leaving, m.size, m.payload
+    FROM fenced f LEFT JOIN tower_ws_message m ON m.fleet = $1 AND m.lane = $2 ORDER BY m.seq";
 
 /// How long one try of a commit may take before another connection tries it: a server that has
 /// frozen may come back, or another one in its place.
@@ -62,34 +71,34 @@ impl LaneJournal {
 }
 
 /// What a lane holds, in the order of acceptance. Nobody else writes to it once it is owned.
-pub(crate) async fn load(link: &Link, key: &Key) -> Result<Contents, FleetError> {
-    let (fleet, name) = (&*key.fleet, &*key.name);
-    let rows = link.query(LOAD, &[&fleet, &name], READ).await?;
-    let ids = link.query(FIRST_ID, &[&fleet, &name], READ).await?;
-    let row = |row: tokio_postgres::Row| {
-        let number = |at: usize| row.try_get::<_, i64>(at);
-        Ok(Row {
-            seq: number(0)? as u64,
-            accepted: number(1)?,
-            deadline: row.try_get(2)?,
-            replay: replay(row.try_get(3)?),
-            leaving: row.try_get(4)?,
-            size: number(5)?.try_into().unwrap_or(0),
-            payload: row.try_get::<_, Vec<u8>>(6)?.into(),
-        })
+pub(crate) async fn load(link: &Link, lease: &Lease) -> Result<Contents, FleetError> {
+    let (fleet, name, length) = (&*lease.key.fleet, &*lease.key.name, lease.length.as_millis() as i64);
+    let rows = link.query(LOAD, &[&fleet, &name, &lease.token, &length], READ).await?;
+    let Some(first) = rows.first() else {
+        return Err(FleetError::Lost(name.to_owned()));
     };
-    let first_id = ids
-        .first()
-        .map_or(Ok(1), |row| row.try_get::<_, i64>(0))
-        .map_err(FleetError::of)?;
+    let first_id: i64 = first.try_get(0).map_err(FleetError::of)?;
+    let held = rows.iter().filter_map(|row| message(row).transpose());
     Ok(Contents {
-        rows: rows
-            .into_iter()
-            .map(row)
-            .collect::<Result<_, _>>()
-            .map_err(FleetError::of)?,
+        rows: held.collect::<Result<_, _>>().map_err(FleetError::of)?,
         first_id: first_id.max(1) as u64,
     })
+}
+
+/// A lane that holds nothing has one row, without a message.
+fn message(row: &tokio_postgres::Row) -> Result<Option<Row>, tokio_postgres::Error> {
+    let Some(seq) = row.try_get::<_, Option<i64>>(1)? else {
+        return Ok(None);
+    };
+    Ok(Some(Row {
+        seq: seq as u64,
+        accepted: row.try_get(2)?,
+        deadline: row.try_get(3)?,
+        replay: replay(row.try_get(4)?),
+        leaving: row.try_get(5)?,
+        size: row.try_get::<_, i64>(6)?.try_into().unwrap_or(0),
+        payload: row.try_get::<_, Vec<u8>>(7)?.into(),
+    }))
 }
 
 impl Journal for LaneJournal {
@@ -217,18 +226,16 @@ impl Commit {
             &self.sizes,
             &self.payloads,
         ];
-        if !lease.link.query(COMMIT, &params, within).await?.is_empty() {
-            lease.goes_on(asked);
-            return Ok(Outcome::Made);
+        let mut rows = lease.link.query(COMMIT, &params, within).await?;
+        if rows.is_empty() {
+            // An earlier try was made, or somebody else has the lane.
+            rows = lease.link.query(COMMITTED, &params[..5], within).await?;
         }
-        // An earlier try was made, or somebody else has the lane.
-        let rows = lease.link.query(COMMITTED, &[&fleet, &name], within).await?;
-        let column = |at| rows.first().map(|row| row.try_get::<_, i64>(at)).transpose();
-        let (token, committed) = (column(0).map_err(FleetError::of)?, column(1).map_err(FleetError::of)?);
-        Ok(match (token, committed) == (Some(lease.token), Some(self.number)) {
-            true => Outcome::Made,
-            false => Outcome::Taken,
-        })
+        if rows.is_empty() {
+            return Ok(Outcome::Taken);
+        }
+        lease.goes_on(asked);
+        Ok(Outcome::Made)
     }
 }
 

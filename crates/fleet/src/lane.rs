@@ -35,6 +35,7 @@ const ACQUIRE: &str = "
 /// How often it is looked whether a lane is free, on average. A lane that is handed over is taken
 /// at the next look.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long an answer may take, if the lease is not shorter: then it would come too late.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// One thing of which a fleet is to have one at a time: a session, its outbox. See [the crate
@@ -85,7 +86,8 @@ impl Lane {
                 wall: fleet.clock.now(),
             };
             let (name, lane, millis) = (&*self.key.fleet, &*self.key.name, length.as_millis() as i64);
-            match fleet.link.query(ACQUIRE, &[&name, &lane, &millis], WITHIN).await {
+            let within = WITHIN.min(length);
+            match fleet.link.query(ACQUIRE, &[&name, &lane, &millis], within).await {
                 Ok(rows) => {
                     if let Some(row) = rows.first() {
                         let token = row.try_get(0).map_err(FleetError::of)?;
@@ -159,7 +161,7 @@ impl Owned {
             return Err(FleetError::Lost(lane()));
         }
         // On a connection of its own: the lease is renewed meanwhile.
-        let contents = journal::load(&self.lease.link.another(), &self.lease.key).await?;
+        let contents = journal::load(&self.lease.link.another(), &self.lease).await?;
         if self.opened.swap(true, SeqCst) {
             return Err(FleetError::Opened(lane()));
         }

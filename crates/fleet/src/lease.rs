@@ -194,7 +194,8 @@ async fn keep(lease: Weak<Lease>) {
             lease.lose(RAN_OUT);
             return;
         }
-        pause = match lease.renew(left).await {
+        // A server that has frozen is not waited for: another one may have its place.
+        pause = match lease.renew(left.min(lease.length / 3)).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => {
                 lease.lose(TAKEN);

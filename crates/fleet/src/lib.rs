@@ -121,8 +121,8 @@
 //!   write finishes it when it goes on; what a socket's buffer holds is sent by the system. A peer
 //!   that can refuse the smaller [token](Owned::token) closes that gap; nothing else does.
 //! - The order of what is safe to repeat, within that gap.
-//! - Anything after a failover to a standby that is not synchronous: what it has not got is gone, tokens
-//!   among it.
+//! - Anything after a failover to a standby that is not synchronous, or while two servers take writes
+//!   that do not wait for each other: what the new one has not got is gone, tokens among it.
 //! - The delivery of what comes back as interrupted.
 //! - Limits across jumps of the database's clock. A debt that was made by one that is set back is none.
 //! - Exactly once. That takes a peer that knows what it has seen.
@@ -140,6 +140,11 @@
 //!   which PgBouncer knows from 1.21 on (`max_prepared_statements`).
 //! - **What to watch**: `fleet_failing`, `fleet_lost_total`, `fleet_lanes`, and in the database the oldest
 //!   `accepted` of `tower_ws_message`. A lane is owned by nobody if its `until` lies behind.
+//! - **A standby.** Name all servers in one connection string (`host=a,b`): they are tried at once, and the one
+//!   that takes writes is used. If it is to replace the server without a loss it has to be in
+//!   `synchronous_standby_names`. End the old server before it is promoted. One that lives on, and waits
+//!   for its standby, promises nothing that it cannot keep, but its limits count apart, and whoever
+//!   is connected to it may wait there until his lanes are lost.
 //! - **Backups.** One that is restored is a failover to an old state: what was sent since is sent again, or
 //!   reported as interrupted. Stop the workers first.
 //! - **TLS**: [`Fleet::with_tls`]. Without it messages and credentials go to the database in the clear.
@@ -176,6 +181,7 @@ mod connection;
 mod error;
 mod fleet;
 mod handle;
+mod hosts;
 mod journal;
 mod lane;
 mod layer;

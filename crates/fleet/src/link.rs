@@ -17,7 +17,7 @@ use tokio_postgres::{
 };
 use tower_ws_core::Shared;
 
-use crate::{error::FleetError, handle::Hub};
+use crate::{error::FleetError, handle::Hub, hosts};
 
 pub(crate) type Connect = dyn Fn() -> BoxFuture<'static, Result<Client, FleetError>> + Send + Sync;
 
@@ -56,10 +56,15 @@ where
         + 'static,
     T::Stream: 'static,
 {
+    let servers = hosts::each(config);
     Arc::new(move || {
-        let (config, tls) = (config.clone(), tls.clone());
+        let (servers, tls) = (servers.clone(), tls.clone());
         Box::pin(async move {
-            let (client, connection) = config.connect(tls).await.map_err(FleetError::of)?;
+            let tries = servers.into_iter().map(|config| {
+                let tls = tls.clone();
+                async move { config.connect(tls).await.map_err(FleetError::of) }
+            });
+            let (client, connection) = hosts::first(tries).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection to the fleet's database ended");

@@ -31,7 +31,7 @@ async fn it_keeps_what_a_journal_keeps() {
         conformance::journal(|| {
             runtime.block_on(async {
                 let lease = lease(&fleet).await;
-                let contents = load(&lease.link, &lease.key).await.unwrap();
+                let contents = load(&lease.link, &lease).await.unwrap();
                 Some((Box::new(LaneJournal::new(lease)) as Box<dyn Opened>, contents))
             })
         });
@@ -64,7 +64,7 @@ async fn a_commit_may_be_tried_again_and_never_comes_after_a_later_one() {
     let fleet = fleet(&server).await;
     let lease = lease(&fleet).await;
     let rows = async || {
-        let rows = load(&lease.link, &lease.key).await.unwrap().rows;
+        let rows = load(&lease.link, &lease).await.unwrap().rows;
         rows.iter().map(|row| (row.seq, row.leaving)).collect::<Vec<_>>()
     };
     let first = commit(&lease, 1, &[1, 2], &[], &[]);
@@ -93,7 +93,7 @@ async fn one_who_was_taken_over_writes_nothing_and_hears_of_it() {
     let late = commit(&first, 2, &[2], &[1], &[]).make().await;
     assert!(matches!(late, Err(JournalError::Lost(_))), "{late:?}");
     assert!(first.left().is_zero());
-    let rows = load(&second.link, &second.key).await.unwrap().rows;
+    let rows = load(&second.link, &second).await.unwrap().rows;
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1]);
     // Their commits are counted apart.
     commit(&second, 1, &[3], &[], &[]).make().await.unwrap();
@@ -115,7 +115,7 @@ async fn commits_go_on_after_the_server_was_killed_and_end_with_the_lease() {
     }
     let server = server.await.unwrap();
     commit(&lease, 50, &[50], &[], &[]).make().await.unwrap();
-    assert_eq!(load(&lease.link, &lease.key).await.unwrap().rows.len(), 50);
+    assert_eq!(load(&lease.link, &lease).await.unwrap().rows.len(), 50);
     drop(lease);
 
     let fleet = fleet.lease(Duration::from_secs(1));
@@ -125,4 +125,49 @@ async fn commits_go_on_after_the_server_was_killed_and_end_with_the_lease() {
     assert!(matches!(unknown, Err(JournalError::Unknown(_))), "{unknown:?}");
     let lost = commit(&lease, 2, &[52], &[], &[]).make().await;
     assert!(matches!(lost, Err(JournalError::Lost(_))), "{lost:?}");
+}
+
+fn on(server: &Postgres) -> Link {
+    Fleet::new(server.url().parse().unwrap(), "tests").link().another()
+}
+
+/// A server that crashes while a commit waits for the standby has that commit when it is back, and
+/// the standby has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_made_once_the_standby_has_it_too() {
+    let Some(server) = Postgres::start() else { return };
+    let standby = server.standby();
+    let fleet = fleet(&server).await.lease(Duration::from_secs(60));
+    let lease = lease(&fleet).await;
+    standby.freeze();
+    let first = commit(&lease, 1, &[1], &[], &[]);
+    let within = Duration::from_secs(2);
+    assert!(first.attempt(within).await.is_err());
+    server.restart();
+    let rows = lease.link.query("SELECT seq FROM tower_ws_message", &[], READ).await;
+    assert_eq!(rows.unwrap().len(), 1, "it is there");
+    let again = first.attempt(within).await;
+    assert!(again.is_err(), "nobody else has it: {again:?}");
+    standby.thaw();
+    first.make().await.unwrap();
+    server.kill();
+    standby.promote();
+    let rows = on(&standby).query("SELECT seq FROM tower_ws_message", &[], READ).await;
+    assert_eq!(rows.unwrap().len(), 1);
+}
+
+/// Whoever promotes a standby should end the old server. If it lives on, it is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_holds_that_was_replaced_is_not_loaded() {
+    let Some(server) = Postgres::start() else { return };
+    let standby = server.standby();
+    let fleet = fleet(&server).await;
+    let old = lease(&fleet).await;
+    commit(&old, 1, &[1], &[], &[]).make().await.unwrap();
+    standby.promote();
+    let new = lease(&Fleet::new(standby.url().parse().unwrap(), "tests")).await;
+    commit(&new, 1, &[], &[1], &[]).make().await.unwrap();
+    let stale = load(&on(&server), &new).await;
+    assert!(matches!(stale, Err(FleetError::Lost(_))), "{stale:?}");
+    assert!(load(&on(&standby), &new).await.unwrap().rows.is_empty());
 }

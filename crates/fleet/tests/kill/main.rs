@@ -15,10 +15,11 @@
 //!   kernel may hold what he had written.
 //!
 //! 20 workers and 2 servers, and ten times as many where `TOWER_WS_LONG` is set. There [limits] are
-//! tried with eight processes for longer, too.
+//! tried with eight processes for longer, too, and there are ten [failovers](failover), not two.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 
+mod failover;
 mod ledger;
 mod limits;
 mod peer;
@@ -138,7 +139,16 @@ async fn run() {
         killed += 1;
         worker.kill().await;
     }
-    // The last ones go on until everything that was accepted has come or was told of.
+    let took = began.elapsed().as_secs();
+    println!(
+        "{killed} workers killed, {paused} of them after they stood still, {crashed} crashes of the server, {took} s"
+    );
+    judge(&ledger, workers).await;
+    failover::prove(if long { 10 } else { 2 }).await;
+}
+
+/// The last workers go on until everything that was accepted has come or was told of.
+async fn judge(ledger: &Ledger, workers: Vec<Worker>) {
     let settled = timeout(LEASE * 60, async {
         while !ledger.is_settled() {
             sleep(LEASE / 10).await;
@@ -148,10 +158,6 @@ async fn run() {
     for worker in workers {
         worker.kill().await;
     }
-    let took = began.elapsed().as_secs();
-    println!(
-        "{killed} workers killed, {paused} of them after they stood still, {crashed} crashes of the server, {took} s"
-    );
     let verdict = ledger.verdict();
     println!("{verdict:?}");
     assert!(settled, "not everything was settled");

@@ -1,5 +1,7 @@
 //! A PostgreSQL of a test's own.
 
+mod standby;
+
 use std::{
     env, fs, io,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -59,20 +61,7 @@ impl Postgres {
     }
 
     fn new(binaries: PathBuf) -> io::Result<Self> {
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let made = MADE.fetch_add(1, Ordering::Relaxed);
-        let folder = env::temp_dir().join(format!("tower-ws-postgres-{}-{made}", std::process::id()));
-        fs::create_dir(&folder)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = Self {
-            folder,
-            binaries,
-            port,
-            server: Mutex::new(None),
-        };
-        if let Some(user) = user() {
-            run(Command::new("chown").arg(user).arg(&server.folder))?;
-        }
+        let server = Self::empty(binaries)?;
         let mut init = server.command("initdb");
         init.args([
             "--no-sync",
@@ -87,6 +76,24 @@ impl Postgres {
         Ok(server)
     }
 
+    /// A folder and a port, without data.
+    fn empty(binaries: PathBuf) -> io::Result<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("tower-ws-postgres-{}-{made}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let server = Self {
+            folder,
+            binaries,
+            port: TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            server: Mutex::new(None),
+        };
+        if let Some(user) = user() {
+            run(Command::new("chown").arg(user).arg(&server.folder))?;
+        }
+        Ok(server)
+    }
+
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
@@ -97,9 +104,20 @@ impl Postgres {
         format!("postgresql://postgres@{}/postgres", self.addr())
     }
 
-    /// The process of the server itself. A signal may freeze it.
-    pub fn pid(&self) -> Option<u32> {
-        self.lock().as_ref().map(|running| running.pid)
+    /// Lets it stand still, with all of its processes: it takes connections, and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(running) = &*self.lock() {
+            signal_all(running.pid, signal);
+        }
     }
 
     /// Kills it as a crash does: whatever is not committed is lost, and nobody is told.
@@ -127,6 +145,8 @@ impl Postgres {
             &self.port.to_string(),
             "-c",
             "max_connections=200",
+            "-c",
+            "wal_retrieve_retry_interval=100ms",
         ]);
         // A signal is sent to it when the thread that started it ends; so that one lives as long.
         let (end, ended) = mpsc::channel::<()>();
@@ -229,10 +249,16 @@ impl Drop for Running {
 
 /// By SIGQUIT: an immediate shutdown, which is a crash to whoever is connected.
 fn stop(child: &mut Child) {
-    for signal in ["-CONT", "-QUIT"] {
-        let _ = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
-    }
+    let _ = Command::new("kill").arg("-QUIT").arg(child.id().to_string()).status();
+    // If it stands still.
+    signal_all(child.id(), "-CONT");
     let _ = child.wait();
+}
+
+/// To a server, and then to its children: one that stands still makes no more of them.
+fn signal_all(pid: u32, signal: &str) {
+    let script = format!("kill {signal} {pid}; for p in $(ps -o pid= --ppid {pid}); do kill {signal} $p; done");
+    let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
 }
 
 /// The ordinary user to become, if this is root.
