@@ -309,6 +309,14 @@ impl Desk {
         self.state = State::Ended { why, since: now };
     }
 
+    /// Whether it waited still to be sent; then it is not any more.
+    fn take_back(&mut self, id: &str) -> bool {
+        let waited = self.waiting.len();
+        self.waiting
+            .retain(|line| Message::parse(line).is_none_or(|message| message.id.is_none_or(|other| other.get() != id)));
+        self.waiting.len() < waited
+    }
+
     /// Its time is up.
     fn give_up(&mut self, call: &UnderWay) {
         let remembered = match (call.kind, self.start, &self.remembered) {
@@ -322,19 +330,15 @@ impl Desk {
             self.steps.push_back(Step::Tell(message::answer(&call.id, result)));
             return;
         }
+        // The introduction opens the session, whoever waits for it still.
+        let is_unsent = call.kind != Kind::Initialize && self.take_back(call.id.get());
         let told = match &self.state {
-            State::Open => {
+            State::Open if !is_unsent => {
                 self.waiting.push_back(message::cancelled(&call.id));
                 let why = format!("sent, and no answer within {:?}: outcome unknown", self.limit);
                 message::unanswered(&call.id, &why, Interrupted::OutcomeUnknown)
             }
             _ => {
-                // It waits to be sent, and is not any more.
-                let id = call.id.get();
-                self.waiting.retain(|line| {
-                    call.kind == Kind::Initialize
-                        || Message::parse(line).is_none_or(|message| message.id.is_none_or(|other| other.get() != id))
-                });
                 let why = match self.verdict.is_empty() {
                     true => "the server is not there yet".to_owned(),
                     false => format!("the server is not there: {}", self.verdict),
