@@ -212,6 +212,9 @@ pub(crate) struct MonitorArgs {
     /// Writes each second and each event down, as JSON, one a line
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+    /// Writes lines, also where a screen could be drawn
+    #[arg(long)]
+    pub(crate) plain: bool,
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
 }

@@ -6,6 +6,12 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{args::Connection, exit::Trouble};
 
+/// Whether somebody wants to see the log on standard error.
+pub(crate) fn is_shown(connection: &Connection) -> bool {
+    let asked = connection.verbose > 0 || std::env::var_os("TOWER_WS_LOG").is_some();
+    connection.log_file.is_none() && !connection.quiet && asked
+}
+
 /// Begins to log: state changes and worse, unless it is told otherwise.
 pub(crate) fn begin(connection: &Connection, usually: LevelFilter) -> Result<(), Trouble> {
     let level = match (connection.quiet, connection.verbose, std::env::var("TOWER_WS_LOG")) {

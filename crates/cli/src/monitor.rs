@@ -1,22 +1,31 @@
 //! `tower-ws monitor`.
 
+#[cfg(feature = "screen")]
+mod history;
 pub(crate) mod record;
+#[cfg(feature = "screen")]
+mod screen;
+#[cfg(feature = "screen")]
+mod terminal;
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     time::Duration,
 };
 
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
+#[cfg(feature = "screen")]
+use tower_ws::connector::WsUrl;
 use tower_ws::{
     Incoming,
     config::Config,
-    core::Up,
-    health, messages,
+    health,
+    mcp::ServerInfo,
+    messages,
     monitor::Monitor,
     reconnect::{self, State},
 };
@@ -38,20 +47,32 @@ const OFTEN: Duration = Duration::from_secs(1);
 const LONGEST: u64 = 64 << 20;
 
 pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
-    // What happens is on the screen.
-    log::begin(&args.connection, LevelFilter::ERROR)?;
+    let draws = draws(&args);
+    // What happens is shown, and on a screen nothing else may be; but for why it does not come up.
+    let usually = if draws { LevelFilter::OFF } else { LevelFilter::WARN };
+    log::begin(&args.connection, usually)?;
     let Settings { mut config, places } = Settings::load(Some(&args.url), &args.connection)?;
     if !places.contains_key("health.interval") {
         // Whoever watches wants to see round trips, and not only that there is a peer.
         config.health.interval = OFTEN;
     }
     let mut tape = args.record.as_deref().map(Tape::open).transpose()?;
-    let watched = Watched::begin(&config, args.mcp).await?;
     let deadline = args.length.and_then(|length| Instant::now().checked_add(length));
+    let begun = Watched::begin(&config, args.mcp);
+    let watched = match deadline {
+        None => begun.await?,
+        Some(deadline) => timeout_at(deadline, begun)
+            .await
+            .map_err(|_| Trouble::new(Exit::Time, "there was no connection in that time"))??,
+    };
+    let mut face = Face::lines(args.output);
+    #[cfg(feature = "screen")]
+    if draws {
+        face = Face::screen(&config, &watched, tape.is_some())?;
+    }
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut changes = watched.reconnect.as_ref().map(reconnect::Handle::transitions);
-    let mut before = None;
     loop {
         let change = async {
             match &mut changes {
@@ -60,39 +81,113 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
             }
         };
         let line = tokio::select! {
-            _ = seconds.tick() => {
-                let second = watched.look();
-                let line = Line::Second(second.clone());
-                if args.output == Output::Text && !tell(&second.text(before.as_ref())) {
-                    return Ok(Exit::Done);
-                }
-                before = Some(second);
-                line
-            }
+            _ = seconds.tick() => Line::Second(Box::new(watched.look())),
             change = change => match change {
-                Ok(change) => {
-                    let change = Change::of(&change);
-                    if args.output == Output::Text && !tell(&change.text()) {
-                        return Ok(Exit::Done);
-                    }
-                    Line::Change(change)
-                }
+                Ok(change) => Line::Change(Change::of(&change)),
                 // The next second tells how it is.
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return Ok(watched.exit()),
             },
+            exit = face.attend() => return Ok(exit),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(Exit::Done),
         };
-        let json = line.json();
-        if args.output == Output::Json && !tell(&json) {
+        let shown = face.show(&line);
+        if let Some(tape) = &mut tape {
+            tape.write(&line.json())?;
+        }
+        if !shown {
             return Ok(Exit::Done);
         }
-        if let Some(tape) = &mut tape {
-            tape.write(&json)?;
-        }
         if matches!(watched.state(), Some(State::Closed | State::Failed { .. })) {
+            face.end(&line);
             return Ok(watched.exit());
         }
+    }
+}
+
+/// Whether there is a screen to draw on, and nothing else is asked for.
+fn draws(args: &MonitorArgs) -> bool {
+    let wanted = !args.plain && args.output == Output::Text && !log::is_shown(&args.connection);
+    cfg!(feature = "screen") && wanted && io::stdout().is_terminal()
+}
+
+/// Where what is seen is shown.
+enum Face {
+    Lines {
+        output: Output,
+        before: Option<Box<Second>>,
+    },
+    #[cfg(feature = "screen")]
+    Screen(Box<terminal::Screen>),
+}
+
+impl Face {
+    fn lines(output: Output) -> Self {
+        Self::Lines { output, before: None }
+    }
+
+    #[cfg(feature = "screen")]
+    fn screen(config: &Config, watched: &Watched, records: bool) -> Result<Self, Trouble> {
+        // It has been dialled: it is a URL.
+        let server = config
+            .url
+            .parse::<WsUrl>()
+            .map_or_else(|_| "-".to_owned(), |url| url.redacted().to_string());
+        let view = screen::View {
+            server,
+            peer: watched.peer.as_ref().map(introduction).unwrap_or_default(),
+            records,
+            helps: false,
+        };
+        let (reconnect, health) = (watched.reconnect.clone(), watched.health.clone());
+        Ok(Self::Screen(Box::new(terminal::Screen::open(view, reconnect, health)?)))
+    }
+
+    /// False once nobody sees it.
+    fn show(&mut self, line: &Line) -> bool {
+        match self {
+            Self::Lines {
+                output: Output::Json, ..
+            } => tell(&line.json()),
+            Self::Lines { before, .. } => match line {
+                Line::Second(second) => {
+                    let text = second.text(before.as_deref());
+                    *before = Some(second.clone());
+                    tell(&text)
+                }
+                Line::Change(change) => tell(&change.text()),
+            },
+            #[cfg(feature = "screen")]
+            Self::Screen(screen) => screen.show(line).is_ok(),
+        }
+    }
+
+    /// Does what its user wants, until they want it to end.
+    async fn attend(&mut self) -> Exit {
+        match self {
+            Self::Lines { .. } => std::future::pending().await,
+            #[cfg(feature = "screen")]
+            Self::Screen(screen) => screen.attend().await,
+        }
+    }
+
+    /// The session is over. What ended it stays to be read where the screen was.
+    fn end(self, line: &Line) {
+        if matches!(self, Self::Lines { .. }) {
+            return;
+        }
+        drop(self);
+        Self::lines(Output::Text).show(line);
+    }
+}
+
+/// Which MCP it speaks, and who it is.
+#[cfg(feature = "screen")]
+fn introduction(server: &ServerInfo) -> String {
+    let version = server.protocol_version();
+    match server.implementation() {
+        Some(me) => format!("mcp {version} {} {}", me.name, me.version),
+        None => format!("mcp {version}"),
     }
 }
 
@@ -101,12 +196,18 @@ struct Watched {
     monitor: Monitor,
     reconnect: Option<reconnect::Handle>,
     health: Option<health::Handle>,
+    /// What an MCP server says of itself.
+    #[cfg_attr(
+        not(feature = "screen"),
+        allow(dead_code, reason = "lines are of a connection alone")
+    )]
+    peer: Option<ServerInfo>,
 }
 
 impl Watched {
     /// Connects, and reads whatever comes.
     async fn begin(config: &Config, mcp: bool) -> Result<Self, Trouble> {
-        let up = if mcp {
+        let (up, peer) = if mcp {
             let (mcp, mut inbound) = config.mcp(me())?.connect().await?;
             let up = loop {
                 match inbound.next().await {
@@ -115,11 +216,12 @@ impl Watched {
                     None => return Err(ended()),
                 }
             };
+            let peer = mcp.server();
             tokio::spawn(async move {
                 let _mcp = mcp;
                 while inbound.next().await.is_some() {}
             });
-            up
+            (up, peer)
         } else {
             let (sender, mut events) = config.builder()?.messages().connect().await?;
             let up = loop {
@@ -133,17 +235,14 @@ impl Watched {
                 let _sender = sender;
                 while events.next().await.is_some() {}
             });
-            up
+            (up, None)
         };
-        Ok(Self::of(&up))
-    }
-
-    fn of(up: &Up) -> Self {
-        Self {
-            monitor: Monitor::of(up),
+        Ok(Self {
+            monitor: Monitor::of(&up),
             reconnect: up.extensions.get().cloned(),
             health: up.extensions.get().cloned(),
-        }
+            peer,
+        })
     }
 
     fn state(&self) -> Option<State> {
@@ -152,7 +251,7 @@ impl Watched {
 
     fn look(&self) -> Second {
         let health = self.health.as_ref().map(health::Handle::snapshot);
-        Second::of(&self.monitor.snapshot(), health.as_ref())
+        Second::of(&self.monitor.snapshot(), self.state().as_ref(), health.as_ref())
     }
 
     /// The session has ended.

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Trouble> {
     let (mut seconds, mut changes) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(read(&args.record)?.lines()) {
         match serde_json::from_str(line) {
-            Ok(Line::Second(second)) => seconds.push(second),
+            Ok(Line::Second(second)) => seconds.push(*second),
             Ok(Line::Change(change)) => changes.push(change),
             Err(error) => {
                 let at = format!("{}:{number}", args.record.display());
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Trouble> {
 fn page(seconds: &[Second], changes: &[Change]) -> String {
     let (begin, end) = (seconds[0].at, seconds[seconds.len() - 1].at);
     let span = (end - begin).max(1.0);
-    let up = seconds.iter().filter(|second| is_up(second)).count() as f64 / seconds.len() as f64;
+    let up = seconds.iter().filter(|second| second.is_up()).count() as f64 / seconds.len() as f64;
     let outages = changes
         .iter()
         .filter(|change| change.state == "connected")
@@ -97,10 +97,6 @@ fn page(seconds: &[Second], changes: &[Change]) -> String {
         bar(seconds, begin, span),
         trips(seconds, begin, span),
     )
-}
-
-fn is_up(second: &Second) -> bool {
-    matches!(second.health.as_str(), "ok" | "degraded")
 }
 
 /// Up and down, in time.

@@ -13,7 +13,7 @@ use tower_ws::{
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub(crate) enum Line {
-    Second(Second),
+    Second(Box<Second>),
     Change(Change),
 }
 
@@ -27,19 +27,43 @@ pub(crate) struct Second {
     pub(crate) health: String,
     /// What is not well.
     pub(crate) why: String,
+    /// Which connection of the session is up; 0 if none is.
+    pub(crate) epoch: u64,
+    /// For how long it has been, in seconds.
+    pub(crate) up_for: Option<f64>,
+    /// Until the next dial, in seconds, if one is waited for.
+    pub(crate) next_dial: Option<f64>,
+    /// `good`, `fair`, `poor` or `unknown`.
+    pub(crate) quality: String,
     /// Round trips, in milliseconds.
     pub(crate) last: Option<f64>,
     pub(crate) p50: Option<f64>,
     pub(crate) p90: Option<f64>,
     pub(crate) p99: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) jitter: Option<f64>,
+    /// Probes that were answered, and that were not.
+    pub(crate) probes_answered: u64,
+    pub(crate) probes_lost: u64,
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// Sent, and not answered.
     pub(crate) unanswered: f64,
-    /// Waiting to be sent.
+    pub(crate) answered: f64,
+    /// Sent again.
+    pub(crate) resent: f64,
+    /// The outcome is unknown.
+    pub(crate) interrupted: f64,
+    /// Given up because their time was over.
+    pub(crate) expired: f64,
+    /// Answers to what had been given up.
+    pub(crate) late: f64,
+    /// Waiting to be sent: messages, bytes, and for how many seconds the oldest has.
     pub(crate) queued: f64,
+    pub(crate) queued_bytes: f64,
+    pub(crate) queued_for: Option<f64>,
 }
 
 /// A connection came, went, or is dialled.
@@ -66,7 +90,7 @@ impl Line {
 }
 
 impl Second {
-    pub(crate) fn of(snapshot: &Snapshot, health: Option<&health::Snapshot>) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot, state: Option<&State>, health: Option<&health::Snapshot>) -> Self {
         let (name, why) = match &snapshot.health {
             Health::Ok => ("ok", String::new()),
             Health::Degraded { why } => ("degraded", why.join("; ")),
@@ -76,21 +100,47 @@ impl Second {
         };
         let number = |name: &str| snapshot.numbers.get(name).copied().unwrap_or_default();
         let rtt = health.and_then(|health| health.rtt);
+        let next_dial = match &snapshot.health {
+            Health::Down { next_attempt_in, .. } => next_attempt_in.map(|delay| delay.as_secs_f64()),
+            _ => None,
+        };
         Self {
             at: now(),
             health: name.to_owned(),
             why,
+            epoch: match state {
+                Some(State::Connected { epoch }) => *epoch,
+                _ => 0,
+            },
+            up_for: health.and_then(health::Snapshot::uptime).map(|time| time.as_secs_f64()),
+            next_dial,
+            quality: health.map_or("unknown", |health| health.quality.as_str()).to_owned(),
             last: rtt.map(|rtt| millis(rtt.last)),
             p50: rtt.map(|rtt| millis(rtt.p50)),
             p90: rtt.map(|rtt| millis(rtt.p90)),
             p99: rtt.map(|rtt| millis(rtt.p99)),
+            max: rtt.map(|rtt| millis(rtt.max)),
+            jitter: rtt.map(|rtt| millis(rtt.jitter)),
+            probes_answered: health.map_or(0, |health| health.probes_answered),
+            probes_lost: health.map_or(0, |health| health.probes_lost),
             messages_in: health.map_or(0, |health| health.messages_in),
             messages_out: health.map_or(0, |health| health.messages_out),
             bytes_in: health.map_or(0, |health| health.bytes_in),
             bytes_out: health.map_or(0, |health| health.bytes_out),
             unanswered: number("ack_in_flight"),
+            answered: number("ack_settled_total{outcome=\"acknowledged\"}"),
+            resent: number("ack_resent_total"),
+            interrupted: number("ack_settled_total{outcome=\"interrupted\"}"),
+            expired: number("ack_settled_total{outcome=\"expired\"}"),
+            late: number("ack_stray_total{why=\"late\"}"),
             queued: number("queue_depth"),
+            queued_bytes: number("queue_bytes"),
+            queued_for: snapshot.numbers.get("queue_oldest_seconds").copied(),
         }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.health.as_str(), "ok" | "degraded")
     }
 
     /// A line for people; rates are of the time since the one before.
@@ -153,14 +203,14 @@ impl Change {
     }
 }
 
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64()
 }
 
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
