@@ -20,32 +20,31 @@ use crate::{
 const COMMIT: &str = "
     WITH fenced AS (
         UPDATE tower_ws_lane
-        SET committed = $4, first_id = greatest(first_id, $6),
-            until = clock_timestamp() + $5::bigint * interval '1 millisecond'
+        SET committed = $4, first_id = greatest(first_id, $5), until = clock_timestamp() + lease
         WHERE fleet = $1 AND name = $2 AND token = $3 AND committed < $4
         RETURNING token
     ), removed AS (
-        DELETE FROM tower_ws_message USING fenced WHERE fleet = $1 AND lane = $2 AND seq = ANY($7::bigint[])
+        DELETE FROM tower_ws_message USING fenced WHERE fleet = $1 AND lane = $2 AND seq = ANY($6::bigint[])
     ), marked AS (
         UPDATE tower_ws_message m SET leaving = c.leaving
-        FROM fenced, unnest($8::bigint[], $9::boolean[]) AS c(seq, leaving)
+        FROM fenced, unnest($7::bigint[], $8::boolean[]) AS c(seq, leaving)
         WHERE m.fleet = $1 AND m.lane = $2 AND m.seq = c.seq
     ), put AS (
         INSERT INTO tower_ws_message (fleet, lane, seq, accepted, deadline, replay, leaving, size, payload)
         SELECT $1, $2, p.*
-        FROM fenced, unnest($10::bigint[], $11::bigint[], $12::bigint[], $13::smallint[], $14::boolean[], $15::bigint[],
-            $16::bytea[]) AS p(seq, accepted, deadline, replay, leaving, size, payload)
+        FROM fenced, unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::smallint[], $13::boolean[], $14::bigint[],
+            $15::bytea[]) AS p(seq, accepted, deadline, replay, leaving, size, payload)
     )
     SELECT token FROM fenced";
 /// Whether the commit has been made, by a write: what a server has found in its log after a crash can
 /// be read before its standby has it.
 const COMMITTED: &str = "
-    UPDATE tower_ws_lane SET until = clock_timestamp() + $5::bigint * interval '1 millisecond'
+    UPDATE tower_ws_lane SET until = clock_timestamp() + lease
     WHERE fleet = $1 AND name = $2 AND token = $3 AND committed = $4 RETURNING token";
 /// Fenced as well: a server that was replaced by its standby, and lives on, would show an old state.
 const LOAD: &str = "
     WITH fenced AS (
-        UPDATE tower_ws_lane SET until = clock_timestamp() + $4::bigint * interval '1 millisecond'
+        UPDATE tower_ws_lane SET until = clock_timestamp() + lease
         WHERE fleet = $1 AND name = $2 AND token = $3 RETURNING first_id
     )
     SELECT f.first_id, m.seq, m.accepted, m.deadline, m.replay, m.leaving, m.size, m.payload
@@ -72,8 +71,8 @@ impl LaneJournal {
 
 /// What a lane holds, in the order of acceptance. Nobody else writes to it once it is owned.
 pub(crate) async fn load(link: &Link, lease: &Lease) -> Result<Contents, FleetError> {
-    let (fleet, name, length) = (&*lease.key.fleet, &*lease.key.name, lease.length.as_millis() as i64);
-    let rows = link.query(LOAD, &[&fleet, &name, &lease.token, &length], READ).await?;
+    let (fleet, name) = (&*lease.key.fleet, &*lease.key.name);
+    let rows = link.query(LOAD, &[&fleet, &name, &lease.token], READ).await?;
     let Some(first) = rows.first() else {
         return Err(FleetError::Lost(name.to_owned()));
     };
@@ -207,13 +206,12 @@ impl Commit {
     async fn attempt(&self, within: Duration) -> Result<Outcome, FleetError> {
         let lease = &*self.lease;
         let asked = lease.now();
-        let (fleet, name, length) = (&*lease.key.fleet, &*lease.key.name, lease.length.as_millis() as i64);
-        let params: [&(dyn ToSql + Sync); 16] = [
+        let (fleet, name) = (&*lease.key.fleet, &*lease.key.name);
+        let params: [&(dyn ToSql + Sync); 15] = [
             &fleet,
             &name,
             &lease.token,
             &self.number,
-            &length,
             &self.first_id,
             &self.removed,
             &self.marked,
@@ -229,7 +227,7 @@ impl Commit {
         let mut rows = lease.link.query(COMMIT, &params, within).await?;
         if rows.is_empty() {
             // An earlier try was made, or somebody else has the lane.
-            rows = lease.link.query(COMMITTED, &params[..5], within).await?;
+            rows = lease.link.query(COMMITTED, &params[..4], within).await?;
         }
         if rows.is_empty() {
             return Ok(Outcome::Taken);

@@ -20,17 +20,11 @@ use crate::{
     journal::{self, LaneJournal},
     layer::LeaseLayer,
     lease::{Key, Lease},
+    link::number,
     validity::Now,
 };
 
-/// Acquired if nobody has it; the token is larger than that of all owners before.
-const ACQUIRE: &str = "
-    INSERT INTO tower_ws_lane AS l (fleet, name, token, until, committed, first_id)
-    VALUES ($1, $2, 1, clock_timestamp() + $3::bigint * interval '1 millisecond', 0, 1)
-    ON CONFLICT (fleet, name) DO UPDATE
-    SET token = l.token + 1, committed = 0, until = clock_timestamp() + $3::bigint * interval '1 millisecond'
-    WHERE l.until < clock_timestamp()
-    RETURNING token";
+const ACQUIRE: &str = "SELECT tower_ws_acquire($1, $2, $3)";
 
 /// How often it is looked whether a lane is free, on average. A lane that is handed over is taken
 /// at the next look.
@@ -89,8 +83,7 @@ impl Lane {
             let within = WITHIN.min(length);
             match fleet.link.query(ACQUIRE, &[&name, &lane, &millis], within).await {
                 Ok(rows) => {
-                    if let Some(row) = rows.first() {
-                        let token = row.try_get(0).map_err(FleetError::of)?;
+                    if let Some(token) = number(rows.first())? {
                         let link = Arc::new(fleet.link.another());
                         let (key, clock) = (self.key.clone(), fleet.clock.clone());
                         return Ok(Lease::begin(key, token, length, asked, link, hub.clone(), clock));

@@ -21,7 +21,7 @@ use crate::{
     validity::{Now, Validity},
 };
 
-const RENEW: &str = "UPDATE tower_ws_lane SET until = clock_timestamp() + $4::bigint * interval '1 millisecond' \
+const RENEW: &str = "UPDATE tower_ws_lane SET until = clock_timestamp() + lease \
     WHERE fleet = $1 AND name = $2 AND token = $3 RETURNING token";
 const RELEASE: &str = "UPDATE tower_ws_lane SET until = '-infinity' WHERE fleet = $1 AND name = $2 AND token = $3";
 
@@ -154,11 +154,8 @@ impl Lease {
 
     async fn renew(&self, within: Duration) -> Result<bool, FleetError> {
         let asked = self.now();
-        let (fleet, name, length) = (&*self.key.fleet, &*self.key.name, self.length.as_millis() as i64);
-        let rows = self
-            .link
-            .query(RENEW, &[&fleet, &name, &self.token, &length], within)
-            .await?;
+        let (fleet, name) = (&*self.key.fleet, &*self.key.name);
+        let rows = self.link.query(RENEW, &[&fleet, &name, &self.token], within).await?;
         if rows.is_empty() {
             return Ok(false);
         }

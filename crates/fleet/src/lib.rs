@@ -124,7 +124,13 @@
 //! - Anything after a failover to a standby that is not synchronous, or while two servers take writes
 //!   that do not wait for each other: what the new one has not got is gone, tokens among it.
 //! - The delivery of what comes back as interrupted.
-//! - Limits across jumps of the database's clock. A debt that was made by one that is set back is none.
+//! - Limits across jumps of the database's clock, one of which is a failover to a server whose clock is
+//!   another. One that is set forwards gives each limit another burst; a debt or a pause is not made longer
+//!   by one that is set back.
+//! - That an owner stays when that clock is set forwards: all leases are over then, and so are the claims of
+//!   those who fetch a token. A lane may be taken whose owner hears of it at his next renewal or commit,
+//!   fenced as ever; a token may be fetched by two. Set back, it changes nothing of that: whoever is dead
+//!   is replaced in time.
 //! - Exactly once. That takes a peer that knows what it has seen.
 //!
 //! # Operations

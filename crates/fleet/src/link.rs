@@ -194,6 +194,12 @@ impl Open {
     }
 }
 
+/// The number that a statement has returned, if there is a row, and it is not NULL.
+pub(crate) fn number(row: Option<&Row>) -> Result<Option<i64>, FleetError> {
+    let number = row.map(|row| row.try_get::<_, Option<i64>>(0)).transpose();
+    Ok(number.map_err(FleetError::of)?.flatten())
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").finish_non_exhaustive()

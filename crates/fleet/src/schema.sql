@@ -1,12 +1,14 @@
 -- The tables of tower-ws-fleet, version 1. Whoever applies them by hand applies all of it; it may be
 -- applied again.
 
--- A lane: who owns it (each owner has a larger token), until when, and how far he has come.
+-- A lane: who owns it (each owner has a larger token), until when, for how long he renews it each
+-- time, and how far he has come.
 CREATE TABLE IF NOT EXISTS tower_ws_lane (
     fleet text NOT NULL,
     name text NOT NULL,
     token bigint NOT NULL,
     until timestamptz NOT NULL,
+    lease interval NOT NULL,
     committed bigint NOT NULL,
     first_id bigint NOT NULL,
     PRIMARY KEY (fleet, name)
@@ -51,6 +53,47 @@ CREATE TABLE IF NOT EXISTS tower_ws_token (
 
 CREATE OR REPLACE FUNCTION tower_ws_now() RETURNS bigint LANGUAGE sql VOLATILE AS
 $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint $$;
+
+-- Makes a lane somebody's for so many milliseconds, if nobody has it. Returns his token, or NULL.
+CREATE OR REPLACE FUNCTION tower_ws_acquire(fleet_ text, name_ text, lease_ bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    length_ interval := lease_ * interval '1 millisecond';
+    token_ bigint;
+BEGIN
+    INSERT INTO tower_ws_lane (fleet, name, token, until, lease, committed, first_id)
+        VALUES (fleet_, name_, 1, clock_timestamp() + length_, length_, 0, 1)
+        ON CONFLICT DO NOTHING RETURNING token INTO token_;
+    IF token_ IS NULL THEN
+        UPDATE tower_ws_lane SET token = token + 1, until = clock_timestamp() + length_, lease = length_, committed = 0
+            WHERE fleet = fleet_ AND name = name_ AND until < clock_timestamp() RETURNING token INTO token_;
+    END IF;
+    IF token_ IS NULL THEN
+        -- If the clock was set back, its owner has it for as long as if he had renewed it now.
+        UPDATE tower_ws_lane SET until = clock_timestamp() + lease
+            WHERE fleet = fleet_ AND name = name_ AND until > clock_timestamp() + lease;
+    END IF;
+    RETURN token_;
+END $$;
+
+-- Lets somebody fetch the credential after the one of this generation, for so many milliseconds, if
+-- nobody does. Returns the number of his claim, or NULL.
+CREATE OR REPLACE FUNCTION tower_ws_claim(fleet_ text, name_ text, seen_ bigint, length_ bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    until_ timestamptz := clock_timestamp() + length_ * interval '1 millisecond';
+    claim_ bigint;
+BEGIN
+    INSERT INTO tower_ws_token (fleet, name) VALUES (fleet_, name_) ON CONFLICT DO NOTHING;
+    UPDATE tower_ws_token SET claim = claim + 1, claimed_until = until_
+        WHERE fleet = fleet_ AND name = name_ AND generation = seen_ AND claimed_until < clock_timestamp()
+        RETURNING claim INTO claim_;
+    IF claim_ IS NULL THEN
+        -- If the clock was set back.
+        UPDATE tower_ws_token SET claimed_until = until_
+            WHERE fleet = fleet_ AND name = name_ AND claimed_until > clock_timestamp() + length_ * interval '1 millisecond';
+    END IF;
+    RETURN claim_;
+END $$;
 
 -- The row of a limit, locked, by a clock that was not set back.
 CREATE OR REPLACE FUNCTION tower_ws_limit_row(fleet_ text, name_ text) RETURNS tower_ws_limit LANGUAGE plpgsql AS $$

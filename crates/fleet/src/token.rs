@@ -9,21 +9,14 @@ use std::{
 
 use futures_core::future::BoxFuture;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::Row;
 use tower_ws_auth::{Credential, Provider};
 use tower_ws_core::{BoxError, Failure, FailureKind};
 
-use crate::{error::FleetError, fleet::Shared, seal::Sealed};
+use crate::{error::FleetError, fleet::Shared, link::number, seal::Sealed};
 
 const READ: &str = "SELECT generation, secret, expires FROM tower_ws_token WHERE fleet = $1 AND name = $2";
 /// One at a time, and only to follow what was seen.
-const CLAIM: &str = "
-    INSERT INTO tower_ws_token AS t (fleet, name, claim, claimed_until)
-    VALUES ($1, $2, 1, clock_timestamp() + $4::bigint * interval '1 millisecond')
-    ON CONFLICT (fleet, name) DO UPDATE
-    SET claim = t.claim + 1, claimed_until = clock_timestamp() + $4::bigint * interval '1 millisecond'
-    WHERE t.claimed_until < clock_timestamp() AND t.generation = $3
-    RETURNING claim";
+const CLAIM: &str = "SELECT tower_ws_claim($1, $2, $3, $4)";
 const STORE: &str = "
     UPDATE tower_ws_token SET generation = generation + 1, secret = $4, expires = $5, claimed_until = '-infinity'
     WHERE fleet = $1 AND name = $2 AND claim = $3 RETURNING generation";
@@ -206,10 +199,6 @@ impl<P: Provider> Source<P> {
         // A name may hold any character but this one.
         [self.fleet.name.as_bytes(), self.name.as_bytes()].join(&0)
     }
-}
-
-fn number(row: Option<&Row>) -> Result<Option<i64>, FleetError> {
-    row.map(|row| row.try_get(0)).transpose().map_err(FleetError::of)
 }
 
 impl<P> Clone for SharedProvider<P> {

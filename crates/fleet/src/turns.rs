@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use tower_ws_core::RetryAfter;
 use tower_ws_rate_limit::{Cost, NoTurn, Quota, Turns};
 
-use crate::{error::FleetError, fleet::Shared, handle::Counted};
+use crate::{error::FleetError, fleet::Shared, handle::Counted, link::number};
 
 const TURN: &str = "SELECT tower_ws_turn($1, $2, $3, $4, $5)";
 const PAUSE: &str = "SELECT tower_ws_pause($1, $2, $3)";
@@ -198,13 +198,8 @@ impl Line {
 
 /// A time that a statement has returned; one that lies behind is none.
 fn nanos(row: Option<&tokio_postgres::Row>) -> Result<Option<Duration>, FleetError> {
-    let nanos = row
-        .map(|row| row.try_get::<_, Option<i64>>(0))
-        .transpose()
-        .map_err(FleetError::of)?;
-    Ok(nanos
-        .flatten()
-        .map(|nanos| Duration::from_nanos(nanos.max(0).unsigned_abs())))
+    let nanos = number(row)?;
+    Ok(nanos.map(|nanos| Duration::from_nanos(nanos.max(0).unsigned_abs())))
 }
 
 impl fmt::Debug for FleetTurns {

@@ -8,33 +8,13 @@ use std::{
     time::Duration,
 };
 
-use support::{fleet, migrated, n, within};
+use support::{dialling, fleet, migrated, n, within};
 use tokio::time::{Instant, sleep, timeout};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_ws_core::Lift;
 use tower_ws_fleet::WhenDown;
-use tower_ws_rate_limit::{Limiter, Quota, RateLimitLayer};
+use tower_ws_rate_limit::Quota;
 use tower_ws_test_kit::Postgres;
-use tower_ws_transport::memory;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Dials without a pause, and notes when.
-fn dialling(limit: &Limiter, times: Arc<Mutex<Vec<Instant>>>) -> tokio::task::JoinHandle<()> {
-    let layer = RateLimitLayer::new().dials(limit.clone());
-    tokio::spawn(async move {
-        loop {
-            let times = times.clone();
-            let dial = service_fn(move |(): ()| {
-                times.lock().unwrap().push(Instant::now());
-                std::future::ready(Ok::<_, std::io::Error>(Lift::<_, String>::new(
-                    memory::pair::<String>(1).0,
-                )))
-            });
-            layer.layer(dial).oneshot(()).await.unwrap();
-        }
-    })
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fleets_of_several_processes_keep_to_one_quota() {
@@ -123,27 +103,4 @@ async fn while_the_database_is_away_everything_waits_or_a_share_goes_on() {
         .await
         .is_ok()
     );
-}
-
-/// The clock of the database is set back by an hour: whoever waits does not wait for an hour.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_debt_that_a_clock_made_is_none() {
-    let Some(server) = Postgres::start() else { return };
-    let fleet = migrated(&server).await;
-    let limit = fleet.limiter("dials", Quota::per_second(n(10)), WhenDown::Wait);
-    let times = Arc::<Mutex<Vec<_>>>::default();
-    let task = dialling(&limit, times.clone());
-    sleep(SECOND).await;
-    task.abort();
-    support::sql(
-        &server,
-        "UPDATE tower_ws_limit SET busy = busy + 3600000000000, seen = seen + 3600000000000",
-    )
-    .await;
-    let before = times.lock().unwrap().len();
-    let task = dialling(&limit, times.clone());
-    sleep(SECOND * 2).await;
-    task.abort();
-    let passed = times.lock().unwrap().len() - before;
-    assert!((10..=25).contains(&passed), "{passed}");
 }

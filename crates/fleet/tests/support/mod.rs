@@ -5,18 +5,23 @@
     reason = "each test file uses a part; it fails by panicking"
 )]
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
-use tower::{Layer, ServiceExt};
-use tower_ws_core::{BoxConnection, Event, boxed};
+use tokio::time::{Instant, timeout};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_ws_core::{BoxConnection, Event, Lift, boxed};
 use tower_ws_fleet::{
     Fleet, Owned,
     spool::{Spool, SpoolOptions, Unacknowledged},
     tokio_postgres::{self, NoTls},
 };
 use tower_ws_queue::QueueLayer;
+use tower_ws_rate_limit::{Limiter, RateLimitLayer};
 use tower_ws_reconnect::ReconnectLayer;
 use tower_ws_test_kit::Postgres;
 use tower_ws_transport::memory::{self, Listener, Socket};
@@ -74,4 +79,21 @@ pub(crate) async fn rest<S: Stream<Item = Event<String>> + Unpin>(session: &mut 
         events.push(event);
     }
     events
+}
+
+/// Dials without a pause, and notes when.
+pub(crate) fn dialling(limit: &Limiter, times: Arc<Mutex<Vec<Instant>>>) -> tokio::task::JoinHandle<()> {
+    let layer = RateLimitLayer::new().dials(limit.clone());
+    tokio::spawn(async move {
+        loop {
+            let times = times.clone();
+            let dial = service_fn(move |(): ()| {
+                times.lock().unwrap().push(Instant::now());
+                std::future::ready(Ok::<_, std::io::Error>(Lift::<_, String>::new(
+                    memory::pair::<String>(1).0,
+                )))
+            });
+            layer.layer(dial).oneshot(()).await.unwrap();
+        }
+    })
 }

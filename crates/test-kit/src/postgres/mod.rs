@@ -1,11 +1,12 @@
 //! A PostgreSQL of a test's own.
 
+mod clock;
 mod standby;
 
 use std::{
     env, fs, io,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Mutex, PoisonError,
@@ -25,6 +26,8 @@ use std::{
 pub struct Postgres {
     folder: PathBuf,
     binaries: PathBuf,
+    /// The library that gives it a clock of its own.
+    clock: Option<PathBuf>,
     port: u16,
     /// Dropped, it ends the server.
     server: Mutex<Option<Running>>,
@@ -52,16 +55,13 @@ impl Postgres {
     /// If it is there and does not start.
     pub fn start() -> Option<Self> {
         let Some(binaries) = binaries() else {
-            let hint = "there is no PostgreSQL server here; tests/peers/install-postgres installs it";
-            assert!(env::var_os("TOWER_WS_PEERS_REQUIRED").is_none(), "{hint}");
-            eprintln!("SKIPPED: {hint}");
-            return None;
+            return skipped("there is no PostgreSQL server here");
         };
-        Some(Self::new(binaries).expect("the server starts"))
+        Some(Self::new(binaries, None).expect("the server starts"))
     }
 
-    fn new(binaries: PathBuf) -> io::Result<Self> {
-        let server = Self::empty(binaries)?;
+    fn new(binaries: PathBuf, clock: Option<PathBuf>) -> io::Result<Self> {
+        let server = Self::empty(binaries, clock)?;
         let mut init = server.command("initdb");
         init.args([
             "--no-sync",
@@ -77,7 +77,7 @@ impl Postgres {
     }
 
     /// A folder and a port, without data.
-    fn empty(binaries: PathBuf) -> io::Result<Self> {
+    fn empty(binaries: PathBuf, clock: Option<PathBuf>) -> io::Result<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let made = MADE.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("tower-ws-postgres-{}-{made}", std::process::id()));
@@ -85,6 +85,7 @@ impl Postgres {
         let server = Self {
             folder,
             binaries,
+            clock,
             port: TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
             server: Mutex::new(None),
         };
@@ -136,7 +137,7 @@ impl Postgres {
     }
 
     fn run(&self) -> io::Result<()> {
-        let mut command = self.command("postgres");
+        let mut command = self.program()?;
         command.arg("-D").arg(self.data()).arg("-k").arg(&self.folder);
         command.args([
             "-h",
@@ -188,11 +189,15 @@ impl Postgres {
         Ok(ready.status()?.success())
     }
 
-    /// One of its programs, as somebody who is not root: PostgreSQL refuses to run as such.
+    /// One of its programs.
     fn command(&self, program: &str) -> Command {
-        let path = self.binaries.join(program);
+        self.command_at(&self.binaries.join(program))
+    }
+
+    /// A program as somebody who is not root: PostgreSQL refuses to run as such.
+    fn command_at(&self, path: &Path) -> Command {
         let mut command = match user() {
-            None => Command::new(&path),
+            None => Command::new(path),
             Some(user) => {
                 let mut command = Command::new("setpriv");
                 command.args([
@@ -204,7 +209,7 @@ impl Postgres {
                     "--pdeathsig",
                     "QUIT",
                 ]);
-                command.arg(&path);
+                command.arg(path);
                 command
             }
         };
@@ -253,12 +258,21 @@ fn stop(child: &mut Child) {
     // If it stands still.
     signal_all(child.id(), "-CONT");
     let _ = child.wait();
+    clock::clean_up(child.id());
 }
 
 /// To a server, and then to its children: one that stands still makes no more of them.
 fn signal_all(pid: u32, signal: &str) {
     let script = format!("kill {signal} {pid}; for p in $(ps -o pid= --ppid {pid}); do kill {signal} $p; done");
     let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
+}
+
+/// Says what is missing. In CI it is a failure.
+fn skipped(missing: &str) -> Option<Postgres> {
+    let hint = format!("{missing}; tests/peers/install-postgres installs it");
+    assert!(env::var_os("TOWER_WS_PEERS_REQUIRED").is_none(), "{hint}");
+    eprintln!("SKIPPED: {hint}");
+    None
 }
 
 /// The ordinary user to become, if this is root.

@@ -35,7 +35,7 @@ impl Postgres {
     }
 
     fn make_standby(&self) -> io::Result<Self> {
-        let standby = Self::empty(self.binaries.clone())?;
+        let standby = Self::empty(self.binaries.clone(), self.clock.clone())?;
         let mut copy = standby.command("pg_basebackup");
         copy.args(["--no-sync", "--write-recovery-conf", "--checkpoint=fast", "-d"]);
         run(copy.arg(self.url()).arg("-D").arg(standby.data()))?;
