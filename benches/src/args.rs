@@ -6,28 +6,33 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::BoxError;
+use crate::goals;
 use crate::kind::Kind;
 use crate::kinds;
+use crate::load::Load;
 use crate::meter::Timing;
 use crate::once::Once;
 
 pub(crate) const USAGE: &str = "\
 Usage: tower-ws-benches [OPTIONS]
        tower-ws-benches once KIND SIZE WINDOW REPLIES
+       tower-ws-benches chart PATH
        tower-ws-benches server [--core N] [--sleeps]
 
   --quick             shorter and fewer runs
   --peer-sleeps       the peer sleeps as soon as there is nothing to read, as servers do
+  --goals             measure what the goals need, and how much of each is reached
   --check             exit with 1 unless the thresholds hold
   --json PATH         write every sample and the summary there
   --kinds A,B         only these (default: all)
   --sizes A,B         payloads in bytes (default: 64,1024,65536)
-  --windows A,B       messages in flight (default: 1,16,256)
+  --windows A,B       messages in flight on each connection (default: 1,16,256)
+  --connections N     as many clients in one process (default: 1)
   --repetitions N     runs of each kind in each cell (default: 7, quick 3)
   --run-ms N          length of a run (default: 400, quick 200)
 
 once runs one kind until it has had that many replies, and prints how many there were: for
-tools that count from outside.
+tools that count from outside. chart makes an SVG of what --goals --json has written to PATH.
 ";
 
 /// What to do.
@@ -37,6 +42,8 @@ pub(crate) enum Command {
     Server(Serving),
     /// Run one kind once.
     Once(Once),
+    /// Draw what was measured of the goals and written there.
+    Chart(PathBuf),
     Compare(Plan),
 }
 
@@ -48,16 +55,23 @@ pub(crate) struct Serving {
     pub(crate) sleeps: bool,
 }
 
+/// A load, and the kinds to be compared under it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) load: Load,
+    pub(crate) kinds: Vec<Kind>,
+}
+
 /// What to measure, and what to do with it.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) kinds: Vec<Kind>,
-    pub(crate) sizes: Vec<usize>,
-    pub(crate) windows: Vec<u64>,
+    pub(crate) cells: Vec<Measured>,
     pub(crate) repetitions: usize,
     pub(crate) timing: Timing,
     pub(crate) peer_sleeps: bool,
     pub(crate) check: bool,
+    /// How far the goals are, rather than how everything compares.
+    pub(crate) goals: bool,
     pub(crate) json: Option<PathBuf>,
 }
 
@@ -65,10 +79,10 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
     let mut parser = Parser::from_env();
     let mut quick = false;
     let (mut repetitions, mut run_ms) = (None, None);
+    let (mut kinds, mut connections) = (kinds::ALL.to_vec(), 1);
+    let (mut sizes, mut windows) = (vec![64, 1024, 64 * 1024], vec![1, 16, 256]);
     let mut plan = Plan {
-        kinds: kinds::ALL.to_vec(),
-        sizes: vec![64, 1024, 64 * 1024],
-        windows: vec![1, 16, 256],
+        cells: Vec::new(),
         repetitions: 0,
         timing: Timing {
             warm_up: Duration::from_millis(50),
@@ -76,26 +90,40 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
         },
         peer_sleeps: false,
         check: false,
+        goals: false,
         json: None,
     };
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Value(command) if command == "server" => return server(parser),
+            Arg::Value(command) if command == "chart" => return Ok(Command::Chart(parser.value()?.into())),
             Arg::Value(command) if command == "once" => return once(parser),
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Long("quick") => quick = true,
             Arg::Long("peer-sleeps") => plan.peer_sleeps = true,
             Arg::Long("check") => plan.check = true,
+            Arg::Long("goals") => plan.goals = true,
             Arg::Long("json") => plan.json = Some(parser.value()?.into()),
-            Arg::Long("kinds") => plan.kinds = list(&mut parser, find_kind)?,
-            Arg::Long("sizes") => plan.sizes = list(&mut parser, |size| Ok(size.parse()?))?,
-            Arg::Long("windows") => plan.windows = list(&mut parser, positive)?,
+            Arg::Long("kinds") => kinds = list(&mut parser, kinds::find)?,
+            Arg::Long("sizes") => sizes = list(&mut parser, |size| Ok(size.parse()?))?,
+            Arg::Long("windows") => windows = list(&mut parser, positive)?,
+            Arg::Long("connections") => connections = positive(&parser.value()?.string()?)?,
             Arg::Long("repetitions") => {
                 repetitions = Some(positive(&parser.value()?.string()?)? as usize);
             }
             Arg::Long("run-ms") => run_ms = Some(positive(&parser.value()?.string()?)?),
             arg => return Err(arg.unexpected().into()),
         }
+    }
+    if plan.goals {
+        plan.cells = goals::cells()?;
+        sizes.clear();
+    }
+    for &size in &sizes {
+        plan.cells.extend(windows.iter().map(|&window| Measured {
+            load: Load::on(connections, size, window),
+            kinds: kinds.clone(),
+        }));
     }
     plan.repetitions = repetitions.unwrap_or(if quick { 3 } else { 7 });
     plan.timing.run = Duration::from_millis(run_ms.unwrap_or(if quick { 200 } else { 400 }));
@@ -116,9 +144,8 @@ fn server(mut parser: Parser) -> Result<Command, BoxError> {
 
 fn once(mut parser: Parser) -> Result<Command, BoxError> {
     Ok(Command::Once(Once {
-        kind: find_kind(&parser.value()?.string()?)?,
-        size: parser.value()?.parse()?,
-        window: positive(&parser.value()?.string()?)?,
+        kind: kinds::find(&parser.value()?.string()?)?,
+        load: Load::new(parser.value()?.parse()?, positive(&parser.value()?.string()?)?),
         replies: positive(&parser.value()?.string()?)?,
     }))
 }
@@ -132,9 +159,4 @@ fn positive(number: &str) -> Result<u64, BoxError> {
         0 => Err("0 where a positive number is needed".into()),
         number => Ok(number),
     }
-}
-
-fn find_kind(name: &str) -> Result<Kind, BoxError> {
-    let kind = kinds::ALL.iter().find(|kind| kind.name == name);
-    kind.copied().ok_or_else(|| format!("no kind is called {name}").into())
 }

@@ -1,14 +1,14 @@
 //! The thresholds of `--check`.
 
 use crate::kinds;
+use crate::load::Load;
 use crate::report::Cell;
 
 /// How much faster a kind has to be than another, in one cell.
 struct Threshold {
     kind: &'static str,
     baseline: &'static str,
-    size: usize,
-    window: u64,
+    load: Load,
     /// The smallest ratio of the rates.
     at_least: f64,
 }
@@ -17,22 +17,19 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold {
         kind: "tower-ws-rpc",
         baseline: "jsonrpsee",
-        size: 64,
-        window: 256,
+        load: Load::new(64, 256),
         at_least: 8.0,
     },
     Threshold {
         kind: "tower-ws-echo",
         baseline: "tt-batch",
-        size: 64,
-        window: 256,
+        load: Load::new(64, 256),
         at_least: 0.8,
     },
     Threshold {
         kind: "tower-ws-echo",
         baseline: "tt-batch",
-        size: 1024,
-        window: 256,
+        load: Load::new(1024, 256),
         at_least: 0.8,
     },
 ];
@@ -49,16 +46,15 @@ impl Threshold {
         let Self {
             kind,
             baseline,
-            size,
-            window,
+            load,
             at_least,
         } = self;
         let versus = cells
             .iter()
-            .find(|cell| cell.size == *size && cell.window == *window)
+            .find(|cell| cell.load == *load)
             .and_then(|cell| cell.versus(kind, baseline));
         let holds = versus.is_some_and(|versus| versus.rate >= *at_least);
-        print!("{kind} >= {at_least} x {baseline} at {size} B, window {window}: ");
+        print!("{kind} >= {at_least} x {baseline} at {load}: ");
         match versus {
             Some(versus) if holds => println!("holds: {:.2} (CPU {:.3})", versus.rate, versus.cpu),
             Some(versus) => println!("FAILS: {:.2} (CPU {:.3})", versus.rate, versus.cpu),

@@ -1,28 +1,38 @@
 //! Runs all kinds in every cell, in a new order each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::runtime;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::BoxError;
-use crate::args::{Plan, Serving};
+use crate::args::{Measured, Plan, Serving};
+use crate::drive::calls;
 use crate::kind::{Kind, Target};
+use crate::load::Load;
 use crate::meter::{Meter, Sample, Timing};
 use crate::payload::Payloads;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::report::Cell;
+use crate::runtime;
+
+/// So many connections are opened at once, and so far apart: of more, some would not fit into the
+/// peer's queue and be dialled again seconds later.
+const AT_ONCE: u64 = 50;
+const APART: Duration = Duration::from_millis(50);
+/// Longer than the pings of an idle session are apart.
+const IDLE: Timing = Timing {
+    warm_up: Duration::from_secs(5),
+    run: Duration::from_secs(60),
+};
 
 /// Measures what the plan asks for, printing each cell when it is done.
 pub(crate) fn run(plan: &Plan) -> Result<Vec<Cell>, BoxError> {
     let cores = Cores::find();
-    let peer = Peer::spawn(Serving {
-        core: cores.map(|cores| cores.peer),
-        sleeps: plan.peer_sleeps,
-    })?;
     match cores {
         Some(cores) => {
-            pin::this_thread(cores.client)?;
             println!("Client on core {}, peer on core {}.", cores.client, cores.peer);
         }
         None => {
@@ -36,31 +46,46 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Cell>, BoxError> {
     );
 
     let mut cells = Vec::new();
-    for &size in &plan.sizes {
-        let payloads = Arc::new(Payloads::new(size));
-        for &window in &plan.windows {
-            let target = Target {
-                address: peer.address(),
-                window,
-                payloads: payloads.clone(),
-            };
-            let cell = Cell::new(size, window, repeat(plan, &target, peer.id())?);
-            println!("{cell}");
-            cells.push(cell);
-        }
+    for Measured { load, kinds } in &plan.cells {
+        let cell = Cell::new(*load, repeat(plan, *load, kinds, cores)?);
+        println!("{cell}");
+        cells.push(cell);
     }
     Ok(cells)
 }
 
-fn repeat(plan: &Plan, target: &Target, peer: u32) -> Result<Vec<(&'static str, Vec<Sample>)>, BoxError> {
-    let mut results: Vec<_> = plan.kinds.iter().map(|kind| (kind.name, Vec::new())).collect();
-    let mut order: Vec<usize> = (0..plan.kinds.len()).collect();
-    for _ in 0..plan.repetitions {
+fn repeat(
+    plan: &Plan,
+    load: Load,
+    kinds: &[Kind],
+    cores: Option<Cores>,
+) -> Result<Vec<(&'static str, Vec<Sample>)>, BoxError> {
+    let peer = Peer::spawn(Serving {
+        core: cores.map(|cores| cores.peer),
+        // Many that spin would keep each other from the core.
+        sleeps: plan.peer_sleeps || load.connections > 1,
+    })?;
+    let target = Target {
+        address: peer.address(),
+        window: load.window,
+        payloads: Arc::new(Payloads::new(load.size)),
+    };
+    let (timing, repetitions) = match load.window {
+        0 => (IDLE, 1),
+        _ => (plan.timing, plan.repetitions),
+    };
+    let mut results: Vec<_> = kinds.iter().map(|kind| (kind.name, Vec::new())).collect();
+    let mut order: Vec<usize> = (0..kinds.len()).collect();
+    for _ in 0..repetitions {
         fastrand::shuffle(&mut order);
         for &at in &order {
-            let kind = plan.kinds[at];
-            let sample =
-                measure(kind, target.clone(), plan.timing, peer).map_err(|error| format!("{}: {error}", kind.name))?;
+            let kind = kinds[at];
+            if let Some(Cores { client, peer }) = cores {
+                let all = [client, peer];
+                pin::this_thread(&all[..kind.threads.min(2)])?;
+            }
+            let sample = measure(kind, load, &target, timing, peer.id())
+                .map_err(|error| format!("{} at {load}: {error}", kind.name))?;
             results[at].1.push(sample);
         }
     }
@@ -68,15 +93,20 @@ fn repeat(plan: &Plan, target: &Target, peer: u32) -> Result<Vec<(&'static str, 
 }
 
 /// One run, in a runtime of its own, whose end takes every task of the client with it.
-fn measure(kind: Kind, target: Target, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let meter = Meter::default();
-        // A task of its own, so that the client does not share its wake-ups with the clock.
-        let client = tokio::spawn((kind.run)(target, meter.clone()));
+fn measure(kind: Kind, load: Load, target: &Target, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
+    runtime::of(kind)?.block_on(async {
+        let meter = Meter::new(load);
+        // Tasks of their own, so that a client does not share its wake-ups with the clock.
+        let mut clients = JoinSet::new();
+        for nth in 0..load.connections {
+            if nth > 0 && nth % AT_ONCE == 0 {
+                sleep(APART).await;
+            }
+            clients.spawn((kind.run)(target.clone(), meter.clone()));
+        }
         tokio::select! {
-            sample = meter.sample(timing, peer) => sample,
-            ended = client => match ended? {
+            sample = meter.sample(load, timing, peer) => sample,
+            ended = calls::first_failure(clients) => match ended {
                 Err(error) => Err(error),
                 Ok(never) => match never {},
             },

@@ -14,6 +14,8 @@ use crate::BoxError;
 pub(crate) struct Clocks {
     /// By all threads of this process, in microseconds.
     client: u64,
+    /// How often this process has slept.
+    sleeps: i64,
     /// By the peer, in ticks.
     peer: u64,
     /// By the whole machine, in ticks: busy, and in all.
@@ -25,6 +27,7 @@ impl Clocks {
         let usage = getrusage(UsageWho::RUSAGE_SELF)?;
         Ok(Self {
             client: micros(usage.user_time()) + micros(usage.system_time()),
+            sleeps: usage.voluntary_context_switches(),
             peer: peer_ticks(&fs::read_to_string(format!("/proc/{peer}/stat"))?)
                 .ok_or("an unknown format of /proc/<pid>/stat")?,
             machine: machine_ticks(&fs::read_to_string("/proc/stat")?).ok_or("an unknown format of /proc/stat")?,
@@ -34,6 +37,11 @@ impl Clocks {
     /// What this process has used since `before`.
     pub(crate) fn client_since(&self, before: &Self) -> Duration {
         Duration::from_micros(self.client - before.client)
+    }
+
+    /// How often this process has woken up since `before`.
+    pub(crate) fn wake_ups_since(&self, before: &Self) -> i64 {
+        self.sleeps - before.sleeps
     }
 
     /// The share of the whole machine that neither this process nor the peer has used since

@@ -16,6 +16,8 @@ pub(crate) type Run = Pin<Box<dyn Future<Output = Result<Infallible, BoxError>> 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
+    /// Of its runtime.
+    pub(crate) threads: usize,
     /// Connects, keeps the window full, and counts the replies that it has checked.
     pub(crate) run: fn(Target, Meter) -> Run,
 }
@@ -24,7 +26,20 @@ pub(crate) struct Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// How many messages are in flight at a time.
+    /// How many messages are in flight at a time on each connection.
     pub(crate) window: u64,
     pub(crate) payloads: Arc<Payloads>,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The same client, on two threads.
+    pub(crate) const fn threaded(self, name: &'static str) -> Self {
+        Self {
+            name,
+            threads: 2,
+            run: self.run,
+        }
+    }
 }

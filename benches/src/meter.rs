@@ -1,7 +1,7 @@
 //! One measurement: how many replies, in what time, for how much processor time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::BoxError;
 use crate::cpu::Clocks;
+use crate::load::Load;
 
 /// A client without a reply for so long is not slow but stuck.
 const STALLED: Duration = Duration::from_secs(5);
@@ -27,33 +28,76 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// Processor time of the client per reply, in microseconds.
     pub(crate) cpu_us: f64,
+    /// The time that half of the replies took at most, in microseconds; known of those that come one
+    /// by one.
+    pub(crate) p50_us: Option<f64>,
+    /// How often the client woke up, each second and for each connection.
+    pub(crate) wake_ups: f64,
     /// The share of the machine that other processes used meanwhile, from 0 to 1.
     pub(crate) others: f64,
 }
 
 /// Counts the replies that have been checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Meter {
     replies: Arc<AtomicU64>,
+    /// Where replies come one by one.
+    laps: Option<Arc<Mutex<Laps>>>,
+}
+
+/// How long each reply took.
+#[derive(Debug)]
+struct Laps {
+    last: Instant,
+    took: Vec<Duration>,
 }
 
 impl Meter {
+    pub(crate) fn new(load: Load) -> Self {
+        let laps = || Laps {
+            last: Instant::now(),
+            took: Vec::new(),
+        };
+        Self {
+            replies: Arc::default(),
+            laps: load.is_sequential().then(|| Arc::new(Mutex::new(laps()))),
+        }
+    }
+
     pub(crate) fn add(&self, replies: u64) {
         self.replies.fetch_add(replies, Ordering::Relaxed);
+        if replies > 0
+            && let Some(mut laps) = self.laps()
+        {
+            let now = Instant::now();
+            let took = now - laps.last;
+            laps.took.push(took);
+            laps.last = now;
+        }
     }
 
     /// Measures whatever runs beside this future.
-    pub(crate) async fn sample(&self, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
+    pub(crate) async fn sample(&self, load: Load, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
+        let busy = load.window > 0;
         sleep(timing.warm_up).await;
-        self.next_reply().await?;
+        if busy {
+            self.next_reply().await?;
+        }
+        if let Some(mut laps) = self.laps() {
+            laps.took.clear();
+        }
         let (clocks, replies, at) = (Clocks::read(peer)?, self.total(), Instant::now());
         sleep(timing.run).await;
-        self.next_reply().await?;
+        if busy {
+            self.next_reply().await?;
+        }
         let (took, replies) = (at.elapsed(), self.total() - replies);
         let now = Clocks::read(peer)?;
         Ok(Sample {
             rate: replies as f64 / took.as_secs_f64(),
             cpu_us: now.client_since(&clocks).as_secs_f64() * 1e6 / replies as f64,
+            p50_us: self.laps().and_then(|mut laps| laps.p50_us()),
+            wake_ups: now.wake_ups_since(&clocks) as f64 / took.as_secs_f64() / load.connections as f64,
             others: now.others_since(&clocks)?,
         })
     }
@@ -77,7 +121,18 @@ impl Meter {
         Ok(())
     }
 
+    fn laps(&self) -> Option<MutexGuard<'_, Laps>> {
+        Some(self.laps.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.replies.load(Ordering::Relaxed)
+    }
+}
+
+impl Laps {
+    fn p50_us(&mut self) -> Option<f64> {
+        self.took.sort_unstable();
+        Some(self.took.get(self.took.len() / 2)?.as_secs_f64() * 1e6)
     }
 }

@@ -6,21 +6,20 @@
 
 use std::sync::Arc;
 
-use tokio::runtime;
-
 use crate::BoxError;
 use crate::args::Serving;
 use crate::kind::{Kind, Target};
+use crate::load::Load;
 use crate::meter::Meter;
 use crate::payload::Payloads;
 use crate::peer::Peer;
+use crate::runtime;
 
 /// What to run.
 #[derive(Debug)]
 pub(crate) struct Once {
     pub(crate) kind: Kind,
-    pub(crate) size: usize,
-    pub(crate) window: u64,
+    pub(crate) load: Load,
     /// How many replies, at least: the last of them come together.
     pub(crate) replies: u64,
 }
@@ -30,12 +29,11 @@ pub(crate) fn run(once: &Once) -> Result<(), BoxError> {
     let peer = Peer::spawn(Serving::default())?;
     let target = Target {
         address: peer.address(),
-        window: once.window,
-        payloads: Arc::new(Payloads::new(once.size)),
+        window: once.load.window,
+        payloads: Arc::new(Payloads::new(once.load.size)),
     };
-    let meter = Meter::default();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let meter = Meter::new(once.load);
+    runtime::of(once.kind)?.block_on(async {
         tokio::select! {
             biased;
             ended = (once.kind.run)(target, meter.clone()) => match ended {

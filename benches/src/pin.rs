@@ -22,9 +22,11 @@ impl Cores {
     }
 }
 
-/// Pins this thread, and the threads that it starts from now on.
-pub(crate) fn this_thread(core: usize) -> nix::Result<()> {
+/// Pins this thread, and the threads that it starts from now on, to these cores.
+pub(crate) fn this_thread(to: &[usize]) -> nix::Result<()> {
     let mut cores = CpuSet::new();
-    cores.set(core)?;
+    for &core in to {
+        cores.set(core)?;
+    }
     sched_setaffinity(Pid::from_raw(0), &cores)
 }

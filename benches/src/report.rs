@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
+use crate::load::Load;
 use crate::meter::Sample;
 
 /// What all kinds are compared with: the first for messages, the others for calls.
@@ -11,11 +12,10 @@ const BASELINES: [&str; 4] = ["tt-batch", "jsonrpsee", "minimal", "limit"];
 /// A run is noisy if other processes used more than this share of the machine.
 const NOISY: f64 = 0.1;
 
-/// All kinds at one size and window. Displayed as a table in Markdown.
+/// All kinds under one load. Displayed as a table in Markdown.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cell {
-    pub(crate) size: usize,
-    pub(crate) window: u64,
+    pub(crate) load: Load,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -27,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) rate: f64,
     /// Processor time of the client per reply, in microseconds.
     pub(crate) cpu_us: f64,
+    /// The median of those of the runs, in microseconds.
+    pub(crate) p50_us: Option<f64>,
     /// How many of the runs were noisy.
     pub(crate) noisy: usize,
     /// One for each baseline that was measured.
@@ -47,7 +49,7 @@ pub(crate) struct Versus {
 // === impl Cell ===
 
 impl Cell {
-    pub(crate) fn new(size: usize, window: u64, kinds: Vec<(&'static str, Vec<Sample>)>) -> Self {
+    pub(crate) fn new(load: Load, kinds: Vec<(&'static str, Vec<Sample>)>) -> Self {
         let rows = kinds.iter().map(|(kind, samples)| Row {
             versus: BASELINES
                 .into_iter()
@@ -59,26 +61,29 @@ impl Cell {
             ..Row::new(kind, samples.clone())
         });
         Self {
-            size,
-            window,
+            load,
             rows: rows.collect(),
         }
     }
 
     /// How `kind` compares with `baseline`, if both were measured.
     pub(crate) fn versus(&self, kind: &str, baseline: &str) -> Option<Versus> {
-        self.rows.iter().find(|row| row.kind == kind)?.versus(baseline)
+        self.row(kind)?.versus(baseline)
+    }
+
+    pub(crate) fn row(&self, kind: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.kind == kind)
     }
 }
 
 impl Display for Cell {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {} B, window {}\n", self.size, self.window)?;
-        write!(f, "| kind | replies/s | CPU us/reply | busy | noisy |")?;
+        writeln!(f, "### {}\n", self.load)?;
+        write!(f, "| kind | replies/s | CPU us/reply | p50 us | busy | noisy |")?;
         for baseline in BASELINES {
             write!(f, " x {baseline} (CPU) |")?;
         }
-        writeln!(f, "\n|---|---:|---:|---:|---:|{}", "---:|".repeat(BASELINES.len()))?;
+        writeln!(f, "\n|---|---:|---:|---:|---:|---:|{}", "---:|".repeat(BASELINES.len()))?;
         for row in &self.rows {
             writeln!(f, "{row}")?;
         }
@@ -96,6 +101,8 @@ impl Row {
             kind,
             rate: median(samples.iter().filter(kept).map(|sample| sample.rate)),
             cpu_us: median(samples.iter().filter(kept).map(|sample| sample.cpu_us)),
+            p50_us: Some(median(samples.iter().filter(kept).filter_map(|sample| sample.p50_us)))
+                .filter(|p50| !p50.is_nan()),
             noisy,
             versus: Vec::new(),
             samples,
@@ -109,12 +116,16 @@ impl Row {
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // Who is idle has no replies.
+        if self.rate == 0.0 {
+            return write!(f, "| {} | 0 |{}", self.kind, " - |".repeat(4 + BASELINES.len()));
+        }
         let busy = self.rate * self.cpu_us / 1e4;
-        write!(
-            f,
-            "| {} | {:.0} | {:.2} | {busy:.0} % |",
-            self.kind, self.rate, self.cpu_us
-        )?;
+        write!(f, "| {} | {:.0} | {:.2} |", self.kind, self.rate, self.cpu_us)?;
+        match self.p50_us {
+            Some(p50) => write!(f, " {p50:.1} | {busy:.0} % |")?,
+            None => write!(f, " - | {busy:.0} % |")?,
+        }
         write!(f, " {}/{} |", self.noisy, self.samples.len())?;
         for baseline in BASELINES {
             match self.versus(baseline) {
@@ -130,16 +141,26 @@ impl Display for Row {
 
 impl Versus {
     fn new(baseline: &'static str, samples: &[Sample], others: &[Sample]) -> Self {
-        let pairs = || samples.iter().zip(others);
-        let quiet = |pair: &(&Sample, &Sample)| is_quiet(pair.0) && is_quiet(pair.1);
-        let any_quiet = pairs().any(|pair| quiet(&pair));
-        let kept = || pairs().filter(|pair| !any_quiet || quiet(pair));
         Self {
             baseline,
-            rate: median(kept().map(|(kind, baseline)| kind.rate / baseline.rate)),
-            cpu: median(kept().map(|(kind, baseline)| kind.cpu_us / baseline.cpu_us)),
+            rate: median(ratios(samples, others, |sample| sample.rate)),
+            cpu: median(ratios(samples, others, |sample| sample.cpu_us)),
         }
     }
+}
+
+/// One for each repetition in which both were quiet; for each one if there is none.
+pub(crate) fn ratios<'a>(
+    samples: &'a [Sample],
+    others: &'a [Sample],
+    of: impl Fn(&Sample) -> f64 + 'a,
+) -> impl Iterator<Item = f64> + 'a {
+    let pairs = || samples.iter().zip(others);
+    let quiet = |pair: &(&Sample, &Sample)| is_quiet(pair.0) && is_quiet(pair.1);
+    let any_quiet = pairs().any(|pair| quiet(&pair));
+    pairs()
+        .filter(move |pair| !any_quiet || quiet(pair))
+        .map(move |(sample, other)| of(sample) / of(other))
 }
 
 fn is_quiet(sample: &Sample) -> bool {
@@ -147,7 +168,7 @@ fn is_quiet(sample: &Sample) -> bool {
 }
 
 /// The middle, or the mean of the two middle ones; not a number if there is none.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
@@ -168,13 +189,14 @@ mod tests {
                 .map(|&(rate, others)| Sample {
                     rate,
                     cpu_us: 1.0,
+                    p50_us: None,
+                    wake_ups: 0.0,
                     others,
                 })
                 .collect()
         };
         let cell = Cell::new(
-            64,
-            1,
+            Load::new(64, 1),
             vec![
                 ("a", samples(&[(10.0, 0.0), (20.0, 0.0), (999.0, 0.5)])),
                 ("tt-batch", samples(&[(5.0, 0.0), (999.0, 0.5), (5.0, 0.0)])),

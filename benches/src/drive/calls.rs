@@ -1,6 +1,7 @@
 //! Calls: as many tasks as the window is wide, each waiting for its answer before it calls again.
 
 use std::convert::Infallible;
+use std::future::pending;
 
 use tokio::task::JoinSet;
 
@@ -26,9 +27,12 @@ pub(crate) fn spawn<C: Caller>(
     }
 }
 
-/// Waits for the first task that fails.
+/// Waits for the first task that fails; for ever if there is none, as in a client that is idle.
 pub(crate) async fn first_failure(mut tasks: JoinSet<Result<Infallible, BoxError>>) -> Result<Infallible, BoxError> {
-    tasks.join_next().await.ok_or("no task to wait for")??
+    match tasks.join_next().await {
+        Some(ended) => ended?,
+        None => pending().await,
+    }
 }
 
 async fn caller<C: Caller>(client: C, target: Target, meter: Meter, first: u64) -> Result<Infallible, BoxError> {

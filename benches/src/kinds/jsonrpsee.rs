@@ -15,6 +15,7 @@ use crate::meter::Meter;
 
 pub(crate) const KIND: Kind = Kind {
     name: "jsonrpsee",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
 

@@ -27,6 +27,7 @@ use crate::{BoxError, tuned};
 
 pub(crate) const KIND: Kind = Kind {
     name: "limit",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
 

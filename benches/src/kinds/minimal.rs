@@ -28,8 +28,12 @@ use crate::{BoxError, tuned};
 
 pub(crate) const KIND: Kind = Kind {
     name: "minimal",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
+
+/// On two threads, which share the client.
+pub(crate) const THREADS: Kind = KIND.threaded("minimal-threads");
 
 /// Four times that of the echoes: answers outlive the poll that read them, so each read buffer is
 /// used once.

@@ -24,18 +24,21 @@ use crate::meter::Meter;
 /// Reconnect over the transport.
 pub(crate) const KIND: Kind = Kind {
     name: "tower-ws-echo",
+    threads: 1,
     run: |target, meter| Box::pin(run(Tungstenite, target, meter)),
 };
 
 /// The same with the other framing, uncompressed.
 pub(crate) const SOCKUDO: Kind = Kind {
     name: "tower-ws-sockudo",
+    threads: 1,
     run: |target, meter| Box::pin(run(Sockudo::new(), target, meter)),
 };
 
 /// All layers but ack: an echo acknowledges nothing.
 pub(crate) const PLANE: Kind = Kind {
     name: "tower-ws-plane",
+    threads: 1,
     run: |target, meter| Box::pin(plane(target, meter)),
 };
 

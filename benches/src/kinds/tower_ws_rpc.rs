@@ -28,30 +28,38 @@ use crate::meter::Meter;
 /// `tower_ws::connect`.
 pub(crate) const KIND: Kind = Kind {
     name: "tower-ws-rpc",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
+
+/// On two threads, which share the client.
+pub(crate) const THREADS: Kind = KIND.threaded("tower-ws-rpc-threads");
 
 /// The same, and the result is looked at where it lies.
 pub(crate) const BORROWED: Kind = Kind {
     name: "tower-ws-borrowed",
+    threads: 1,
     run: |target, meter| Box::pin(borrowed(target, meter)),
 };
 
 /// The client over the transport, with nothing between.
 pub(crate) const LEAN: Kind = Kind {
     name: "tower-ws-lean",
+    threads: 1,
     run: |target, meter| Box::pin(lean(target, meter)),
 };
 
 /// The recommended stack with a rate limit and credentials: all eight concerns.
 pub(crate) const FULL: Kind = Kind {
     name: "tower-ws-full",
+    threads: 1,
     run: |target, meter| Box::pin(full(target, meter)),
 };
 
 /// `tower_ws::mcp::connect` and `call_tool`.
 pub(crate) const MCP: Kind = Kind {
     name: "tower-ws-mcp",
+    threads: 1,
     run: |target, meter| Box::pin(mcp(target, meter)),
 };
 

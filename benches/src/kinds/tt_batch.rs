@@ -14,6 +14,7 @@ use crate::{BoxError, tuned};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tt-batch",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
 

@@ -12,6 +12,7 @@ use crate::{BoxError, tuned};
 
 pub(crate) const KIND: Kind = Kind {
     name: "tt-send",
+    threads: 1,
     run: |target, meter| Box::pin(run(target, meter)),
 };
 

@@ -8,8 +8,10 @@ use crate::BoxError;
 use super::frame::{self, Frame};
 use super::{Mode, call, upgrade};
 
-/// What one read asks for.
-const CHUNK: usize = 256 * 1024;
+/// What one read asks for at least: of a thousand connections, each should hold little.
+const LEAST_CHUNK: usize = 16 * 1024;
+/// And at most, once the reads before it were filled.
+const MOST_CHUNK: usize = 256 * 1024;
 /// How many answers, or bytes of them, are written at once at most: the client works on them while
 /// the rest is answered. With the whole window in one write, client and peer would take turns and
 /// neither would be busy.
@@ -40,7 +42,12 @@ impl Connection {
             stream,
             spins: if sleeps { 0 } else { SPINS },
             mode: None,
-            input: Input::default(),
+            input: Input {
+                buffer: Vec::new(),
+                start: 0,
+                end: 0,
+                chunk: LEAST_CHUNK,
+            },
             fragments: Vec::new(),
             output: Vec::new(),
             written: 0,
@@ -86,8 +93,10 @@ impl Connection {
     }
 
     fn read(&mut self) -> io::Result<usize> {
-        let read = self.stream.read(self.input.room())?;
-        self.input.end += read;
+        let room = self.input.room();
+        let most = room.len();
+        let read = self.stream.read(room)?;
+        self.input.filled_by(read, most);
         Ok(read)
     }
 
@@ -173,11 +182,13 @@ impl Connection {
 }
 
 /// What has been read and not yet been answered: `start..end` of a buffer that only grows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Input {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// What the next read asks for at least.
+    chunk: usize,
 }
 
 impl Input {
@@ -187,15 +198,22 @@ impl Input {
 
     fn room(&mut self) -> &mut [u8] {
         // Moving on every read would move the start of a long frame again and again.
-        if self.start == self.end || self.buffer.len() < self.end + CHUNK {
+        if self.start == self.end || self.buffer.len() < self.end + self.chunk {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.buffer.len() < self.end + CHUNK {
-            self.buffer.resize(self.end + 2 * CHUNK, 0);
+        if self.buffer.len() < self.end + self.chunk {
+            self.buffer.resize(self.end + 2 * self.chunk, 0);
         }
         &mut self.buffer[self.end..]
+    }
+
+    fn filled_by(&mut self, read: usize, most: usize) {
+        self.end += read;
+        if read == most {
+            self.chunk = MOST_CHUNK.min(self.chunk * 2);
+        }
     }
 }
 

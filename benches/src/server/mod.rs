@@ -1,4 +1,4 @@
-//! The peer: one thread, one connection at a time, in a process of its own.
+//! The peer: a thread for each connection, in a process of its own.
 //!
 //! It has to be faster than every client under test, hence the framing by hand. It answers all it
 //! has read and writes the answers at once; it always reads, however much it still has to write, so
@@ -12,6 +12,7 @@ pub(crate) mod frame;
 mod upgrade;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 
 use nix::sys::{prctl, signal::Signal};
 
@@ -34,15 +35,18 @@ enum Mode {
 pub(crate) fn serve(serving: Serving) -> Result<(), BoxError> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if let Some(core) = serving.core {
-        pin::this_thread(core)?;
+        pin::this_thread(&[core])?;
     }
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?.port());
     for stream in listener.incoming() {
-        if let Err(error) = Connection::new(stream?, serving.sleeps).serve() {
-            eprintln!("peer: {error}");
-        }
+        let connection = Connection::new(stream?, serving.sleeps);
+        thread::spawn(|| {
+            if let Err(error) = connection.serve() {
+                eprintln!("peer: {error}");
+            }
+        });
     }
     Ok(())
 }
