@@ -1,6 +1,6 @@
 use metrics::{
-    Counter, Gauge, Histogram, Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Counter, Gauge, Histogram, Label, SharedString, Unit, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
 };
 
 use crate::names::{Metric, Type};
@@ -84,7 +84,8 @@ impl Scope {
         key: &'static str,
         words: impl IntoIterator<Item = &'static str>,
     ) -> Family {
-        let counter = |word| self.counter(name, &[fixed, &[(key, word)]].concat());
+        let name = SharedString::from_shared(self.name(name).into());
+        let counter = |word| counter!(name.clone(), self.labels(&[fixed, &[(key, word)]].concat()));
         Family {
             known: words.into_iter().map(|word| (word, counter(word))).collect(),
             other: counter(OTHER),
@@ -92,9 +93,11 @@ impl Scope {
     }
 
     fn name(&self, name: &str) -> String {
+        // Some hundred names are made for each session, and a formatter would grow each of them by
+        // its parts.
         match self.height {
-            Some(height) => format!("tower_ws_{height}_{name}"),
-            None => format!("tower_ws_{name}"),
+            Some(height) => ["tower_ws_", height, "_", name].concat(),
+            None => ["tower_ws_", name].concat(),
         }
     }
 
