@@ -1,11 +1,14 @@
 //! The command line.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::exit::{Exit, Trouble};
+use crate::{
+    exit::{Exit, Trouble},
+    output::tell,
+};
 
 /// WebSocket servers: what is wrong with one, a call, a pipe, a bridge for MCP hosts.
 #[derive(Parser)]
@@ -169,8 +172,8 @@ pub(crate) struct CatArgs {
     /// A message that is said first on each connection, such as a subscription
     #[arg(long, value_name = "MESSAGE")]
     pub(crate) say: Vec<String>,
-    /// Goes on for so long after the end of standard input
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    /// After the end of standard input, goes on until the server has been silent for so long
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1s")]
     pub(crate) wait: Duration,
     /// Ends after so many messages from the server
     #[arg(long, value_name = "NUMBER")]
@@ -272,7 +275,7 @@ pub(crate) enum Output {
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Frames {
-    /// A line for each; a line break within one is written as \n, and a backslash as \\
+    /// A line for each; of a message that has line breaks they are written as spaces
     #[default]
     Lines,
     /// A JSON object a line: {"text": …} or, in base64, {"binary": …}
@@ -305,13 +308,17 @@ pub(crate) enum Host {
 }
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Trouble> {
-    clap_complete::generate(args.shell, &mut Args::command(), "tower-ws", &mut io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Args::command(), "tower-ws", &mut text);
+    tell(String::from_utf8_lossy(&text).trim_end());
     Ok(Exit::Done)
 }
 
 pub(crate) fn man() -> Result<Exit, Trouble> {
     let page = clap_mangen::Man::new(Args::command());
-    page.render(&mut io::stdout())
-        .map_err(|error| Trouble::new(Exit::Local, format!("the page could not be written: {error}")))?;
+    let mut text = Vec::new();
+    page.render(&mut text)
+        .map_err(|error| Trouble::new(Exit::Local, format!("the page could not be made: {error}")))?;
+    tell(String::from_utf8_lossy(&text).trim_end());
     Ok(Exit::Done)
 }

@@ -5,18 +5,9 @@ mod host;
 mod memory;
 mod message;
 
-use std::{
-    future::{IntoFuture, pending},
-    io::Write,
-    pin::pin,
-    thread,
-    time::Duration,
-};
+use std::{collections::VecDeque, future::pending, io::ErrorKind, pin::pin, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, interval, sleep_until, timeout},
-};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tower_ws::{config::Config, mcp::relay::Relay};
 use tracing::level_filters::LevelFilter;
 
@@ -26,9 +17,11 @@ use self::{
 };
 use crate::{
     args::BridgeArgs,
+    cat::frame::in_one_line,
     doctor,
     exit::{Exit, Trouble},
     input, log,
+    output::Lines,
     settings::{Settings, me},
 };
 
@@ -77,10 +70,12 @@ struct Bridge {
 
 /// What happened.
 enum News {
-    FromHost(Option<std::io::Result<String>>),
+    FromHost(Option<std::io::Result<Vec<u8>>>),
     FromServer(Option<String>),
     /// The server has taken what was to be sent to it, or never will.
     Sent,
+    /// The host was told, if it reads.
+    Told(bool),
     Time,
     /// What the doctor says of a server that does not answer.
     Verdict(String),
@@ -90,40 +85,30 @@ enum News {
 impl Bridge {
     async fn run(mut self) -> Result<Exit, Trouble> {
         let mut host = input::lines();
-        let to_host = output();
+        let to_host = Lines::begin();
+        let mut told = VecDeque::new();
         let mut parent = interval(PARENT);
         let first_parent = parent_id();
         let mut goodbye = pin!(crate::interrupted());
-        let config = self.config.clone();
-        let mut verdict = pin!(async move {
-            // Only if it takes long.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            match config.mcp(me()) {
-                Ok(builder) => builder
-                    .examine()
-                    .into_future()
-                    .await
-                    .failure()
-                    .map(|step| step.text.clone()),
-                Err(_) => None,
-            }
-        });
+        let mut verdict = pin!(verdict(self.config.clone()));
         let mut is_examined = false;
         let exit = loop {
             let now = Instant::now();
             while let Some(step) = self.desk.next(now) {
                 match step {
-                    Step::Tell(text) => {
-                        if to_host.send(text).await.is_err() {
-                            return self.leave(Exit::Done).await;
-                        }
-                    }
+                    Step::Tell(text) => told.push_back(in_one_line(&text)),
                     Step::Remember(memory) => self.memory.keep(&memory),
                     // Whoever asks again may find it mended.
-                    Step::Reopen => self.relay = relay(&self.config).ok(),
+                    Step::Reopen => match relay(&self.config) {
+                        Ok(relay) => self.relay = Some(relay),
+                        Err(trouble) => {
+                            self.desk.on_verdict(trouble.to_string());
+                            self.desk.on_end(now);
+                        }
+                    },
                 }
             }
-            if self.relay.is_none() && self.exit_on_final && self.desk.is_settled() {
+            if self.relay.is_none() && self.exit_on_final && told.is_empty() && self.desk.is_settled() {
                 break self.class().await;
             }
             let news = {
@@ -147,12 +132,15 @@ impl Bridge {
                 };
                 let wakes = desk.wakes();
                 tokio::select! {
-                    line = host.recv(), if !desk.is_full() => News::FromHost(line),
-                    () = send, if is_sending => News::Sent,
-                    text = hear => News::FromServer(text),
-                    () = sleep_until(wakes.unwrap_or(now)), if wakes.is_some() => News::Time,
-                    why = &mut verdict, if !is_examined => News::Verdict(why.unwrap_or_default()),
                     _ = &mut goodbye => News::HostGone,
+                    line = host.recv(), if !desk.is_full() && told.len() < 4 * ROOM => News::FromHost(line),
+                    () = send, if is_sending => News::Sent,
+                    text = hear, if told.len() < ROOM => News::FromServer(text),
+                    room = to_host.room(), if !told.is_empty() => {
+                        News::Told(room.tell(told.pop_front().unwrap_or_default()))
+                    }
+                    () = sleep_until(wakes.unwrap_or(now)), if wakes.is_some() => News::Time,
+                    why = &mut verdict, if !is_examined && desk.is_waited_for() => News::Verdict(why),
                     _ = parent.tick() => match parent_id() == first_parent {
                         true => News::Time,
                         false => News::HostGone,
@@ -162,7 +150,8 @@ impl Bridge {
             let now = Instant::now();
             match news {
                 News::FromHost(Some(Ok(line))) => self.desk.on_host(&line, now),
-                News::FromHost(_) | News::HostGone => break Exit::Done,
+                News::FromHost(Some(Err(error))) if error.kind() == ErrorKind::InvalidData => self.desk.on_unreadable(),
+                News::FromHost(_) | News::HostGone | News::Told(false) => break Exit::Done,
                 News::FromServer(Some(text)) => self.desk.on_server(text, now),
                 News::FromServer(None) => {
                     self.relay = None;
@@ -173,7 +162,7 @@ impl Bridge {
                     is_examined = true;
                     self.desk.on_verdict(why);
                 }
-                News::Time => {}
+                News::Told(true) | News::Time => {}
             }
         };
         self.leave(exit).await
@@ -196,18 +185,16 @@ impl Bridge {
     }
 }
 
-/// Lines to standard output, on a thread of its own: a host that does not read must not stop the answers to pings.
-fn output() -> mpsc::Sender<String> {
-    let (lines, mut written) = mpsc::channel::<String>(ROOM);
-    thread::spawn(move || {
-        while let Some(line) = written.blocking_recv() {
-            let mut output = std::io::stdout().lock();
-            if writeln!(output, "{line}").and_then(|()| output.flush()).is_err() {
-                return;
-            }
-        }
-    });
-    lines
+/// What the doctor says, once it has taken long enough to ask, and before the host gives up.
+async fn verdict(mut config: Config) -> String {
+    sleep(Duration::from_secs(2)).await;
+    let limit = Duration::from_secs(4);
+    config.transport.timeout = config.transport.timeout.min(limit);
+    let Ok(builder) = config.mcp(me()) else {
+        return String::new();
+    };
+    let report = builder.opening_timeout(limit).examine().await;
+    report.failure().map_or_else(String::new, |step| step.text.clone())
 }
 
 #[cfg(unix)]

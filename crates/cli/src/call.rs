@@ -1,11 +1,15 @@
 //! `tower-ws call`.
 
-use std::io::{self, IsTerminal, Read};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use serde::Deserialize;
-use serde_json::{
-    Value,
-    value::{RawValue, to_raw_value},
+use serde_json::value::RawValue;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
 };
 use tower_ws::{
     CallError, Request,
@@ -17,9 +21,11 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     args::CallArgs,
+    cat::frame::in_one_line,
     exit::{Exit, Trouble},
     log,
-    output::{remark, tell},
+    output::{Lines, remark},
+    pretty::pretty,
     settings::{Settings, me, read},
 };
 
@@ -32,21 +38,63 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Trouble> {
         config.client.timeout = limit;
     }
     let mut request = Request::new(args.method.clone());
-    if let Some(params) = params(args.params.as_deref())? {
+    if let Some(params) = params(args.params.as_deref()).await? {
         request = request.raw_params(&params);
     }
+    let deadline = Deadline::new(config.client.timeout);
     let answer = match args.json_rpc {
-        true => json_rpc(&config, request, args.notify).await?,
-        false => mcp(&config, request, args.notify).await?,
+        true => json_rpc(&config, request, args.notify, deadline).await?,
+        false => mcp(&config, request, args.notify, deadline).await?,
     };
     let Some(answer) = answer else {
         return Ok(Exit::Done);
     };
-    print(&answer, !args.compact && io::stdout().is_terminal());
+    let output = Lines::begin();
+    output
+        .tell(match !args.compact && io::stdout().is_terminal() {
+            true => pretty(answer.get()),
+            false => in_one_line(answer.get()),
+        })
+        .await;
+    output.finish().await;
     Ok(match !args.json_rpc && says_that_it_failed(&answer) {
         true => Exit::Answered,
         false => Exit::Done,
     })
+}
+
+/// Until when all of it has to be done.
+#[derive(Clone, Copy)]
+struct Deadline {
+    limit: Duration,
+    began: Instant,
+}
+
+impl Deadline {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            began: Instant::now(),
+        }
+    }
+
+    /// Connects within it.
+    async fn connect<T>(
+        self,
+        connecting: impl Future<Output = Result<T, tower_ws::ConnectError>>,
+    ) -> Result<T, Trouble> {
+        match timeout(self.limit, connecting).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => {
+                let trouble = Trouble::new(Exit::Time, format!("no connection within {:?}", self.limit));
+                Err(trouble.help("`tower-ws doctor` with the same address says what it waits for"))
+            }
+        }
+    }
+
+    fn left(self) -> Duration {
+        self.limit.saturating_sub(self.began.elapsed())
+    }
 }
 
 /// A tool of MCP that failed says so in its result.
@@ -59,8 +107,14 @@ fn says_that_it_failed(answer: &RawValue) -> bool {
     serde_json::from_str::<ToolResult>(answer.get()).is_ok_and(|result| result.is_error)
 }
 
-async fn json_rpc(config: &Config, request: Request, notify: bool) -> Result<Option<Box<RawValue>>, Trouble> {
-    let (client, _inbound) = config.builder()?.connect().await?;
+async fn json_rpc(
+    config: &Config,
+    request: Request,
+    notify: bool,
+    deadline: Deadline,
+) -> Result<Option<Box<RawValue>>, Trouble> {
+    let (client, _inbound) = deadline.connect(config.builder()?.connect()).await?;
+    let request = request.timeout(deadline.left());
     let answered = match notify {
         true => client.notify(request).await.map(|()| None),
         false => client
@@ -73,12 +127,18 @@ async fn json_rpc(config: &Config, request: Request, notify: bool) -> Result<Opt
     answered
 }
 
-async fn mcp(config: &Config, request: Request, notify: bool) -> Result<Option<Box<RawValue>>, Trouble> {
-    let (mcp, _inbound) = config.mcp(me())?.connect().await?;
+async fn mcp(
+    config: &Config,
+    request: Request,
+    notify: bool,
+    deadline: Deadline,
+) -> Result<Option<Box<RawValue>>, Trouble> {
+    let (mcp, _inbound) = deadline.connect(config.mcp(me())?.connect()).await?;
+    let request = request.timeout(deadline.left());
     let answered = match notify {
         true => mcp.notify(request).await.map(|()| None),
         // On a terminal somebody likes to see how far it has come.
-        false if io::stderr().is_terminal() => tracked(&mcp, request, config.client.timeout).await.map(Some),
+        false if io::stderr().is_terminal() => tracked(&mcp, request, deadline.left()).await.map(Some),
         false => {
             let reply = mcp.reply(request).await;
             reply.and_then(|reply| Ok(Some(reply.raw_result().map_err(McpError::from)?.to_owned())))
@@ -93,42 +153,35 @@ async fn mcp(config: &Config, request: Request, notify: bool) -> Result<Option<B
 }
 
 /// How long a goodbye may take.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
 
-async fn tracked(
-    mcp: &tower_ws::mcp::Mcp,
-    request: Request,
-    idle: std::time::Duration,
-) -> Result<Box<RawValue>, McpError> {
+async fn tracked(mcp: &tower_ws::mcp::Mcp, request: Request, idle: Duration) -> Result<Box<RawValue>, McpError> {
     let tracked = mcp.track(request).await?.idle(idle);
     let mut reports = tracked.reports();
-    let result = tracked.result::<Value>();
+    let result = tracked.result::<Box<RawValue>>();
     tokio::pin!(result);
-    let value = loop {
+    loop {
         tokio::select! {
-            result = &mut result => break result?,
+            result = &mut result => return result,
             Some(progress) = reports.next() => {
                 let of = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 let message = progress.message.unwrap_or_default();
                 remark(&format!("  {}{of}  {}", progress.progress, message.escape_debug()));
             }
         }
-    };
-    // It was read as JSON.
-    to_raw_value(&value).map_err(|error| CallError::Params(error).into())
+    }
 }
 
 /// Parameters, checked before anything is dialled.
-fn params(said: Option<&str>) -> Result<Option<Box<RawValue>>, Trouble> {
+async fn params(said: Option<&str>) -> Result<Option<Box<RawValue>>, Trouble> {
     let text = match said {
         None => return Ok(None),
-        Some("-") => {
-            let mut text = String::new();
-            io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Trouble::usage(format!("standard input: {error}")))?;
-            text
-        }
+        // It may take for ever, in which a signal is to be heard.
+        Some("-") => spawn_blocking(|| io::read_to_string(io::stdin()))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|read| read)
+            .map_err(|error| Trouble::usage(format!("standard input: {error}")))?,
         Some(text) => match text.strip_prefix('@') {
             Some(path) => read(path.as_ref())?,
             None => text.to_owned(),
@@ -161,15 +214,4 @@ fn failed(error: &CallError) -> Trouble {
             Trouble::new(exit, error.to_string()).because(error)
         }
     }
-}
-
-/// The answer alone.
-fn print(answer: &RawValue, pretty: bool) {
-    let text = match pretty {
-        true => serde_json::from_str::<Value>(answer.get())
-            .and_then(|value| serde_json::to_string_pretty(&value))
-            .unwrap_or_else(|_| answer.get().to_owned()),
-        false => answer.get().to_owned(),
-    };
-    tell(&text);
 }

@@ -1,10 +1,10 @@
 //! `tower-ws cat`.
 
-mod frame;
+pub(crate) mod frame;
 
-use std::{future::pending, time::Duration};
+use std::{cell::Cell, future::pending, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tower_ws::{
     Message,
     messages::{Event, Events, Sender},
@@ -16,12 +16,25 @@ use crate::{
     args::CatArgs,
     exit::{Exit, Trouble},
     input, log,
-    output::{remark, tell},
+    output::{Lines, remark},
     settings::Settings,
 };
 
 /// How long a goodbye may take, and what is still to be sent.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A pipe between lines and messages.
+struct Pipe {
+    framed: Framed,
+    sender: Sender<Message>,
+    output: Lines,
+    /// When something came or went last.
+    active: Cell<Instant>,
+    /// Sent since the server was heard last: on a connection that is lost nobody knows whether they arrived.
+    unheard: Cell<u64>,
+    /// The worst that has become of a message.
+    worst: Cell<Exit>,
+}
 
 pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
     log::begin(&args.connection, LevelFilter::WARN)?;
@@ -33,86 +46,117 @@ pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
     let greetings: Vec<Message> = args
         .say
         .iter()
-        .map(|text| framed.read(text))
+        .map(|text| framed.read(text.clone().into_bytes()))
         .collect::<Result<_, _>>()
         .map_err(|error| Trouble::usage(format!("--say: {error}")))?;
-    let (sender, events) = config.builder()?.messages().timeout(config.queue.age).connect().await?;
-    let writes = write(&sender, framed, args.count.is_none().then_some(args.wait));
-    let reads = read(events, &sender, framed, &greetings, args.count);
-    let exit = tokio::select! {
-        sent = writes => sent.map(|()| Exit::Done),
-        read = reads => read,
+    let connecting = config.builder()?.messages().timeout(config.queue.age).connect();
+    let (sender, events) = connecting.await?;
+    let pipe = Pipe {
+        framed,
+        sender,
+        output: Lines::begin(),
+        active: Cell::new(Instant::now()),
+        unheard: Cell::new(0),
+        worst: Cell::new(Exit::Done),
     };
-    let unsent = sender.close(GRACE).await;
-    match (exit, unsent.len()) {
-        (exit, 0) => exit,
-        (Err(trouble), _) => Err(trouble),
-        (Ok(_), unsent) => Err(Trouble::new(Exit::Time, format!("{unsent} messages were not sent"))),
+    let ended = tokio::select! {
+        sent = pipe.write(args.count.is_none().then_some(args.wait)) => sent.map(|()| Exit::Done),
+        read = pipe.read(events, &greetings, args.count) => read,
+    };
+    let unsent = pipe.sender.close(GRACE).await;
+    pipe.output.finish().await;
+    match (ended?, unsent.len()) {
+        (Exit::Done, 0) => Ok(pipe.worst.get()),
+        (Exit::Done, unsent) => Err(Trouble::new(Exit::Time, format!("{unsent} messages were not sent"))),
+        (exit, _) => Ok(exit),
     }
 }
 
-/// Each line of standard input; done so long after the last one, or never: the other side ends it then.
-async fn write(sender: &Sender<Message>, framed: Framed, wait: Option<Duration>) -> Result<(), Trouble> {
-    let mut lines = input::lines();
-    while let Some(line) = lines.recv().await {
-        let line = line.map_err(|error| Trouble::usage(format!("standard input: {error}")))?;
-        let message = framed
-            .read(&line)
-            .map_err(|error| Trouble::usage(format!("standard input: {error}")))?;
-        sender
-            .send(message)
-            .await
-            .map_err(|error| Trouble::new(Exit::Time, "a line was not sent").because(&error))?;
-    }
-    match wait {
-        Some(wait) => sleep(wait).await,
-        None => pending().await,
-    }
-    Ok(())
-}
-
-/// Each message of the server's, until there are enough or the session ends.
-async fn read(
-    mut events: Events<Message>,
-    sender: &Sender<Message>,
-    framed: Framed,
-    greetings: &[Message],
-    count: Option<u64>,
-) -> Result<Exit, Trouble> {
-    let mut left = count;
-    let mut ended = Exit::Done;
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Up(_) => {
-                for greeting in greetings {
-                    // What becomes of it, the connection's end says.
-                    let _ = sender.try_send(greeting.clone());
-                }
-            }
-            Event::Message(message) => {
-                let Some(line) = framed.write(&message) else { continue };
-                // Nobody reads it any more: that is all.
-                if !tell(&line) {
-                    return Ok(Exit::Done);
-                }
-                left = left.map(|left| left.saturating_sub(1));
-                if left == Some(0) {
-                    return Ok(Exit::Done);
-                }
-            }
-            // The log tells of the others.
-            Event::Down(down) if !down.will_retry => {
-                ended = Exit::from(&down.cause);
-                remark(&format!("tower-ws: {}", down.cause));
-            }
-            Event::Undelivered { reason, .. } => remark(&format!("tower-ws: a message was not delivered: {reason}")),
-            Event::Gap { missed } => {
-                remark(&format!(
-                    "tower-ws: {missed} messages are missing: they came faster than they were read"
-                ));
-            }
-            _ => {}
+impl Pipe {
+    /// Each line of standard input; done when nothing has come or gone for so long after the last one, or never: the other
+    /// side ends it then.
+    async fn write(&self, wait: Option<Duration>) -> Result<(), Trouble> {
+        let mut lines = input::lines();
+        while let Some(line) = lines.recv().await {
+            let failed = |error: String| Trouble::usage(format!("standard input: {error}"));
+            let line = line.map_err(|error| failed(error.to_string()))?;
+            let message = self.framed.read(line).map_err(failed)?;
+            self.sender
+                .send(message)
+                .await
+                .map_err(|error| Trouble::new(Exit::Time, "a line was not sent").because(&error))?;
+            self.unheard.set(self.unheard.get() + 1);
+            self.active.set(Instant::now());
         }
+        let Some(wait) = wait else { return pending().await };
+        while let Some(end) = self.active.get().checked_add(wait).filter(|end| *end > Instant::now()) {
+            sleep_until(end).await;
+        }
+        Ok(())
     }
-    Ok(ended)
+
+    /// Each message of the server's, until there are enough or the session ends.
+    async fn read(
+        &self,
+        mut events: Events<Message>,
+        greetings: &[Message],
+        count: Option<u64>,
+    ) -> Result<Exit, Trouble> {
+        let mut left = count;
+        let mut ended = Exit::Done;
+        let mut has_altered = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Up(_) => {
+                    for greeting in greetings {
+                        // What becomes of it, the connection's end says.
+                        let _ = self.sender.try_send(greeting.clone());
+                    }
+                }
+                Event::Message(message) => {
+                    self.unheard.set(0);
+                    self.active.set(Instant::now());
+                    let Some(written) = self.framed.write(&message) else {
+                        continue;
+                    };
+                    if !written.is_whole && !std::mem::replace(&mut has_altered, true) {
+                        remark("tower-ws: a message is no line, and was altered: --frames json writes each as it is");
+                    }
+                    // Nobody reads it any more: that is all.
+                    if !self.output.tell(written.line).await {
+                        return Ok(Exit::Done);
+                    }
+                    left = left.map(|left| left.saturating_sub(1));
+                    if left == Some(0) {
+                        return Ok(Exit::Done);
+                    }
+                }
+                Event::Down(down) => {
+                    let unheard = self.unheard.take();
+                    if unheard > 0 {
+                        self.worst.set(Exit::Unknown);
+                        remark(&format!(
+                            "tower-ws: of the last {unheard} messages nobody knows whether they arrived: the connection was lost"
+                        ));
+                    }
+                    // The log tells of the others.
+                    if !down.will_retry {
+                        ended = Exit::from(&down.cause);
+                        remark(&format!("tower-ws: {}", down.cause));
+                    }
+                }
+                Event::Undelivered { reason, .. } => {
+                    self.worst.set(Exit::Unknown);
+                    remark(&format!("tower-ws: a message was not delivered: {reason}"));
+                }
+                Event::Gap { missed } => {
+                    remark(&format!(
+                        "tower-ws: {missed} messages are missing: they came faster than they were read"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(ended)
+    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tower_ws::{
     config::Config,
-    doctor::{Report, State, Step},
+    doctor::{Details, Report, State, Step},
 };
 use tracing::level_filters::LevelFilter;
 
@@ -68,13 +68,15 @@ async fn look_further(config: &Config, failure: &Step) -> Result<Vec<String>, Tr
     let mut other = config.clone();
     let status = failure.cause.as_ref().and_then(|cause| cause.status);
     let hint = match (failure.name, status) {
+        // Who shows a certificate speaks TLS.
+        ("tls", None) if matches!(&failure.details, Some(Details::Tls { .. })) => return Ok(Vec::new()),
         ("tls" | "upgrade", None) => {
             let (from, to) = match config.url.strip_prefix("wss://") {
                 Some(_) => ("wss://", "ws://"),
                 None => ("ws://", "wss://"),
             };
-            other.url = config.url.replacen(from, to, 1);
-            // Whether it speaks so is the question, and nothing secret is shown.
+            // Whether it speaks so is the question. Whoever is there is shown nothing: no path, no query, no credential.
+            other.url = bare(&config.url.replacen(from, to, 1));
             other.auth = tower_ws::config::AuthSettings::default();
             other.headers.clear();
             other.connect.allow_plaintext = true;
@@ -87,11 +89,22 @@ async fn look_further(config: &Config, failure: &Step) -> Result<Vec<String>, Tr
         _ => return Ok(Vec::new()),
     };
     let report = examine(&other, false, None).await?;
+    // A port for TLS may answer whoever speaks none with a 400.
     let goes_further = match report.failure() {
         None => true,
-        Some(failure) => failure.cause.as_ref().is_some_and(|cause| cause.status.is_some()),
+        Some(failure) => {
+            let status = failure.cause.as_ref().and_then(|cause| cause.status);
+            matches!(status, Some(401 | 403 | 404 | 426))
+        }
     };
     Ok(if goes_further { vec![hint] } else { Vec::new() })
+}
+
+/// Scheme, host and port.
+fn bare(url: &str) -> String {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end);
+    format!("{}/", &url[..end])
 }
 
 /// When a token ends, if it is a JWT that says so ([RFC 7519, section

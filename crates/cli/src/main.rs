@@ -11,6 +11,7 @@ mod input;
 mod log;
 mod monitor;
 mod output;
+mod pretty;
 mod report;
 mod settings;
 
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         Command::Man => args::man(),
         command => in_runtime(command),
     };
+    let ended = ended.and_then(|exit| output::check().map(|()| exit));
+    log::finish();
     match ended {
         Ok(exit) => exit.into(),
         Err(trouble) => {
@@ -52,8 +55,10 @@ fn in_runtime(command: Command) -> Result<Exit, Trouble> {
             // It says goodbye first.
             Command::Bridge(args) => bridge::run(args).await,
             command => tokio::select! {
-                ended = run(command) => ended,
+                // First, so that a signal is heard from the beginning.
+                biased;
                 exit = interrupted() => Ok(exit),
+                ended = run(command) => ended,
             },
         }
     });

@@ -19,7 +19,10 @@ const HEIGHT: f64 = 220.0;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Trouble> {
     let (mut seconds, mut changes) = (Vec::new(), Vec::new());
-    for (number, line) in (1..).zip(read(&args.record)?.lines()) {
+    let record = read(&args.record)?;
+    // The last one may be being written.
+    let whole = record.rfind('\n').map_or(0, |end| end + 1);
+    for (number, line) in (1..).zip(record[..whole].lines()) {
         match serde_json::from_str(line) {
             Ok(Line::Second(second)) => seconds.push(*second),
             Ok(Line::Change(change)) => changes.push(change),

@@ -42,8 +42,23 @@ impl Settings {
         if let Some(path) = file(connection)? {
             sources = sources.file(path);
         }
-        let chosen = connection.profile.as_deref();
+        let chosen = connection.profile.as_deref().filter(|name| !name.is_empty());
         let (url, profile) = match to {
+            // Not what it is: it may be an address with a password in it.
+            Some(name) if !name.contains("://") && !is_name(name) => {
+                let trouble = Trouble::usage("this is neither an address nor the name of a profile");
+                return Err(trouble
+                    .help("an address begins with ws:// or wss://, a name has letters, digits, `-`, `_` and `.`"));
+            }
+            Some(name) if !name.contains("://") && chosen.is_some() => {
+                return Err(Trouble::usage(format!(
+                    "`{name}` is a profile, and so is that of --profile: choose one"
+                )));
+            }
+            Some(name) if !name.contains("://") && std::env::var_os("TOWER_WS__URL").is_some() => {
+                let trouble = Trouble::usage(format!("TOWER_WS__URL says where, and so does the profile `{name}`"));
+                return Err(trouble.help("unset the variable: a token of the profile must not go to another address"));
+            }
             Some(url) if url.contains("://") => (Some(url), chosen),
             Some(name) => (None, Some(name)),
             None => (None, chosen),
@@ -64,6 +79,12 @@ impl Settings {
         })?;
         Ok(Self { config, places })
     }
+}
+
+/// What a profile may be called on a command line.
+fn is_name(text: &str) -> bool {
+    let is_letter = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    !text.is_empty() && text.chars().all(is_letter)
 }
 
 /// What servers are told of this program.
@@ -163,7 +184,7 @@ fn options(mut sources: Sources, connection: &Connection, url: Option<&str>) -> 
 /// The file of settings: the one that was named, or the user's, if it is there. None of the working directory: a folder
 /// that somebody else has made must not choose where a token goes.
 fn file(connection: &Connection) -> Result<Option<PathBuf>, Trouble> {
-    if let Some(path) = &connection.config {
+    if let Some(path) = connection.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         return Ok(Some(path.clone()));
     }
     Ok(user_file().filter(|path| path.exists()))

@@ -286,3 +286,83 @@ async fn a_call_of_a_tool_from_the_command_line() {
         "{ended:?}"
     );
 }
+
+/// Somebody pays again then.
+#[tokio::test]
+async fn what_the_host_was_told_is_not_sent_never_is() {
+    let mut server = McpServer::start().await.unwrap();
+    let url = url(&server);
+    server.kill();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url, "--call-timeout", "1s", "--set", "reconnect.cap=1s"]);
+    let client = json!({ "name": "host", "version": "1" });
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+    let opening = host.ask("initialize", params).await;
+    let told = host.add(1).await;
+    assert_eq!(told["error"]["data"]["towerWs"], "notSent", "{told}");
+    server.restart().await.unwrap();
+    let opened = host.answer(opening).await;
+    assert!(opened["result"].is_object(), "{opened}");
+    assert!(host.add(2).await["result"].is_object());
+    assert_eq!(server.used(), 1);
+}
+
+/// Of the era that has no `initialize`.
+#[tokio::test]
+async fn a_modern_host_is_answered_in_time_too() {
+    let mut server = McpServer::start().await.unwrap();
+    let url = url(&server);
+    server.kill();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url, "--set", "reconnect.cap=1s"]);
+    let began = Instant::now();
+    let told = host.call("server/discover", json!({})).await;
+    assert!(began.elapsed() < 10 * SECOND);
+    assert_eq!(told["error"]["code"], -32000, "{told}");
+    server.restart().await.unwrap();
+    let discovered = host.call("server/discover", json!({})).await;
+    assert!(
+        discovered["result"]["capabilities"]["tools"].is_object(),
+        "{discovered}"
+    );
+    assert_eq!(host.leave().await.0, Some(0));
+
+    // It is remembered, for those who ask the same.
+    server.kill();
+    let mut host = Host::start(&program, &[&url, "--set", "reconnect.cap=1s"]);
+    let remembered = host.call("server/discover", json!({})).await;
+    assert_eq!(remembered["result"], discovered["result"], "{remembered}");
+    assert!(host.initialize().await["error"].is_object());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_do_not_end_it() {
+    let server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server)]);
+    host.input.write_all(b"\xff\n[1,2]\n").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(host.hear().await["error"]["code"], -32700);
+    }
+    let id = json!({ "jsonrpc": "2.0", "id": null, "method": "tools/list" });
+    host.say(id).await;
+    assert_eq!(host.hear().await["error"]["code"], -32600);
+    assert!(host.initialize().await["result"].is_object());
+}
+
+/// Nor does a log that nobody reads.
+#[tokio::test]
+async fn a_host_that_reads_no_log_loses_nothing() {
+    let mut server = McpServer::start().await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&url(&server), "-vv", "--set", "reconnect.cap=1s"]);
+    drop(host.bridge.stderr.take());
+    host.initialize().await;
+    for n in 0..3 {
+        server.kill();
+        server.restart().await.unwrap();
+        let sum = host.call("tools/list", json!({})).await;
+        assert!(sum["result"].is_object(), "{n}: {sum}");
+    }
+    assert_eq!(host.leave().await.0, Some(0));
+}

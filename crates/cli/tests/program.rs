@@ -260,3 +260,70 @@ async fn what_it_writes_for_others_is_well_formed() {
         .await;
     assert!(ended.out.contains("[mcp_servers.server]"), "{ended:?}");
 }
+
+/// Whoever opens TLS on the way must not be told in the clear what was meant for the server.
+#[tokio::test]
+async fn the_doctors_second_dial_shows_nothing() {
+    let authority = Authority::new().unwrap();
+    let private = Server::start_tls(Script::Echo, authority.good().unwrap())
+        .await
+        .unwrap();
+    let plain = Server::start(Script::Echo).await.unwrap();
+    let program = Program::new();
+    let url = |server: &Server| {
+        format!(
+            "{}/path?key={SECRET}",
+            server.url().replace("ws://", "wss://").trim_end_matches('/')
+        )
+    };
+    let ended = program.run(&["doctor", &url(&private), "--timeout", "2s"]).await;
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    // It shows a certificate: there is nothing to find out.
+    assert_eq!(private.dials(), 1);
+    let ended = program.run(&["doctor", &url(&plain), "--timeout", "2s"]).await;
+    assert!(ended.out.contains("this port speaks ws://"), "{ended:?}");
+    let asked: Vec<_> = plain.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/"]);
+}
+
+/// A full disk is told of; who has stopped reading is not.
+#[tokio::test]
+async fn what_cannot_be_written_is_no_success_and_no_panic() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let program = Program::new();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = program.command(&["call", "--json-rpc", &server.url(), "echo", "[1]"]);
+    let ended = support::Ended::of(command.stdout(full()).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(10), "{ended:?}");
+    let mut command = program.command(&["call", "--json-rpc", "ws://127.0.0.1:1/", "echo", "-vv"]);
+    let ended = support::Ended::of(command.stderr(full()).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for args in [&["completions", "bash"][..], &["man"], &["config", "example"]] {
+        let mut child = program.command(args).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(support::Ended::of(child).await.code, Some(0), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_address_is_not_repeated() {
+    let program = Program::new();
+    for address in [format!("u:{SECRET}@host/mcp"), format!("ws//u:{SECRET}@host")] {
+        let ended = program.run(&["doctor", &address]).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
+    }
+}
+
+/// All of it within the time that was given.
+#[tokio::test]
+async fn a_calls_time_limit_is_that_of_the_whole() {
+    let silent = Server::start(Script::NeverReply).await.unwrap();
+    let program = Program::new();
+    let url = silent.url();
+    let ended = program
+        .run(&["call", "--json-rpc", &url, "echo", "--call-timeout", "1s"])
+        .await;
+    assert_eq!(ended.code, Some(8), "{ended:?}");
+    assert!(ended.err.contains("no connection within 1s"), "{ended:?}");
+}

@@ -1,7 +1,7 @@
 //! What the host is told, and when: requests that are under way, what is remembered, what is over. No I/O.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tower_ws::mcp::relay::Interrupted;
 
 use super::{
-    memory::Recalled,
+    memory::{Asked, Recalled},
     message::{self, Message},
 };
 use crate::args::Start;
@@ -30,6 +30,8 @@ pub(super) struct Desk {
     remembered: Option<Recalled>,
     /// By their ids, as they are written.
     under_way: BTreeMap<String, UnderWay>,
+    /// When each of them is given up, the first one first.
+    ends: BTreeSet<(Instant, String)>,
     /// To the server, in order.
     waiting: VecDeque<String>,
     steps: VecDeque<Step>,
@@ -43,6 +45,7 @@ pub(super) struct Desk {
 struct Introduction {
     id: Box<RawValue>,
     text: String,
+    asked: Asked,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,8 @@ struct UnderWay {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    Initialize,
+    /// `initialize` or `server/discover`.
+    Introduction,
     Tools,
     Other,
 }
@@ -87,6 +91,7 @@ impl Desk {
             limit,
             remembered,
             under_way: BTreeMap::new(),
+            ends: BTreeSet::new(),
             waiting: VecDeque::new(),
             steps: VecDeque::new(),
             state: State::Opening,
@@ -100,24 +105,31 @@ impl Desk {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
-        let due = self
-            .under_way
-            .iter()
-            .find(|(_, call)| call.until.is_some_and(|until| until <= now));
-        let key = due?.0.clone();
-        let call = self.under_way.remove(&key)?;
+        let (until, key) = self.ends.first()?.clone();
+        if until > now {
+            return None;
+        }
+        let call = self.end(&key)?;
         self.give_up(&call);
         self.steps.pop_front()
     }
 
     /// When to look again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.under_way.values().filter_map(|call| call.until).min()
+        self.ends.first().map(|(until, _)| *until)
     }
 
-    /// What the server is to be sent next.
+    /// What the server is to be sent next. Before it has said who it is nothing but the introduction is: what has not been
+    /// handed over can be taken back.
     pub(super) fn to_server(&self) -> Option<&str> {
-        self.waiting.front().map(String::as_str)
+        let first = self.waiting.front().map(String::as_str)?;
+        let introduces = || Message::parse(first).is_some_and(|message| is_introduction(&message));
+        (matches!(self.state, State::Open) || introduces()).then_some(first)
+    }
+
+    /// Whether somebody waits for a server that has not said who it is.
+    pub(super) fn is_waited_for(&self) -> bool {
+        matches!(self.state, State::Opening) && !self.under_way.is_empty()
     }
 
     pub(super) fn on_sent(&mut self) {
@@ -139,29 +151,43 @@ impl Desk {
     }
 
     /// The host says this.
-    pub(super) fn on_host(&mut self, line: &str, now: Instant) {
-        if line.trim().is_empty() {
+    pub(super) fn on_host(&mut self, line: &[u8], now: Instant) {
+        if line.trim_ascii().is_empty() {
             return;
         }
-        let Some(message) = Message::parse(line) else {
-            self.steps.push_back(Step::Tell(message::unreadable()));
+        let Some((line, message)) = str::from_utf8(line)
+            .ok()
+            .and_then(|line| Some((line, Message::parse(line)?)))
+        else {
+            self.on_unreadable();
             return;
         };
         match (message.method.as_deref(), &message.id) {
+            (Some(_), Some(_)) if message.has_no_good_id() => {
+                let told = message::refused(-32600, "the id of a request is a text or a number");
+                self.steps.push_back(Step::Tell(told));
+                return;
+            }
             (Some(method), Some(id)) => {
-                let kind = match method {
-                    "initialize" => Kind::Initialize,
-                    _ if message.lists_tools() => Kind::Tools,
-                    _ => Kind::Other,
+                let kind = if is_introduction(&message) {
+                    Kind::Introduction
+                } else if message.lists_tools() {
+                    Kind::Tools
+                } else {
+                    Kind::Other
                 };
-                if kind == Kind::Initialize {
+                if kind == Kind::Introduction {
                     self.introduction = Some(Introduction {
                         id: id.clone(),
                         text: line.to_owned(),
+                        asked: Asked {
+                            method: method.to_owned(),
+                            revision: message.revision(),
+                        },
                     });
                 }
                 if let State::Ended { why, since } = &self.state {
-                    if kind != Kind::Initialize && now.duration_since(*since) < AGAIN {
+                    if kind != Kind::Introduction && now.duration_since(*since) < AGAIN {
                         let told = message::unanswered(id, why, Interrupted::NotSent);
                         self.steps.push_back(Step::Tell(told));
                         return;
@@ -172,14 +198,27 @@ impl Desk {
             }
             (Some("notifications/cancelled"), None) => {
                 if let Some(id) = message.cancels() {
-                    self.under_way.remove(id.get());
+                    self.end(id.get());
+                    // One that was not handed over is forgotten, and nobody need be told.
+                    if self.take_back(id.get()) {
+                        return;
+                    }
                 }
             }
             _ => {}
         }
-        if !matches!(self.state, State::Ended { .. }) {
-            self.waiting.push_back(line.to_owned());
+        match (&self.state, is_introduction(&message)) {
+            (State::Ended { .. }, _) => {}
+            // What waits for the server to say who it is waits behind it.
+            (State::Opening, true) => self.waiting.push_front(line.to_owned()),
+            _ => self.waiting.push_back(line.to_owned()),
         }
+    }
+
+    /// The host says something that is no message.
+    pub(super) fn on_unreadable(&mut self) {
+        let told = message::refused(-32700, "this is no JSON-RPC message, in one line and of at most 16 MiB");
+        self.steps.push_back(Step::Tell(told));
     }
 
     /// A request of the host's.
@@ -189,8 +228,8 @@ impl Desk {
             .as_ref()
             .is_some_and(|remembered| remembered.tools.is_some());
         let limit = match (kind, &self.state, self.start) {
-            (Kind::Initialize, _, Start::Wait) => None,
-            (Kind::Initialize, ..) => Some(FIRST),
+            (Kind::Introduction, _, Start::Wait) => None,
+            (Kind::Introduction, ..) => Some(FIRST),
             (Kind::Tools, State::Opening, Start::Remember) if has_tools => Some(FIRST.min(self.limit)),
             _ => Some(self.limit),
         };
@@ -200,7 +239,20 @@ impl Desk {
             kind,
             id,
         };
-        self.under_way.insert(call.id.get().to_owned(), call);
+        let key = call.id.get().to_owned();
+        // An id that is used again is the new one's.
+        self.end(&key);
+        self.ends.extend(call.until.map(|until| (until, key.clone())));
+        self.under_way.insert(key, call);
+    }
+
+    /// It is under way no more.
+    fn end(&mut self, key: &str) -> Option<UnderWay> {
+        let call = self.under_way.remove(key)?;
+        if let Some(until) = call.until {
+            self.ends.remove(&(until, key.to_owned()));
+        }
+        Some(call)
     }
 
     /// A new session, which begins as the last one did.
@@ -208,9 +260,10 @@ impl Desk {
         self.state = State::Opening;
         self.waiting.clear();
         self.steps.push_back(Step::Reopen);
-        if let (Some(introduction), true) = (&self.introduction, kind != Kind::Initialize) {
+        if let (Some(introduction), true) = (&self.introduction, kind != Kind::Introduction) {
             self.waiting.push_back(introduction.text.clone());
         }
+        self.verdict.clear();
     }
 
     /// The server says this.
@@ -220,10 +273,16 @@ impl Desk {
             (None, Some(id)) => self.answered(id, &message, text),
             (Some("notifications/progress"), None) => {
                 let token = message.progress_token();
-                for call in self.under_way.values_mut() {
-                    if token.is_some() && call.progress_token == token {
-                        call.until = now.checked_add(self.limit);
+                let mut reported = self
+                    .under_way
+                    .iter_mut()
+                    .filter(|(_, call)| call.progress_token == token);
+                if let (Some((key, call)), true) = (reported.next(), token.is_some()) {
+                    if let Some(until) = call.until {
+                        self.ends.remove(&(until, key.clone()));
                     }
+                    call.until = now.checked_add(self.limit);
+                    self.ends.extend(call.until.map(|until| (until, key.clone())));
                 }
                 self.steps.push_back(Step::Tell(text));
             }
@@ -232,7 +291,7 @@ impl Desk {
     }
 
     fn answered(&mut self, id: &RawValue, message: &Message, text: String) {
-        let call = self.under_way.remove(id.get());
+        let call = self.end(id.get());
         let is_introduction = matches!(self.state, State::Opening)
             && self
                 .introduction
@@ -244,9 +303,11 @@ impl Desk {
                 self.learn_tools(result.clone());
             }
             (None, true) => {
-                // Why there is no session: its end follows.
+                // Why there is no session: its end follows. The server's own errors say something else, as that of a legacy
+                // one which is asked to discover itself: the host will initialize then.
                 let why = message.error.as_deref().and_then(|error| {
                     let error: Value = serde_json::from_str(error.get()).ok()?;
+                    Interrupted::of(error.get("code")?.as_i64()?, error.get("data"))?;
                     Some(error.get("message")?.as_str()?.to_owned())
                 });
                 self.verdict = why.unwrap_or_default();
@@ -262,6 +323,7 @@ impl Desk {
     /// The server has said who it is; `is_late`: the host was told something else before.
     fn opened(&mut self, result: Box<RawValue>, is_late: bool) {
         self.state = State::Open;
+        self.verdict.clear();
         let capabilities = serde_json::from_str::<Value>(result.get()).unwrap_or_default();
         if is_late {
             for list in ["tools", "prompts", "resources"] {
@@ -271,10 +333,13 @@ impl Desk {
             }
         }
         let tools = self.remembered.take().and_then(|remembered| remembered.tools);
-        self.keep(Recalled {
-            introduction: result,
-            tools,
-        });
+        if let Some(introduction) = &self.introduction {
+            self.keep(Recalled {
+                asked: introduction.asked.clone(),
+                introduction: result,
+                tools,
+            });
+        }
     }
 
     fn learn_tools(&mut self, result: Box<RawValue>) {
@@ -301,6 +366,7 @@ impl Desk {
             true => "the session with the server has ended for good".to_owned(),
             false => self.verdict.clone(),
         };
+        self.ends.clear();
         for call in std::mem::take(&mut self.under_way).into_values() {
             let told = message::unanswered(&call.id, &why, Interrupted::NotSent);
             self.steps.push_back(Step::Tell(told));
@@ -320,7 +386,14 @@ impl Desk {
     /// Its time is up.
     fn give_up(&mut self, call: &UnderWay) {
         let remembered = match (call.kind, self.start, &self.remembered) {
-            (Kind::Initialize, Start::Remember, Some(remembered)) => Some(&remembered.introduction),
+            (Kind::Introduction, Start::Remember, Some(remembered))
+                if self
+                    .introduction
+                    .as_ref()
+                    .is_some_and(|introduction| introduction.asked == remembered.asked) =>
+            {
+                Some(&remembered.introduction)
+            }
             (Kind::Tools, Start::Remember, Some(remembered)) if matches!(self.state, State::Opening) => {
                 remembered.tools.as_ref()
             }
@@ -331,11 +404,14 @@ impl Desk {
             return;
         }
         // The introduction opens the session, whoever waits for it still.
-        let is_unsent = call.kind != Kind::Initialize && self.take_back(call.id.get());
+        let is_unsent = call.kind != Kind::Introduction && self.take_back(call.id.get());
         let told = match &self.state {
             State::Open if !is_unsent => {
                 self.waiting.push_back(message::cancelled(&call.id));
-                let why = format!("sent, and no answer within {:?}: outcome unknown", self.limit);
+                let why = format!(
+                    "no answer within {:?}, and it may have been sent: outcome unknown",
+                    self.limit
+                );
                 message::unanswered(&call.id, &why, Interrupted::OutcomeUnknown)
             }
             _ => {
@@ -348,4 +424,9 @@ impl Desk {
         };
         self.steps.push_back(Step::Tell(told));
     }
+}
+
+/// Whether it asks the server who it is.
+fn is_introduction(message: &Message) -> bool {
+    message.id.is_some() && matches!(message.method.as_deref(), Some("initialize" | "server/discover"))
 }

@@ -14,27 +14,7 @@ pub(super) fn print(host: Host, url: &str, connection: &Connection) -> Result<Ex
     // An address that is none is told now.
     Settings::load(Some(url), connection)?;
     let program = std::env::current_exe().map_or_else(|_| "tower-ws".to_owned(), |path| path.display().to_string());
-    let mut arguments = vec!["bridge".to_owned(), url.to_owned()];
-    let options = [
-        (
-            "--config",
-            connection.config.as_ref().map(|path| path.display().to_string()),
-        ),
-        ("--profile", connection.profile.clone()),
-        (
-            "--token-file",
-            connection.token_file.as_ref().map(|path| path.display().to_string()),
-        ),
-        ("--token-env", connection.token_env.clone()),
-        ("--token-command", connection.token_command.clone()),
-        (
-            "--header-file",
-            connection.header_file.as_ref().map(|path| path.display().to_string()),
-        ),
-    ];
-    for (option, value) in options {
-        arguments.extend(value.into_iter().flat_map(|value| [option.to_owned(), value]));
-    }
+    let arguments = arguments(std::env::args().skip(1));
     let entry = json!({ "command": program, "args": arguments });
     let told = match host {
         Host::Codex => {
@@ -69,4 +49,52 @@ fn with_type(mut entry: Value) -> Value {
 fn pretty(value: &Value) -> String {
     // A value is always JSON.
     serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// The command line as it was given, but for what asked for this; with whole paths, for a host starts it elsewhere.
+fn arguments(given: impl Iterator<Item = String>) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut given = given;
+    while let Some(argument) = given.next() {
+        if argument == "--print-config" {
+            given.next();
+            continue;
+        }
+        if argument.starts_with("--print-config=") {
+            continue;
+        }
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        let takes_path = PATHS.contains(&option);
+        match value {
+            Some(value) if takes_path => arguments.push(format!("{option}={}", whole(value))),
+            _ => arguments.push(argument.clone()),
+        }
+        if let (true, None) = (takes_path, value) {
+            arguments.extend(given.next().map(|path| whole(&path)));
+        }
+    }
+    arguments
+}
+
+/// Options that take a path.
+const PATHS: [&str; 8] = [
+    "-c",
+    "--config",
+    "--header-file",
+    "--token-file",
+    "--roots",
+    "--cert",
+    "--key",
+    "--log-file",
+];
+
+/// A path from the root on, if it is one of this folder's.
+fn whole(path: &str) -> String {
+    if path == "system" || path == "mozilla" {
+        return path.to_owned();
+    }
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }

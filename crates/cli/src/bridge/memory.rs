@@ -20,11 +20,20 @@ pub(super) struct Memory {
 /// What is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Recalled {
-    /// The result of `initialize`.
+    /// What the server was asked: `initialize`, in which revision, or `server/discover`.
+    pub(super) asked: Asked,
+    /// Its result.
     pub(super) introduction: Box<RawValue>,
     /// That of `tools/list`, if it was one page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tools: Option<Box<RawValue>>,
+}
+
+/// How a host introduces itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) revision: Option<String>,
 }
 
 impl Memory {

@@ -33,6 +33,8 @@ struct Params {
     #[serde(rename = "requestId")]
     request_id: Option<Box<RawValue>>,
     cursor: Option<Value>,
+    #[serde(rename = "protocolVersion")]
+    protocol_version: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,8 +45,23 @@ struct Meta {
 }
 
 impl Message {
+    /// None, if it is none; batches are none either: the revisions of MCP that hosts speak have no such thing.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        // A list would be read as the fields in their order.
+        text.trim_start()
+            .starts_with('{')
+            .then(|| serde_json::from_str(text).ok())?
+    }
+
+    /// Whether it has an id that no request may have ([MCP](https://modelcontextprotocol.io/specification) forbids `null`).
+    pub(super) fn has_no_good_id(&self) -> bool {
+        let id = self.id.as_deref().map(RawValue::get);
+        id.is_some_and(|id| !id.starts_with('"') && id.parse::<f64>().is_err())
+    }
+
+    /// Which revision it asks for.
+    pub(super) fn revision(&self) -> Option<String> {
+        self.inside().protocol_version
     }
 
     fn inside(&self) -> Params {
@@ -82,9 +99,9 @@ pub(super) fn unanswered(id: &RawValue, why: &str, outcome: Interrupted) -> Stri
     json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string()
 }
 
-/// The answer to what is no message.
-pub(super) fn unreadable() -> String {
-    let error = json!({ "code": -32700, "message": "this is no JSON-RPC message" });
+/// The answer to what is no message, or no request: by the codes of [JSON-RPC](https://www.jsonrpc.org/specification).
+pub(super) fn refused(code: i64, why: &str) -> String {
+    let error = json!({ "code": code, "message": why });
     json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string()
 }
 

@@ -25,11 +25,14 @@ enum Frame {
 
 impl Framed {
     /// The message that a line is.
-    pub(crate) fn read(self, line: &str) -> Result<Message, String> {
+    pub(crate) fn read(self, line: Vec<u8>) -> Result<Message, String> {
         match (self.frames, self.binary) {
-            (Frames::Lines, false) => Ok(Message::text(unescaped(line))),
-            (Frames::Lines, true) => Ok(Message::binary(unescaped(line).into_bytes())),
-            (Frames::Json, _) => match serde_json::from_str(line) {
+            (Frames::Lines, true) => Ok(Message::binary(line)),
+            (Frames::Lines, false) => match String::from_utf8(line) {
+                Ok(text) => Ok(Message::text(text)),
+                Err(_) => Err("a line is no text: --binary sends bytes".to_owned()),
+            },
+            (Frames::Json, _) => match serde_json::from_slice(&line) {
                 Ok(Frame::Text(text)) => Ok(Message::text(text)),
                 Ok(Frame::Binary(base64)) => match STANDARD.decode(base64) {
                     Ok(bytes) => Ok(Message::binary(bytes)),
@@ -40,49 +43,48 @@ impl Framed {
         }
     }
 
-    /// The line that a message is; none, if it is not data. Bytes that are no text are lossy in a line.
-    pub(crate) fn write(self, message: &Message) -> Option<String> {
+    /// The line that a message is; none, if it is not data.
+    pub(crate) fn write(self, message: &Message) -> Option<Line> {
         let is_text = match message.kind() {
             Kind::Text => true,
             Kind::Binary => false,
             _ => return None,
         };
         Some(match self.frames {
-            Frames::Lines => escaped(&String::from_utf8_lossy(message.as_bytes())),
+            Frames::Lines => {
+                let text = String::from_utf8_lossy(message.as_bytes());
+                let line = in_one_line(&text);
+                Line {
+                    is_whole: line.as_bytes() == message.as_bytes(),
+                    line,
+                }
+            }
             Frames::Json => {
                 let frame = match is_text {
                     true => Frame::Text(message.as_text().unwrap_or_default().to_owned()),
                     false => Frame::Binary(STANDARD.encode(message.as_bytes())),
                 };
-                // Two strings.
-                serde_json::to_string(&frame).unwrap_or_default()
+                Line {
+                    // Two strings.
+                    line: serde_json::to_string(&frame).unwrap_or_default(),
+                    is_whole: true,
+                }
             }
         })
     }
 }
 
-/// In one line.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+/// A message as a line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) line: String,
+    /// Whether the message can be had from it as it was.
+    pub(crate) is_whole: bool,
 }
 
-fn unescaped(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, letters.clone().next()) {
-            ('\\', Some('n')) => text.push('\n'),
-            ('\\', Some('r')) => text.push('\r'),
-            ('\\', Some('\\')) => text.push('\\'),
-            // One that means itself.
-            _ => {
-                text.push(letter);
-                continue;
-            }
-        }
-        letters.next();
-    }
-    text
+/// With spaces for line breaks. In JSON they mean the same.
+pub(crate) fn in_one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_and_comes_back_as_it_was() {
-        for text in ["", "plain", "two\nlines\r\n", r"C:\new\\", "a\\", r#"{"a":"b\n"}"#] {
+        for text in ["", "plain", r"C:\new\\", "a\\", r#"{"a":"b\n\"c\""}"#] {
             for frames in [Frames::Lines, Frames::Json] {
                 for binary in [false, true] {
                     let framed = Framed { frames, binary };
@@ -99,24 +101,37 @@ mod tests {
                         false => Message::text(text),
                         true => Message::binary(text.as_bytes().to_vec()),
                     };
-                    let line = framed.write(&message).expect("it is data");
-                    assert!(!line.contains('\n'), "{line}");
-                    assert_eq!(framed.read(&line).expect("it is a frame"), message, "{line}");
+                    let written = framed.write(&message).expect("it is data");
+                    assert!(written.is_whole && !written.line.contains('\n'), "{written:?}");
+                    let read = framed.read(written.line.into_bytes()).expect("it is a frame");
+                    assert_eq!(read, message, "{text}");
                 }
             }
         }
     }
 
     #[test]
-    fn bytes_that_are_no_text_come_back_in_json() {
-        let framed = Framed {
-            frames: Frames::Json,
+    fn what_is_no_line_is_whole_in_json_only() {
+        let lines = Framed {
+            frames: Frames::Lines,
             binary: false,
         };
+        let json = Framed {
+            frames: Frames::Json,
+            ..lines
+        };
+        let message = Message::text("two\nlines");
+        let line = lines.write(&message).expect("it is data");
+        assert_eq!((line.line.as_str(), line.is_whole), ("two lines", false));
+        let line = json.write(&message).expect("it is data").line;
+        assert_eq!(json.read(line.into_bytes()).expect("it is a frame"), message);
+
         let message = Message::binary(vec![0xff, 0, 1]);
-        let line = framed.write(&message).expect("it is data");
+        assert!(!lines.write(&message).expect("it is data").is_whole);
+        let line = json.write(&message).expect("it is data").line;
         assert_eq!(line, r#"{"binary":"/wAB"}"#);
-        assert_eq!(framed.read(&line).expect("it is a frame"), message);
-        assert!(framed.read("plain").is_err());
+        assert_eq!(json.read(line.into_bytes()).expect("it is a frame"), message);
+        assert!(json.read(b"plain".to_vec()).is_err());
+        assert!(lines.read(vec![0xff]).is_err());
     }
 }

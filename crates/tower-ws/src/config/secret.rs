@@ -3,7 +3,7 @@ use std::{fmt, path::PathBuf, process::Stdio};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tower_ws_auth::{Credential, Credentials};
-use tower_ws_core::{BoxError, Failure, FailureKind};
+use tower_ws_core::{BoxError, Disposition, Failure, FailureKind};
 
 /// Where a secret is. It is read each time that it is needed; white space around it does not count.
 ///
@@ -35,7 +35,7 @@ impl Secret {
     }
 
     async fn read(self) -> Result<String, BoxError> {
-        let failed = |text: String| Failure::new(FailureKind::Usage, text);
+        let failed = |text: String| Failure::new(FailureKind::Auth, text).with_disposition(Disposition::Final);
         let secret = match self {
             Self::Env(name) => std::env::var(&name)
                 .map_err(|_| failed(format!("the secret should be in the variable {name}, which is not set")))?,

@@ -365,7 +365,12 @@ impl Tree {
     }
 
     /// What a stronger source says.
-    fn lay_over(&mut self, values: Map<String, Value>) {
+    fn lay_over(&mut self, mut values: Map<String, Value>) {
+        // However it is written, it is one header.
+        if let Some(Value::Object(headers)) = values.get_mut("headers") {
+            let said = std::mem::take(headers).into_iter();
+            headers.extend(said.map(|(name, value)| (name.to_ascii_lowercase(), value)));
+        }
         // Where a secret is, is one thing: not one key of several.
         if values.get("auth").is_some_and(|auth| auth.get("secret").is_some())
             && let Some(Value::Object(auth)) = self.values.get_mut("auth")

@@ -246,6 +246,7 @@ impl Fall {
         let cause = Cause::of(&self.failure, SystemTime::now());
         let wait = cause
             .retry_after
+            .filter(|wait| wait.as_secs() > 0)
             .map(|wait| format!("; it asks to be left alone for {} s", wait.as_secs()));
         let done = way.trace.steps().last().map_or(Duration::ZERO, |step| step.after);
         let took = way.took.saturating_sub(done);
