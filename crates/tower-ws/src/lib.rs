@@ -94,7 +94,7 @@
 //! # Features
 //!
 //! `auth`, `crypto`, `mcp`, `metrics`, `rate-limit` and `tls` are on by default; `config`,
-//! `fleet`, `platform-roots`, `process`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
+//! `fleet`, `platform-roots`, `rmcp`, `sockudo`, `spool`, `test-kit` and `tower-mcp` are not. They only add. The
 //! README has a table of what each brings.
 //!
 //! # What it does not do
