@@ -11,16 +11,17 @@ use crate::args::{Measured, Plan, Serving};
 use crate::drive::calls;
 use crate::kind::{Kind, Target};
 use crate::load::Load;
-use crate::meter::{Meter, Sample, Timing};
+use crate::meter::{self, Meter, Sample, Timing};
 use crate::payload::Payloads;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::report::Cell;
 use crate::runtime;
 
-/// So many connections are opened at once, and so far apart: of more, some would not fit into the
-/// peer's queue and be dialled again seconds later.
-const AT_ONCE: u64 = 50;
+/// So many connections are opened at once: of more, some would not fit into the peer's queue and be
+/// dialled again seconds later.
+const AT_ONCE: usize = 50;
+/// How far apart those are opened that get no reply.
 const APART: Duration = Duration::from_millis(50);
 /// Longer than the pings of an idle session are apart.
 const IDLE: Timing = Timing {
@@ -95,17 +96,24 @@ fn repeat(
 /// One run, in a runtime of its own, whose end takes every task of the client with it.
 fn measure(kind: Kind, load: Load, target: &Target, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
     runtime::of(kind)?.block_on(async {
-        let meter = Meter::new(load);
+        let meters: Vec<Meter> = (0..load.connections).map(|_| Meter::new(load)).collect();
         // Tasks of their own, so that a client does not share its wake-ups with the clock.
         let mut clients = JoinSet::new();
-        for nth in 0..load.connections {
-            if nth > 0 && nth % AT_ONCE == 0 {
-                sleep(APART).await;
+        for meters in meters.chunks(AT_ONCE) {
+            for meter in meters {
+                clients.spawn((kind.run)(target.clone(), meter.clone()));
             }
-            clients.spawn((kind.run)(target.clone(), meter.clone()));
+            if load.window == 0 {
+                sleep(APART).await;
+                continue;
+            }
+            tokio::select! {
+                up = meter::all_up(meters) => up?,
+                Some(ended) = clients.join_next() => match ended?? {},
+            }
         }
         tokio::select! {
-            sample = meter.sample(load, timing, peer) => sample,
+            sample = meter::sample(&meters, load, timing, peer) => sample,
             ended = calls::first_failure(clients) => match ended {
                 Err(error) => Err(error),
                 Ok(never) => match never {},

@@ -52,6 +52,64 @@ struct Laps {
     took: Vec<Duration>,
 }
 
+/// Measures the clients of these meters, which run beside this future.
+pub(crate) async fn sample(meters: &[Meter], load: Load, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
+    let busy = load.window > 0;
+    sleep(timing.warm_up).await;
+    if busy {
+        next_reply(meters).await?;
+    }
+    // There are some only where there is one client.
+    let laps = || meters.first()?.laps();
+    if let Some(mut laps) = laps() {
+        laps.took.clear();
+    }
+    let (clocks, replies, at) = (Clocks::read(peer)?, total(meters), Instant::now());
+    sleep(timing.run).await;
+    if busy {
+        next_reply(meters).await?;
+    }
+    let (took, replies) = (at.elapsed(), total(meters) - replies);
+    let now = Clocks::read(peer)?;
+    Ok(Sample {
+        rate: replies as f64 / took.as_secs_f64(),
+        cpu_us: now.client_since(&clocks).as_secs_f64() * 1e6 / replies as f64,
+        p50_us: laps().and_then(|mut laps| laps.p50_us()),
+        wake_ups: now.wake_ups_since(&clocks) as f64 / took.as_secs_f64() / load.connections as f64,
+        others: now.others_since(&clocks)?,
+    })
+}
+
+/// Waits for a reply: a client that stopped on the way would pass for a slow one.
+async fn next_reply(meters: &[Meter]) -> Result<(), BoxError> {
+    let (before, at) = (total(meters), Instant::now());
+    while total(meters) == before {
+        if at.elapsed() > STALLED {
+            return Err("no replies any more".into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// Waits until each client has had a reply: those that are still dialling do not count for much.
+pub(crate) async fn all_up(meters: &[Meter]) -> Result<(), BoxError> {
+    let at = Instant::now();
+    while meters.iter().any(|meter| meter.total() == 0) {
+        if at.elapsed() > STALLED {
+            return Err("no reply to some of the clients".into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+fn total(meters: &[Meter]) -> u64 {
+    meters.iter().map(Meter::total).sum()
+}
+
+// === impl Meter ===
+
 impl Meter {
     pub(crate) fn new(load: Load) -> Self {
         let laps = || Laps {
@@ -76,49 +134,11 @@ impl Meter {
         }
     }
 
-    /// Measures whatever runs beside this future.
-    pub(crate) async fn sample(&self, load: Load, timing: Timing, peer: u32) -> Result<Sample, BoxError> {
-        let busy = load.window > 0;
-        sleep(timing.warm_up).await;
-        if busy {
-            self.next_reply().await?;
-        }
-        if let Some(mut laps) = self.laps() {
-            laps.took.clear();
-        }
-        let (clocks, replies, at) = (Clocks::read(peer)?, self.total(), Instant::now());
-        sleep(timing.run).await;
-        if busy {
-            self.next_reply().await?;
-        }
-        let (took, replies) = (at.elapsed(), self.total() - replies);
-        let now = Clocks::read(peer)?;
-        Ok(Sample {
-            rate: replies as f64 / took.as_secs_f64(),
-            cpu_us: now.client_since(&clocks).as_secs_f64() * 1e6 / replies as f64,
-            p50_us: self.laps().and_then(|mut laps| laps.p50_us()),
-            wake_ups: now.wake_ups_since(&clocks) as f64 / took.as_secs_f64() / load.connections as f64,
-            others: now.others_since(&clocks)?,
-        })
-    }
-
     /// Waits until there have been so many replies.
     pub(crate) async fn reached(&self, replies: u64) {
         while self.total() < replies {
             sleep(Duration::from_millis(1)).await;
         }
-    }
-
-    /// Waits for a reply: a client that stopped on the way would pass for a slow one.
-    async fn next_reply(&self) -> Result<(), BoxError> {
-        let (before, at) = (self.total(), Instant::now());
-        while self.total() == before {
-            if at.elapsed() > STALLED {
-                return Err("no replies any more".into());
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
     }
 
     fn laps(&self) -> Option<MutexGuard<'_, Laps>> {
@@ -129,6 +149,8 @@ impl Meter {
         self.replies.load(Ordering::Relaxed)
     }
 }
+
+// === impl Laps ===
 
 impl Laps {
     fn p50_us(&mut self) -> Option<f64> {
