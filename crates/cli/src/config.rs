@@ -39,6 +39,8 @@ fn printed(settings: &Settings) -> String {
         let value = match path.as_str() {
             path if path.starts_with("headers.") => "…".to_owned(),
             "url" => value.as_str().map(redacted).unwrap_or_default(),
+            // Its arguments may be secrets; the program is none.
+            "auth.secret.command" => value.get(0).map(written).unwrap_or_default(),
             _ => written(value),
         };
         told += &format!("{path} = {value}    # {place}\n");

@@ -56,10 +56,12 @@ async fn examine(config: &Config, mcp: bool, hold: Option<Duration>) -> Result<R
 
 /// Of the step that failed.
 pub(crate) fn class(failure: &Step) -> Exit {
-    failure
-        .cause
-        .as_ref()
-        .map_or(Exit::Network, |cause| Exit::of(cause.kind, cause.status))
+    let cause = failure.cause.as_ref();
+    match cause.map_or(Exit::Network, |cause| Exit::of(cause.kind, cause.status)) {
+        // What it says where its answer is expected is the peer's, though it is a limit of this side's that it breaks.
+        Exit::Local if failure.name == "opening" => Exit::Peer,
+        exit => exit,
+    }
 }
 
 /// What one more dial finds out: the other scheme where TLS or the answer is none, the subprotocol `mcp` where the

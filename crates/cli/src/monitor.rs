@@ -36,7 +36,7 @@ use crate::{
     args::{MonitorArgs, Output},
     exit::{Exit, Trouble},
     log,
-    output::tell,
+    output::Lines,
     settings::{Settings, me},
 };
 
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
         // Whoever watches wants to see round trips, and not only that there is a peer.
         config.health.interval = OFTEN;
     }
-    let mut tape = args.record.as_deref().map(Tape::open).transpose()?;
+    let tape = args.record.as_deref().map(Tape::open).transpose()?;
     let deadline = args.length.and_then(|length| Instant::now().checked_add(length));
     let begun = Watched::begin(&config, args.mcp);
     let watched = match deadline {
@@ -70,39 +70,9 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
     if draws {
         face = Face::screen(&config, &watched, tape.is_some())?;
     }
-    let mut seconds = interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut changes = watched.reconnect.as_ref().map(reconnect::Handle::transitions);
-    loop {
-        let change = async {
-            match &mut changes {
-                Some(changes) => changes.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        let line = tokio::select! {
-            _ = seconds.tick() => Line::Second(Box::new(watched.look())),
-            change = change => match change {
-                Ok(change) => Line::Change(Change::of(&change)),
-                // The next second tells how it is.
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return Ok(watched.exit()),
-            },
-            exit = face.attend() => return Ok(exit),
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(Exit::Done),
-        };
-        let shown = face.show(&line);
-        if let Some(tape) = &mut tape {
-            tape.write(&line.json())?;
-        }
-        if !shown {
-            return Ok(Exit::Done);
-        }
-        if matches!(watched.state(), Some(State::Closed | State::Failed { .. })) {
-            face.end(&line);
-            return Ok(watched.exit());
-        }
-    }
+    let (exit, last) = watched.watch(&mut face, tape, deadline).await?;
+    face.end(last.as_ref()).await;
+    Ok(exit)
 }
 
 /// Whether there is a screen to draw on, and nothing else is asked for.
@@ -116,6 +86,7 @@ enum Face {
     Lines {
         output: Output,
         before: Option<Box<Second>>,
+        lines: Lines,
     },
     #[cfg(feature = "screen")]
     Screen(Box<terminal::Screen>),
@@ -123,7 +94,11 @@ enum Face {
 
 impl Face {
     fn lines(output: Output) -> Self {
-        Self::Lines { output, before: None }
+        Self::Lines {
+            output,
+            before: None,
+            lines: Lines::begin(),
+        }
     }
 
     #[cfg(feature = "screen")]
@@ -147,16 +122,18 @@ impl Face {
     fn show(&mut self, line: &Line) -> bool {
         match self {
             Self::Lines {
-                output: Output::Json, ..
-            } => tell(&line.json()),
-            Self::Lines { before, .. } => match line {
+                output: Output::Json,
+                lines,
+                ..
+            } => lines.offer(line.json()),
+            Self::Lines { before, lines, .. } => lines.offer(match line {
                 Line::Second(second) => {
                     let text = second.text(before.as_deref());
                     *before = Some(second.clone());
-                    tell(&text)
+                    text
                 }
-                Line::Change(change) => tell(&change.text()),
-            },
+                Line::Change(change) => change.text(),
+            }),
             #[cfg(feature = "screen")]
             Self::Screen(screen) => screen.show(line).is_ok(),
         }
@@ -171,13 +148,23 @@ impl Face {
         }
     }
 
-    /// The session is over. What ended it stays to be read where the screen was.
-    fn end(self, line: &Line) {
-        if matches!(self, Self::Lines { .. }) {
-            return;
-        }
-        drop(self);
-        Self::lines(Output::Text).show(line);
+    /// It is over. What ended the session, if that is why, stays to be read where the screen was.
+    async fn end(self, last: Option<&Line>) {
+        let lines = match self {
+            Self::Lines { lines, .. } => lines,
+            #[cfg(feature = "screen")]
+            Self::Screen(screen) => {
+                drop(screen);
+                let mut face = Self::lines(Output::Text);
+                if let Some(line) = last {
+                    face.show(line);
+                }
+                let Self::Lines { lines, .. } = face else { return };
+                lines
+            }
+        };
+        let _ = last;
+        lines.finish().await;
     }
 }
 
@@ -243,6 +230,49 @@ impl Watched {
             health: up.extensions.get().cloned(),
             peer,
         })
+    }
+
+    /// Until it ends, or its time does, or nobody looks any more. With what ended the session.
+    async fn watch(
+        &self,
+        face: &mut Face,
+        mut tape: Option<Tape>,
+        deadline: Option<Instant>,
+    ) -> Result<(Exit, Option<Line>), Trouble> {
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut changes = self.reconnect.as_ref().map(reconnect::Handle::transitions);
+        loop {
+            let change = async {
+                match &mut changes {
+                    Some(changes) => changes.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let line = tokio::select! {
+                _ = seconds.tick() => Line::Second(Box::new(self.look())),
+                change = change => match change {
+                    Ok(change) => Line::Change(Change::of(&change)),
+                    // The next second tells how it is.
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return Ok((self.exit(), None)),
+                },
+                exit = face.attend() => return Ok((exit, None)),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Ok((Exit::Done, None));
+                }
+            };
+            let shown = face.show(&line);
+            if let Some(tape) = &mut tape {
+                tape.write(&line.json())?;
+            }
+            if !shown {
+                return Ok((Exit::Done, None));
+            }
+            if matches!(self.state(), Some(State::Closed | State::Failed { .. })) {
+                return Ok((self.exit(), Some(line)));
+            }
+        }
     }
 
     fn state(&self) -> Option<State> {

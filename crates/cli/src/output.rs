@@ -6,7 +6,10 @@ use std::{
     thread,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use crate::exit::{Exit, Trouble};
 
@@ -47,6 +50,11 @@ impl Lines {
     /// A line. False once nobody reads it.
     pub(crate) async fn tell(&self, line: String) -> bool {
         self.0.send(Order::Line(line)).await.is_ok()
+    }
+
+    /// A line that may be left out, should those before it not be read. False once nobody reads them.
+    pub(crate) fn offer(&self, line: String) -> bool {
+        !matches!(self.0.try_send(Order::Line(line)), Err(TrySendError::Closed(_)))
     }
 
     /// Room for a line, which is there once nobody reads, too.
