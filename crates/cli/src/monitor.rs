@@ -21,10 +21,10 @@ use tokio::{
 #[cfg(feature = "screen")]
 use tower_ws::connector::WsUrl;
 use tower_ws::{
-    Incoming,
+    Incoming, Message,
     config::Config,
     health,
-    mcp::ServerInfo,
+    mcp::{Mcp, ServerInfo},
     messages,
     monitor::Monitor,
     reconnect::{self, State},
@@ -71,6 +71,7 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
         face = Face::screen(&config, &watched, tape.is_some())?;
     }
     let (exit, last) = watched.watch(&mut face, tape, deadline).await?;
+    watched.leave().await;
     face.end(last.as_ref()).await;
     Ok(exit)
 }
@@ -178,6 +179,15 @@ fn introduction(server: &ServerInfo) -> String {
     }
 }
 
+/// How long a goodbye may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What keeps a session up, and ends it.
+enum Session {
+    Plain(messages::Sender<Message>),
+    Mcp(Mcp),
+}
+
 /// A session that is watched.
 struct Watched {
     monitor: Monitor,
@@ -189,12 +199,13 @@ struct Watched {
         allow(dead_code, reason = "lines are of a connection alone")
     )]
     peer: Option<ServerInfo>,
+    session: Session,
 }
 
 impl Watched {
     /// Connects, and reads whatever comes.
     async fn begin(config: &Config, mcp: bool) -> Result<Self, Trouble> {
-        let (up, peer) = if mcp {
+        let (up, peer, session) = if mcp {
             let (mcp, mut inbound) = config.mcp(me())?.connect().await?;
             let up = loop {
                 match inbound.next().await {
@@ -204,11 +215,8 @@ impl Watched {
                 }
             };
             let peer = mcp.server();
-            tokio::spawn(async move {
-                let _mcp = mcp;
-                while inbound.next().await.is_some() {}
-            });
-            (up, peer)
+            tokio::spawn(async move { while inbound.next().await.is_some() {} });
+            (up, peer, Session::Mcp(mcp))
         } else {
             let (sender, mut events) = config.builder()?.messages().connect().await?;
             let up = loop {
@@ -218,18 +226,24 @@ impl Watched {
                     None => return Err(ended()),
                 }
             };
-            tokio::spawn(async move {
-                let _sender = sender;
-                while events.next().await.is_some() {}
-            });
-            (up, None)
+            tokio::spawn(async move { while events.next().await.is_some() {} });
+            (up, None, Session::Plain(sender))
         };
         Ok(Self {
             monitor: Monitor::of(&up),
             reconnect: up.extensions.get().cloned(),
             health: up.extensions.get().cloned(),
             peer,
+            session,
         })
+    }
+
+    /// Says goodbye.
+    async fn leave(self) {
+        match self.session {
+            Session::Mcp(mcp) => drop(mcp.close(GRACE).await),
+            Session::Plain(sender) => drop(sender.close(GRACE).await),
+        }
     }
 
     /// Until it ends, or its time does, or nobody looks any more. With what ended the session.
