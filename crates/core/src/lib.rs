@@ -30,7 +30,7 @@
 //! use pin_project::pin_project;
 //! use tower_layer::Layer;
 //! use tower_service::Service;
-//! use tower_ws_core::{BoxError, Connection, Event, MapConnection, Outgoing, Wrap, forward_sink};
+//! use tower_ws_core::{Closed, Connection, Event, MapConnection, Outgoing, Wrap, forward_sink};
 //!
 //! /// Counts what comes in.
 //! #[derive(Clone)]

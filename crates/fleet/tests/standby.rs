@@ -67,7 +67,8 @@ async fn the_standby_dials_when_the_owner_is_gone_and_he_stands_by_when_he_is_ba
         false => {
             reads.abort();
             let _ = reads.await;
-            drop(within(standby).await.unwrap());
+            let (standby, _peer) = within(async { tokio::join!(standby, listener.accept()) }).await;
+            drop(standby.unwrap());
         }
     }
     drop(peer);
