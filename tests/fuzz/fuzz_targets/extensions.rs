@@ -43,7 +43,10 @@ fn agreed(chosen: &[u8], forget: bool) -> Option<bool> {
     };
     let mut parameters: Vec<_> = element
         .split(';')
-        .map(|part| part.trim().replace([' ', '\t'], ""))
+        .map(|part| match part.split_once('=') {
+            Some((name, value)) => format!("{}={}", name.trim(), value.trim()),
+            None => part.trim().to_owned(),
+        })
         .collect();
     let name = parameters.remove(0);
     parameters.sort();
