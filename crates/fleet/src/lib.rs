@@ -143,7 +143,7 @@
 //! - **Size.** A row of `tower_ws_message` for each message that is accepted and not settled, and what
 //!   vacuum has not come to: leave autovacuum on. One row for each lane, limit and token, for ever.
 //! - **A pooler** may stand between: no state of a database session is used but prepared statements,
-//!   which PgBouncer knows from 1.21 on (`max_prepared_statements`).
+//!   which PgBouncer says it knows from 1.21 on (`max_prepared_statements`); that has not been tried here.
 //! - **What to watch**: `fleet_failing`, `fleet_lost_total`, `fleet_lanes`, and in the database the oldest
 //!   `accepted` of `tower_ws_message`. A lane is owned by nobody if its `until` lies behind.
 //! - **A standby.** Name all servers in one connection string (`host=a,b`): they are tried at once, and the one
@@ -154,7 +154,7 @@
 //! - **Backups.** One that is restored is a failover to an old state: what was sent since is sent again, or
 //!   reported as interrupted. Stop the workers first.
 //! - **TLS**: [`Fleet::with_tls`]. Without it messages and credentials go to the database in the clear.
-//! - **Servers**: PostgreSQL 14 or later. What takes no writes, as a standby, counts as away.
+//! - **Servers**: tried with PostgreSQL 15. What takes no writes, as a standby, counts as away.
 //!
 //! # What it does not do
 //!

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tower_ws::config::Config;
 
-/// Where it is kept: a file for each address and identity.
+/// Where it is kept: a file for each address, with its headers and the place of the credential. Not for each credential: it
+/// is not read here.
 pub(super) struct Memory {
     path: Option<PathBuf>,
 }
@@ -37,7 +38,7 @@ pub(super) struct Asked {
 }
 
 impl Memory {
-    /// That of this server, as seen by this identity.
+    /// That of this server, as it is addressed.
     pub(super) fn of(config: &Config) -> Self {
         let mut hasher = DefaultHasher::new();
         config.url.hash(&mut hasher);
