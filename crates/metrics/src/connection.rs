@@ -57,10 +57,10 @@ where
                 *this.unlooked += 1;
                 if *this.unlooked >= FAIR {
                     *this.unlooked = 0;
-                    this.meter.watch.idle(cx);
+                    this.meter.publish(cx);
                 }
             }
-            Poll::Pending => this.meter.watch.idle(cx),
+            Poll::Pending => this.meter.publish(cx),
         }
         polled
     }

@@ -126,8 +126,9 @@
 //!
 //! What other layers know of themselves and show in [`Up`](tower_ws_core::Up)
 //! ([`Readings`](tower_ws_core::Readings)) is published by [`MetricsLayer::session`], which reads
-//! it every 5 s, at each transition and at the end; at the transitions only if the session is never
-//! idle. A layer of your own joins in with one line, [`Up::show`](tower_ws_core::Up::show). A
+//! it at each transition, at the end, and every 5 s while messages pass or are held, or there is no
+//! connection. An idle session is not woken for it: it reads when it is awake for another reason, such
+//! as a ping. A layer of your own joins in with one line, [`Up::show`](tower_ws_core::Up::show). A
 //! durable queue has rows of its own in the docs of `tower-ws-spool`.
 //!
 //! | name | type | unit | labels | meaning | alert |

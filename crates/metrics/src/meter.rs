@@ -34,6 +34,8 @@ enum WatchMeters {
 pub(crate) struct Meter<M> {
     measure: M,
     traffic: Traffic,
+    /// Messages have passed since the numbers of the layers below were published.
+    passed: bool,
     pub(crate) watch: Watch,
 }
 
@@ -68,6 +70,7 @@ impl<M> Meter<M> {
         Self {
             measure,
             traffic: Traffic::new(meters.traffic.clone()),
+            passed: false,
             watch: match &meters.watch {
                 WatchMeters::Session(meters) => Watch::Session(Session::begin(meters.clone())),
                 WatchMeters::Connection(meters) => Watch::Connection(Link::dial(meters.clone())),
@@ -84,6 +87,7 @@ impl<M> Meter<M> {
             Some(Event::Message(message)) => {
                 let size = self.size(message);
                 self.traffic.received(size);
+                self.passed = true;
             }
             Some(Event::Dropped(item, reason)) => self.traffic.dropped(item.lane, reason),
             _ => {}
@@ -107,6 +111,17 @@ impl<M> Meter<M> {
     /// Counts a message that the sink below has accepted.
     pub(crate) fn sent(&mut self, lane: Lane, size: Size) {
         self.traffic.sent(lane, size);
+        self.passed = true;
+    }
+
+    /// Publishes the numbers of the layers below when it is time to. If they are about to change, the
+    /// task that polls is woken when it is time again.
+    pub(crate) fn publish(&mut self, cx: &mut Context<'_>) {
+        if let Watch::Session(session) = &mut self.watch
+            && session.publish(self.passed, cx)
+        {
+            self.passed = false;
+        }
     }
 }
 
@@ -134,13 +149,6 @@ impl Watch {
         match self {
             Self::Session(session) => session.failed(kind),
             Self::Connection(link) => link.failed(kind, status),
-        }
-    }
-
-    /// Publishes what it is time to. The task that polls is woken when it is time again.
-    pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
-        if let Self::Session(session) = self {
-            session.idle(cx);
         }
     }
 

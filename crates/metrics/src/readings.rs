@@ -12,6 +12,9 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads the numbers of the layers below one session, and publishes them.
 ///
+/// A session that does nothing is not woken for it: what little changes then (a probe and its
+/// answer) is read when the session is awake for that.
+///
 /// What it added to a gauge is taken away again when it is dropped, or when the layer shows other
 /// numbers.
 pub(crate) struct Reader {
@@ -20,8 +23,13 @@ pub(crate) struct Reader {
     /// of this layer have of their own.
     exporter: String,
     published: Vec<Published>,
+    /// When it is time to read again; `None` before the first read.
     next: Option<Instant>,
     alarm: Alarm,
+    /// There is no connection: what the layers below do about that changes their numbers.
+    down: bool,
+    /// Something was held when it was last read: how old it is changes by itself.
+    holds: bool,
 }
 
 /// A source, and what was last read of it.
@@ -56,6 +64,8 @@ impl Reader {
             published: Vec::new(),
             next: None,
             alarm: Alarm::default(),
+            down: false,
+            holds: false,
         }
     }
 
@@ -73,28 +83,44 @@ impl Reader {
             gone.read(&self.scope, &self.exporter);
             gone.end();
         }
+        self.down = false;
         self.read();
     }
 
-    /// Reads when it is time to.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+    /// The connection is gone.
+    pub(crate) fn went_down(&mut self) {
+        self.down = true;
+        self.read();
+    }
+
+    /// Reads when it is time to: true if it was. The task that polls is woken for it if messages have
+    /// `passed` since the last time, or the numbers change without.
+    pub(crate) fn poll(&mut self, passed: bool, cx: &mut Context<'_>) -> bool {
         if self.published.is_empty() {
-            return;
+            return false;
         }
-        loop {
-            let now = Instant::now();
-            let next = *self.next.get_or_insert(now + EVERY);
-            if self.alarm.poll(next, now, cx).is_pending() {
-                return;
-            }
+        let now = Instant::now();
+        let next = *self.next.get_or_insert(now + EVERY);
+        let is_time = match passed || self.down || self.holds {
+            true => self.alarm.poll(next, now, cx).is_ready(),
+            false => next <= now,
+        };
+        if is_time {
             self.read();
+            self.next = Some(now + EVERY);
+            if self.down || self.holds {
+                // It is not time, but the task is to be woken when it is.
+                let _ = self.alarm.poll(now + EVERY, now, cx);
+            }
         }
+        is_time
     }
 
     pub(crate) fn read(&mut self) {
         self.next = None;
+        self.holds = false;
         for published in &mut self.published {
-            published.read(&self.scope, &self.exporter);
+            self.holds |= published.read(&self.scope, &self.exporter);
         }
     }
 }
@@ -105,9 +131,12 @@ impl Published {
         Self { source, series }
     }
 
-    fn read(&mut self, scope: &Scope, exporter: &str) {
+    /// True if something is held.
+    fn read(&mut self, scope: &Scope, exporter: &str) -> bool {
         let (source, series) = (&self.source, &mut self.series);
+        let mut holds = false;
         source.read(&mut |reading| {
+            holds |= matches!(reading.value, Value::Age(_));
             let found = series
                 .iter()
                 .position(|known| known.name == reading.name && known.label == reading.label);
@@ -117,6 +146,7 @@ impl Published {
             });
             series[at].meter.publish(source, exporter, &reading);
         });
+        holds
     }
 
     /// Takes back what was added to gauges.

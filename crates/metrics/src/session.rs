@@ -131,13 +131,15 @@ impl Session {
         });
     }
 
-    /// Publishes the numbers of the layers below when it is time to.
-    pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
-        self.below.poll(cx);
+    /// Publishes the numbers of the layers below when it is time to: true if it was. The task that
+    /// polls is woken for it unless it is idle: if messages have `passed` since the last time, if
+    /// something is held, or in an outage.
+    pub(crate) fn publish(&mut self, passed: bool, cx: &mut Context<'_>) -> bool {
+        self.below.poll(passed, cx)
     }
 
     fn went_down(&mut self, down: &Down) {
-        self.below.read();
+        self.below.went_down();
         self.up = None;
         let cause = down.cause.kind();
         self.last_cause = Some(cause);

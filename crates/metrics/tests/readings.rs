@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use metrics_util::debugging::DebuggingRecorder;
 use support::{Seen, down, poll_once, saying, under};
 use tokio::time::{advance, sleep};
@@ -69,12 +69,12 @@ async fn idle(session: &mut (impl futures_core::Stream<Item = Event<String>> + U
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_read_while_nothing_happens() {
+async fn they_are_read_while_something_is_held() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let seen = Seen::by(&recorder);
     let numbers = Numbers::default();
-    numbers.set([3, 1, 0, 0]);
+    numbers.set([3, 1, 0, 4]);
     let mut session = under(MetricsLayer::session(), saying([numbers.up()])).await;
     expect::event(&mut session).await;
     assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
@@ -86,7 +86,7 @@ async fn they_are_read_while_nothing_happens() {
     assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 5.0);
     // Read twice since: a sample counts once, an age whenever it is read.
     assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [7.0]);
-    assert_eq!(seen.records("tower_ws_shelf_oldest_seconds"), [9.0, 9.0]);
+    assert_eq!(seen.records("tower_ws_shelf_oldest_seconds"), [4.0, 9.0, 9.0]);
 
     // The last is read at the end; what is gone is in no gauge.
     numbers.set([4, 6, 8, 0]);
@@ -94,6 +94,66 @@ async fn they_are_read_while_nothing_happens() {
     assert_eq!(seen.total("tower_ws_shelf_parked"), 0.0);
     assert_eq!(seen.total("tower_ws_shelf_lost_total{reason=rust}"), 6.0);
     assert_eq!(seen.records("tower_ws_shelf_trip_seconds"), [7.0, 8.0]);
+}
+
+/// A session that does nothing costs nothing; what it did is told within 5 s.
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_is_not_woken_for_them() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let mut session = under(MetricsLayer::session(), saying([numbers.up()])).await;
+    expect::event(&mut session).await;
+    assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 1);
+
+    // Long after the last time: at once.
+    session.send("hello".to_owned().into()).await.unwrap();
+    numbers.set([2, 0, 0, 0]);
+    assert_eq!(polls(&mut session, Duration::from_secs(1)).await, 1);
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 2.0);
+    // Soon after it: the poll that sees to that, and the one that publishes.
+    session.send("hello".to_owned().into()).await.unwrap();
+    numbers.set([3, 0, 0, 0]);
+    assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 2);
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
+    // Nothing has passed, and it is awake for another reason.
+    numbers.set([4, 0, 0, 0]);
+    assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 1);
+    assert_eq!(seen.total("tower_ws_shelf_parked"), 4.0);
+}
+
+/// In an outage the layers below are busy.
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_while_it_lasts() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let lost = down(Failure::new(FailureKind::Network, "reset"), true);
+    let mut session = under(MetricsLayer::session(), saying([numbers.up(), lost])).await;
+    expect::event(&mut session).await;
+    expect::event(&mut session).await;
+    for parked in 1..=3 {
+        numbers.set([parked, 0, 0, 0]);
+        idle(&mut session, Duration::from_secs(6)).await;
+        assert_eq!(seen.total("tower_ws_shelf_parked"), parked as f64);
+    }
+}
+
+/// How often the session is polled while `time` passes.
+async fn polls(session: &mut (impl futures_core::Stream<Item = Event<String>> + Unpin), time: Duration) -> u32 {
+    let mut polls = 0;
+    let counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        session.poll_next_unpin(cx)
+    });
+    tokio::select! {
+        biased;
+        () = sleep(time) => {}
+        event = counted => panic!("{event:?}"),
+    }
+    polls
 }
 
 #[tokio::test(start_paused = true)]
