@@ -2,6 +2,7 @@
 
 mod deadline;
 mod outbox;
+mod pieces;
 mod wire;
 
 use std::{
@@ -24,6 +25,7 @@ pub use self::{
 use self::{
     deadline::{Missed, Timers},
     outbox::{Outbox, claim_for_sending},
+    pieces::Pieces,
 };
 use crate::{
     failure::{BoxError, Failure, FailureKind},
@@ -75,9 +77,7 @@ pub struct Lift<S, M, W = Plain> {
     blocked: Blocked,
     /// The socket has said that it is ready, and has been handed nothing since.
     socket_ready: bool,
-    /// The socket has a piece of a large message, and is to be flushed before it gets the next: what
-    /// it gathers, a control message has to wait behind.
-    piece_unflushed: bool,
+    pieces: Pieces,
     timers: Timers,
     /// For the deadlines of messages.
     moment: Moment,
@@ -145,7 +145,7 @@ impl<S, M, W> Lift<S, M, W> {
             unlooked: 0,
             blocked: Blocked::default(),
             socket_ready: false,
-            piece_unflushed: false,
+            pieces: Pieces::new(),
             timers: Timers::new(Deadlines::default(), None),
             moment: Moment::default(),
             halves: Halves::new(),
@@ -307,17 +307,17 @@ where
                 return Poll::Ready(Err(Closed));
             };
             let idle = this.outbox.is_empty();
-            let flushes = *this.piece_unflushed || idle && matches!(until, Until::Flushed);
+            let flushes = this.pieces.are_due() || idle && matches!(until, Until::Flushed);
             let polled = match flushes {
                 true => socket.as_mut().poll_flush(cx),
                 false => socket.as_mut().poll_ready(cx).map_ok(|()| *this.socket_ready = true),
             };
             match polled {
                 Poll::Ready(Ok(())) if flushes => {
+                    this.pieces.flushed(!this.blocked.flush);
                     *this.blocked = Blocked::default();
-                    *this.piece_unflushed = false;
                     this.timers.write_done();
-                    if !idle {
+                    if !idle || matches!(until, Until::Ready) {
                         continue;
                     }
                 }
@@ -340,6 +340,7 @@ where
                         true => this.blocked.flush = true,
                         false => this.blocked.ready = true,
                     }
+                    this.pieces.blocked();
                     this.timers.write_blocked();
                     if this.timers.poll_alarm(Instant::now(), cx).is_ready() {
                         this.halves.wake_reader();
@@ -353,7 +354,9 @@ where
             match this.outbox.next(this.wire, this.moment) {
                 Ok(message) => {
                     *this.socket_ready = false;
-                    *this.piece_unflushed = this.outbox.rest.is_some();
+                    if this.outbox.rest.is_some() {
+                        this.pieces.handed();
+                    }
                     if let Err(error) = socket.start_send(message) {
                         let failure = this.wire.failure(error.into());
                         return Poll::Ready(Err(self.broken(failure)));
@@ -384,7 +387,7 @@ where
             None => socket.start_send(message),
             Some(piece) => {
                 this.outbox.rest = Some(message);
-                *this.piece_unflushed = true;
+                this.pieces.handed();
                 socket.start_send(piece)
             }
         };

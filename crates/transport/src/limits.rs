@@ -28,13 +28,13 @@ pub struct Limits {
     pub frame_in: usize,
     /// How much may wait to be written. Default 1 MiB.
     pub write_buffer: usize,
-    /// How much is read at once at most. Default 64 KiB. It begins with 4 KiB, grows when more comes
-    /// in at once, and shrinks when less does; a connection that is idle holds no more than that.
+    /// How much is read at once at most. Default 64 KiB. It begins with 16 KiB, grows when more comes
+    /// in at once, and shrinks when less does; a connection that is idle holds no more than 4 KiB.
     pub read_buffer: usize,
-    /// The size of the frames that a large message is cut into. Default 16 KiB, so that a ping
-    /// never waits behind more than that of it; of small messages, up to 64 KiB may have gathered
-    /// before it. Kept between 4 KiB and a quarter of
-    /// [`write_buffer`](Self::write_buffer).
+    /// The size of the frames that a large message is cut into. Default 16 KiB, so that a ping never
+    /// waits behind more than that of it where the network is slow, and behind four such frames where
+    /// those before were taken at once; of small messages, up to 64 KiB may have gathered before it.
+    /// Kept between 4 KiB and a quarter of [`write_buffer`](Self::write_buffer).
     pub fragment: usize,
     /// How many frames a message that comes in may have. Default 65,536: 16 MiB in pieces of 256
     /// bytes. More end the connection with close code 1009: endless empty frames cost nothing to
@@ -133,8 +133,7 @@ impl Limits {
         let gathered = GATHERED.min(self.write_buffer / 4).max(piece);
         WebSocketConfig::default()
             .read_buffer_size(read)
-            // Small messages gather, then the system gets them. Pieces do not: the lift flushes
-            // after each.
+            // Small messages gather, then the system gets them. When pieces go, the lift knows.
             .write_buffer_size(gathered)
             // Room for what has gathered, one more piece, and control frames: the codec refuses
             // what does not fit.

@@ -96,12 +96,13 @@ where
         let buffers = Buffers {
             limits: *limits,
             is_between_messages: Scanned::is_between_messages,
-            read: LEAST_READ,
+            // A session begins with a burst more often than not.
+            read: BUSY_READ,
             burst: 0,
             gathered: 0,
             flushed: true,
             closing: false,
-            stretched: None,
+            stretched: Some(Instant::now()),
             alarm: Alarm::default(),
         };
         Self {
@@ -213,9 +214,6 @@ where
             buffers.flushed = false;
             buffers.closing |= closing;
             buffers.gathered += message.len();
-            if buffers.gathered > LARGE {
-                buffers.stretched = Some(Instant::now());
-            }
         }
         match self.codec().start_send(message.0) {
             // It has been said, by this side or in answer to the peer.
@@ -228,7 +226,9 @@ where
         let flushed = self.codec().poll_flush(cx);
         if let (Poll::Ready(Ok(())), Some(buffers)) = (&flushed, &mut self.buffers) {
             buffers.flushed = true;
-            buffers.gathered = 0;
+            if std::mem::take(&mut buffers.gathered) > LARGE {
+                buffers.stretched = Some(Instant::now());
+            }
         }
         flushed.map_err(Into::into)
     }
