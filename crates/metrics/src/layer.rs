@@ -78,11 +78,12 @@ impl<M> MetricsLayer<M> {
 impl<S, M: Clone> Layer<S> for MetricsLayer<M> {
     type Service = Metrics<S, M>;
 
-    /// Describes and registers the metrics, with the recorder that is installed now.
+    /// Describes and registers the metrics, with the recorder that is installed now. Sessions under the
+    /// same label share their handles.
     fn layer(&self, inner: S) -> Self::Service {
         Metrics::new(
             inner,
-            Meters::new(self.height, self.label.as_ref()),
+            Meters::of(self.height, self.label.as_ref()),
             self.measure.clone(),
         )
     }

@@ -13,7 +13,7 @@ use crate::{
 /// The cause of a dial that did not fail.
 const NONE: &str = "none";
 
-/// The handles of one stack's connections.
+/// The handles of all connections with the same label.
 pub(crate) struct Meters {
     dialling: Gauge,
     open: Gauge,

@@ -1,4 +1,7 @@
-use std::{sync::Arc, task::Context};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::Context,
+};
 
 use metrics::Label;
 use tower_ws_core::{Event, FailureKind, Lane, Measure};
@@ -11,27 +14,38 @@ use crate::{
 };
 
 /// Where in the stack the layer stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Height {
     Session,
     Connection,
 }
 
-/// The handles of one stack. Clones share them.
-#[derive(Clone)]
+/// The handles of one height and label. All sessions share them: there are hundreds.
 pub(crate) struct Meters {
     traffic: Arc<traffic::Meters>,
     watch: WatchMeters,
 }
 
-#[derive(Clone)]
 enum WatchMeters {
     Session(Arc<session::Meters>),
     Connection(Arc<link::Meters>),
 }
 
+/// Handles that somebody may still have.
+struct Registered {
+    /// The recorder that made them, by its address: it lives as long as they are used.
+    recorder: usize,
+    height: Height,
+    label: Option<Label>,
+    meters: Weak<Meters>,
+}
+
+static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+
 /// What measures one session, or one connection, from its dial to its end.
 pub(crate) struct Meter<M> {
+    /// Those who come later find them.
+    _meters: Arc<Meters>,
     measure: M,
     traffic: Traffic,
     /// Messages have passed since the numbers of the layers below were published.
@@ -48,7 +62,28 @@ pub(crate) enum Watch {
 // === impl Meters ===
 
 impl Meters {
-    pub(crate) fn new(height: Height, label: Option<&Label>) -> Self {
+    /// Those of the recorder that is installed now: new ones only if nobody has any.
+    pub(crate) fn of(height: Height, label: Option<&Label>) -> Arc<Self> {
+        let recorder = metrics::with_recorder(|recorder| std::ptr::from_ref(recorder).addr());
+        let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        registered.retain(|one| one.meters.strong_count() > 0);
+        let known = registered
+            .iter()
+            .find(|one| (one.recorder, one.height, one.label.as_ref()) == (recorder, height, label));
+        if let Some(meters) = known.and_then(|one| one.meters.upgrade()) {
+            return meters;
+        }
+        let meters = Arc::new(Self::register(height, label));
+        registered.push(Registered {
+            recorder,
+            height,
+            label: label.cloned(),
+            meters: Arc::downgrade(&meters),
+        });
+        meters
+    }
+
+    fn register(height: Height, label: Option<&Label>) -> Self {
         let scope = |height| Scope::new(Some(height), label.cloned());
         match height {
             Height::Session => Self {
@@ -66,8 +101,9 @@ impl Meters {
 // === impl Meter ===
 
 impl<M> Meter<M> {
-    pub(crate) fn new(meters: &Meters, measure: M) -> Self {
+    pub(crate) fn new(meters: &Arc<Meters>, measure: M) -> Self {
         Self {
+            _meters: meters.clone(),
             measure,
             traffic: Traffic::new(meters.traffic.clone()),
             passed: false,

@@ -1,4 +1,8 @@
-use std::{task::Context, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::Context,
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram, Label};
 use tokio::time::Instant;
@@ -18,10 +22,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// What it added to a gauge is taken away again when it is dropped, or when the layer shows other
 /// numbers.
 pub(crate) struct Reader {
-    scope: Scope,
-    /// The name under which sources remember how far their counters were published: what the series
-    /// of this layer have of their own.
-    exporter: String,
+    catalog: Arc<Catalog>,
     published: Vec<Published>,
     /// When it is time to read again; `None` before the first read.
     next: Option<Instant>,
@@ -32,10 +33,20 @@ pub(crate) struct Reader {
     holds: bool,
 }
 
+/// The series of all that the layers below show: of all sessions with the same label.
+pub(crate) struct Catalog {
+    scope: Scope,
+    /// The name under which sources remember how far their counters were published: what the series
+    /// of this layer have of their own.
+    exporter: String,
+    series: Mutex<Vec<Arc<Series>>>,
+}
+
 /// A source, and what was last read of it.
 struct Published {
     source: Source,
-    series: Vec<Series>,
+    /// In the order in which the source shows them; with what was added to a gauge.
+    numbers: Vec<(Arc<Series>, f64)>,
 }
 
 /// One published number.
@@ -46,8 +57,7 @@ struct Series {
 }
 
 enum Meter {
-    /// With what was added to it.
-    Gauge(Gauge, f64),
+    Gauge(Gauge),
     Counter(Counter),
     Sample(Histogram),
     Age(Histogram),
@@ -55,12 +65,12 @@ enum Meter {
     Unknown,
 }
 
+// === impl Reader ===
+
 impl Reader {
-    pub(crate) fn new(label: Option<Label>) -> Self {
-        let exporter = label.as_ref().map(|label| format!("{}={}", label.key(), label.value()));
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
         Self {
-            scope: Scope::new(None, label),
-            exporter: exporter.unwrap_or_default(),
+            catalog,
             published: Vec::new(),
             next: None,
             alarm: Alarm::default(),
@@ -80,7 +90,7 @@ impl Reader {
             })
             .collect();
         for mut gone in before {
-            gone.read(&self.scope, &self.exporter);
+            gone.read(&self.catalog);
             gone.end();
         }
         self.down = false;
@@ -120,46 +130,84 @@ impl Reader {
         self.next = None;
         self.holds = false;
         for published in &mut self.published {
-            self.holds |= published.read(&self.scope, &self.exporter);
+            self.holds |= published.read(&self.catalog);
         }
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.read();
+        self.published.iter().for_each(Published::end);
+    }
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    pub(crate) fn new(label: Option<Label>) -> Self {
+        let exporter = label.as_ref().map(|label| format!("{}={}", label.key(), label.value()));
+        Self {
+            scope: Scope::new(None, label),
+            exporter: exporter.unwrap_or_default(),
+            series: Mutex::default(),
+        }
+    }
+
+    /// The series of a reading, registered when it is first seen.
+    fn series(&self, reading: &Reading) -> Arc<Series> {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = series.iter().find(|known| known.is_of(reading)) {
+            return known.clone();
+        }
+        let new = Arc::new(Series::register(&self.scope, reading));
+        series.push(new.clone());
+        new
+    }
+}
+
+// === impl Published ===
+
 impl Published {
     fn new(source: Source) -> Self {
-        let series = Vec::new();
-        Self { source, series }
+        let numbers = Vec::new();
+        Self { source, numbers }
     }
 
     /// True if something is held.
-    fn read(&mut self, scope: &Scope, exporter: &str) -> bool {
-        let (source, series) = (&self.source, &mut self.series);
+    fn read(&mut self, catalog: &Catalog) -> bool {
+        let (source, numbers) = (&self.source, &mut self.numbers);
         let mut holds = false;
         source.read(&mut |reading| {
             holds |= matches!(reading.value, Value::Age(_));
-            let found = series
-                .iter()
-                .position(|known| known.name == reading.name && known.label == reading.label);
+            let found = numbers.iter().position(|(series, _)| series.is_of(&reading));
             let at = found.unwrap_or_else(|| {
-                series.push(Series::register(scope, &reading));
-                series.len() - 1
+                numbers.push((catalog.series(&reading), 0.0));
+                numbers.len() - 1
             });
-            series[at].meter.publish(source, exporter, &reading);
+            let (series, added) = &mut numbers[at];
+            series.meter.publish(added, source, &catalog.exporter, &reading);
         });
         holds
     }
 
     /// Takes back what was added to gauges.
     fn end(&self) {
-        for series in &self.series {
-            if let Meter::Gauge(gauge, added) = &series.meter {
+        for (series, added) in &self.numbers {
+            if let Meter::Gauge(gauge) = &series.meter {
                 gauge.decrement(*added);
             }
         }
     }
 }
 
+// === impl Series ===
+
 impl Series {
+    fn is_of(&self, reading: &Reading) -> bool {
+        self.name == reading.name && self.label == reading.label
+    }
+
     fn register(scope: &Scope, reading: &Reading) -> Self {
         let Reading { name, text, label, .. } = *reading;
         let labels: Vec<_> = label.into_iter().collect();
@@ -171,7 +219,7 @@ impl Series {
         let meter = match reading.value {
             Value::Gauge(_) => {
                 scope.describe_gauge(name, unit, text);
-                Meter::Gauge(scope.gauge(name, &labels), 0.0)
+                Meter::Gauge(scope.gauge(name, &labels))
             }
             Value::Counter(_) => {
                 scope.describe_counter(name, unit, text);
@@ -191,11 +239,14 @@ impl Series {
     }
 }
 
+// === impl Meter ===
+
 impl Meter {
-    fn publish(&mut self, source: &Source, exporter: &str, reading: &Reading) {
+    /// `added` is what this session has added to the gauge.
+    fn publish(&self, added: &mut f64, source: &Source, exporter: &str, reading: &Reading) {
         match (self, reading.value) {
-            // By difference: the sessions of a stack share the gauge.
-            (Self::Gauge(gauge, added), Value::Gauge(now)) if *added != now => {
+            // By difference: sessions share the gauge.
+            (Self::Gauge(gauge), Value::Gauge(now)) if *added != now => {
                 gauge.increment(now - std::mem::replace(added, now));
             }
             (Self::Counter(counter), Value::Counter(total)) => match source.rise(exporter, reading, total) {
@@ -208,12 +259,5 @@ impl Meter {
             (Self::Age(histogram), Value::Age(age)) => histogram.record(age),
             _ => {}
         }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.read();
-        self.published.iter().for_each(Published::end);
     }
 }

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,12 +19,12 @@ use crate::{
 #[derive(Clone)]
 pub struct Metrics<S, M = Length> {
     inner: S,
-    meters: Meters,
+    meters: Arc<Meters>,
     measure: M,
 }
 
 impl<S, M> Metrics<S, M> {
-    pub(crate) fn new(inner: S, meters: Meters, measure: M) -> Self {
+    pub(crate) fn new(inner: S, meters: Arc<Meters>, measure: M) -> Self {
         Self { inner, meters, measure }
     }
 }

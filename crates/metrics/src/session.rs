@@ -1,12 +1,12 @@
 use std::{sync::Arc, task::Context};
 
-use metrics::{Counter, Gauge, Histogram, Label};
+use metrics::{Counter, Gauge, Histogram};
 use tokio::time::Instant;
 use tower_ws_core::{Down, EndCause, Event, FailureKind, Up};
 
 use crate::{
     names::SESSION,
-    readings::Reader,
+    readings::{Catalog, Reader},
     register::{Family, Held, Scope},
     words,
 };
@@ -14,9 +14,9 @@ use crate::{
 /// The word for a session that nobody ended in order.
 const DROPPED: &str = "dropped";
 
-/// The handles of one stack's sessions.
+/// The handles of all sessions with the same label.
 pub(crate) struct Meters {
-    label: Option<Label>,
+    below: Arc<Catalog>,
     open: Gauge,
     up: Gauge,
     ups: Counter,
@@ -60,7 +60,7 @@ impl Meters {
         let downs = |next| scope.family("downs_total", &[("next", next)], "cause", words::causes());
         let outage = |outcome| scope.histogram("outage_seconds", &[("outcome", outcome)]);
         Self {
-            label: scope.label().cloned(),
+            below: Arc::new(Catalog::new(scope.label().cloned())),
             open: scope.gauge("open", &[]),
             up: scope.gauge("up", &[]),
             ups: scope.counter("ups_total", &[]),
@@ -81,7 +81,7 @@ impl Meters {
 
 impl Session {
     pub(crate) fn begin(meters: Arc<Meters>) -> Self {
-        let below = Reader::new(meters.label.clone());
+        let below = Reader::new(meters.below.clone());
         Self {
             open: Some(Held::new(&meters.open)),
             up: None,

@@ -11,7 +11,7 @@ use crate::{
 /// How many kinds of messages have counters of their own.
 const MAX_KINDS: usize = 16;
 
-/// The counters of one stack's messages.
+/// The counters of all messages at one height with the same label.
 pub(crate) struct Meters {
     scope: Scope,
     /// Which kinds there are, only the messages tell.
