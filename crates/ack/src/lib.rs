@@ -139,6 +139,7 @@ mod connection;
 mod handle;
 mod jsonrpc;
 mod layer;
+mod placed;
 mod service;
 mod sorted;
 mod strategy;

@@ -36,16 +36,15 @@ impl<K: Ord, V> Sorted<K, V> {
         self.entries[self.find(key).ok()?].1.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let at = self.find(key).ok()?;
-        self.entries[at].1.as_mut()
-    }
-
     /// False, and nothing has changed, if the key is there already.
     #[must_use]
     pub(crate) fn insert(&mut self, key: K, value: V) -> bool {
+        if self.entries.back().is_none_or(|(last, _)| *last < key) {
+            self.entries.push_back((key, Some(value)));
+            self.len += 1;
+            return true;
+        }
         match self.find(&key) {
-            Err(at) if at == self.entries.len() => self.entries.push_back((key, Some(value))),
             Err(at) => self.entries.insert(at, (key, Some(value))),
             Ok(at) if self.entries[at].1.is_some() => return false,
             Ok(at) => self.entries[at].1 = Some(value),
@@ -85,11 +84,9 @@ impl<K: Ord, V> Sorted<K, V> {
 
     /// Where a key is, or belongs.
     fn find(&self, key: &K) -> Result<usize, usize> {
-        // Nearly always it is the first or the last.
-        match (self.entries.front(), self.entries.back()) {
-            (Some((first, _)), _) if first == key => Ok(0),
-            (_, Some((last, _))) if last == key => Ok(self.entries.len() - 1),
-            (_, Some((last, _))) if last < key => Err(self.entries.len()),
+        // Nearly always it is the first.
+        match self.entries.front() {
+            Some((first, _)) if first == key => Ok(0),
             _ => self.entries.binary_search_by(|(each, _)| each.cmp(key)),
         }
     }
@@ -114,7 +111,13 @@ mod tests {
                         prop_assert_eq!(sorted.insert(key, at), !map.contains_key(&key));
                         map.entry(key).or_insert(at);
                     }
-                    _ => prop_assert_eq!(sorted.get_mut(&key).map(|value| *value += 1), map.get_mut(&key).map(|value| *value += 1)),
+                    _ => {
+                        let goes = |value: &usize| value % 2 == 0;
+                        let gone = map.get(&key).copied().filter(goes).inspect(|_| {
+                            map.remove(&key);
+                        });
+                        prop_assert_eq!(sorted.remove_if(&key, goes), gone);
+                    }
                 }
                 prop_assert_eq!(sorted.get(&key), map.get(&key));
                 prop_assert!(sorted.iter().eq(map.iter()));

@@ -8,6 +8,7 @@ use tower_ws_core::{DropReason, Event, Failure, Outgoing, Pace, Phase, Replay, T
 
 use crate::{
     handle::Snapshot,
+    placed::Placed,
     sorted::Sorted,
     strategy::{Keys, Strategy},
 };
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) struct Window<M, K> {
     limits: Limits,
     /// By the order in which they were accepted.
-    kept: Sorted<u64, Kept<M, K>>,
+    kept: Placed<Kept<M, K>>,
     index: Sorted<K, u64>,
     /// Which of them are to be handed down, first or again.
     due: BTreeSet<u64>,
@@ -48,10 +49,12 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 struct Kept<M, K> {
-    /// As the caller gave it.
+    /// As the caller gave it, but for the ticket.
     outgoing: Outgoing<M>,
     /// The caller's, or one of our own: without it nobody knows whether the message was written.
     ticket: Ticket,
+    /// The caller has one.
+    is_callers: bool,
     /// Under which it awaits.
     key: K,
     /// The caller's key, if it went again under another.
@@ -76,7 +79,7 @@ where
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            kept: Sorted::new(),
+            kept: Placed::new(),
             index: Sorted::new(),
             due: BTreeSet::new(),
             retired: Retired::new(),
@@ -133,7 +136,8 @@ where
     /// Keeps a message, and makes it due.
     pub(crate) fn accept(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) {
         let kept = self.keep(now, key, outgoing, bytes);
-        self.due.extend(kept);
+        let serial = kept.map(|(serial, _)| serial);
+        self.due.extend(serial);
     }
 
     /// Keeps a message, and returns it as it is to be handed down at once; its number goes with it.
@@ -148,12 +152,22 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let serial = self.keep(now, key, outgoing, bytes)?;
-        self.hand_down(serial, now, strategy).map(|item| (serial, item))
+        let (serial, kept) = self.keep(now, key, outgoing, bytes)?;
+        let item = match kept.ticket.may_have_been_seen() {
+            true => self.hand_down(serial, now, strategy)?,
+            false => kept.item(),
+        };
+        Some((serial, item))
     }
 
-    /// The number of a message that is kept from now on; `None` if it is refused.
-    fn keep(&mut self, now: Instant, key: K, outgoing: Outgoing<M>, bytes: usize) -> Option<u64> {
+    /// A message that is kept from now on, and its number; `None` if it is refused.
+    fn keep(
+        &mut self,
+        now: Instant,
+        key: K,
+        mut outgoing: Outgoing<M>,
+        bytes: usize,
+    ) -> Option<(u64, &mut Kept<M, K>)> {
         let serial = self.next;
         if self.retired.contains(&key) || !self.index.insert(key.clone(), serial) {
             let reason = DropReason::Refused("another message with its key is unacknowledged, or was given up lately");
@@ -165,8 +179,10 @@ where
         let own = outgoing.deadline.unwrap_or(now);
         let until = later(now, self.limits.timeout).max(own);
         self.last_until = Some(until);
+        let ticket = outgoing.ticket.take();
         let kept = Kept {
-            ticket: outgoing.ticket.clone().unwrap_or_default(),
+            is_callers: ticket.is_some(),
+            ticket: ticket.unwrap_or_default(),
             outgoing,
             key,
             original: None,
@@ -178,9 +194,7 @@ where
             heard: self.heard,
             suspicions: 0,
         };
-        // No two have the same number.
-        let _ = self.kept.insert(serial, kept);
-        Some(serial)
+        Some((serial, self.kept.insert(serial, kept)))
     }
 
     /// The next message to hand down, in the order of acceptance, and its number.
@@ -189,7 +203,7 @@ where
         S: Strategy<M, Key = K>,
     {
         while let Some(&serial) = self.due.first() {
-            let Some(kept) = self.kept.get(&serial) else {
+            let Some(kept) = self.kept.get(serial) else {
                 self.due.remove(&serial);
                 continue;
             };
@@ -209,8 +223,8 @@ where
     where
         S: Strategy<M, Key = K>,
     {
-        let kept = self.kept.get_mut(&serial)?;
-        let mut item = kept.outgoing.clone();
+        let kept = self.kept.get_mut(serial)?;
+        let mut item = kept.item();
         if kept.ticket.may_have_been_seen() {
             kept.repeated = true;
             self.stats.resent += 1;
@@ -226,16 +240,12 @@ where
         }
         kept.handed_down = now;
         kept.heard = self.heard;
-        item.ticket = Some(kept.ticket.clone());
-        // Whoever is below gives it back when its time is over: then nothing of it is written
-        // behind our back.
-        item.deadline = Some(item.deadline.map_or(kept.until, |deadline| deadline.min(kept.until)));
         Some(item)
     }
 
     /// It could not be handed down after all.
     pub(crate) fn unsent(&mut self, serial: u64) {
-        if self.kept.get(&serial).is_some() {
+        if self.kept.get(serial).is_some() {
             self.due.insert(serial);
         }
     }
@@ -245,7 +255,7 @@ where
         let Some(&serial) = self.index.get(key) else {
             return false;
         };
-        let Some(kept) = self.kept.get(&serial) else {
+        let Some(kept) = self.kept.get(serial) else {
             return false;
         };
         match reason {
@@ -282,38 +292,41 @@ where
     }
 
     fn settle(&mut self, now: Instant, key: &K, deliver: bool) -> Option<K> {
-        let kept = &mut self.kept;
+        let (kept, events, stats) = (&mut self.kept, &mut self.events, &mut self.stats);
         let mut settled = None;
-        // Nobody can acknowledge what was not sent.
         let serial = self.index.remove_if(key, |serial| {
-            settled = kept.remove_if(serial, |kept| kept.ticket.may_have_been_seen());
+            settled = kept.settle(*serial, |kept| {
+                // Nobody can acknowledge what was not sent.
+                if !kept.ticket.may_have_been_seen() {
+                    return None;
+                }
+                // An acknowledgement of one that went twice may be that of either.
+                if !kept.repeated {
+                    stats.sample(now.saturating_duration_since(kept.handed_down));
+                }
+                if deliver {
+                    events.push_back(Event::Delivered(kept.give_back()));
+                }
+                Some((kept.bytes, kept.original.take()))
+            });
             settled.is_some()
         });
-        if let (Some(serial), Some(kept)) = (serial, &settled) {
-            self.forget(serial, kept.bytes);
-        }
-        let Some(kept) = settled else {
+        let (Some(serial), Some((bytes, original))) = (serial, settled) else {
             match self.retired.contains(key) {
                 true => self.stats.late += 1,
                 false => self.stats.unmatched += 1,
             }
             return None;
         };
+        self.forget(serial, bytes);
         self.stats.acked += 1;
-        // An acknowledgement of one that went twice may be that of either.
-        if !kept.repeated {
-            self.stats.sample(now.saturating_duration_since(kept.handed_down));
-        }
-        if deliver {
-            self.events.push_back(Event::Delivered(kept.outgoing));
-        }
-        kept.original
+        original
     }
 
     /// Nobody can acknowledge what was not sent.
     fn may_be_acknowledged(&self, serial: u64) -> bool {
         self.kept
-            .get(&serial)
+            .get(serial)
             .is_some_and(|kept| kept.ticket.may_have_been_seen())
     }
 
@@ -336,9 +349,9 @@ where
         self.cause = Some(cause.clone());
         // What was refused once will be again.
         let replay = !cause.is_too_large();
-        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
+        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| serial).collect();
         for serial in serials {
-            let Some(kept) = self.kept.get_mut(&serial) else {
+            let Some(kept) = self.kept.get_mut(serial) else {
                 continue;
             };
             let seen = kept.ticket.may_have_been_seen();
@@ -366,7 +379,7 @@ where
     /// There will not be another connection: gives everything back.
     pub(crate) fn end(&mut self, cause: Option<&Failure>) {
         self.cause = cause.cloned().or(self.cause.take());
-        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| *serial).collect();
+        let serials: Vec<u64> = self.kept.iter().map(|(serial, _)| serial).collect();
         serials
             .into_iter()
             .for_each(|serial| self.give_up(serial, DropReason::Closed));
@@ -384,7 +397,7 @@ where
             .filter(|(serial, kept)| {
                 kept.ticket.is_abandoned() && (kept.ticket.may_have_been_seen() || self.due.contains(serial))
             })
-            .map(|(serial, _)| *serial)
+            .map(|(serial, _)| serial)
             .collect();
         abandoned
             .into_iter()
@@ -404,7 +417,7 @@ where
         let due = self
             .due
             .iter()
-            .filter_map(|serial| self.kept.get(serial)?.outgoing.deadline);
+            .filter_map(|serial| self.kept.get(*serial)?.outgoing.deadline);
         first.into_iter().chain(due).min().or(self.last_until)
     }
 
@@ -414,22 +427,22 @@ where
         let due: Vec<u64> = due
             .filter(|serial| {
                 self.kept
-                    .get(serial)
+                    .get(*serial)
                     .is_some_and(|kept| kept.drop_reason(now).is_some())
             })
             .collect();
         due.into_iter()
             .for_each(|serial| self.give_up(serial, DropReason::Expired));
         let over = self.kept.iter().take_while(|(_, kept)| kept.until <= now);
-        let over: Vec<u64> = over.map(|(serial, _)| *serial).collect();
+        let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
         for serial in over {
-            match self.kept.get_mut(&serial) {
+            match self.kept.get_mut(serial) {
                 Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
                 _ => self.give_up(serial, DropReason::Expired),
             }
         }
         if self.last_until.take_if(|until| *until <= now).is_some() && self.kept.len() == 0 {
-            (self.kept, self.index) = (Sorted::new(), Sorted::new());
+            (self.kept, self.index) = (Placed::new(), Sorted::new());
         }
     }
 
@@ -450,23 +463,23 @@ where
             _ => {}
         }
         if !kept.ticket.may_have_been_seen() {
-            self.events.push_back(Event::Dropped(kept.outgoing, reason));
+            self.events.push_back(Event::Dropped(kept.give_back(), reason));
             return;
         }
         // Only the connection that it went out on brings its acknowledgement, and after these there
         // is none.
         if !matches!(reason, DropReason::Interrupted(_) | DropReason::Closed) {
-            self.retired.insert(kept.key);
+            self.retired.insert(kept.key.clone());
         }
         // Of one that was written, and that nobody waits for, there is nothing to say.
         if reason != DropReason::Cancelled {
             let reason = DropReason::Interrupted(self.cause.clone());
-            self.events.push_back(Event::Dropped(kept.outgoing, reason));
+            self.events.push_back(Event::Dropped(kept.give_back(), reason));
         }
     }
 
     fn remove(&mut self, serial: u64) -> Option<Kept<M, K>> {
-        let kept = self.kept.remove(&serial)?;
+        let kept = self.kept.remove(serial)?;
         self.index.remove(&kept.key);
         self.forget(serial, kept.bytes);
         Some(kept)
@@ -480,6 +493,25 @@ where
 }
 
 // === impl Kept ===
+
+impl<M: Clone, K> Kept<M, K> {
+    /// The message, as it goes down.
+    fn item(&self) -> Outgoing<M> {
+        let mut item = self.outgoing.clone();
+        item.ticket = Some(self.ticket.clone());
+        // Whoever is below gives it back when its time is over: then nothing of it is written
+        // behind our back.
+        item.deadline = Some(item.deadline.map_or(self.until, |deadline| deadline.min(self.until)));
+        item
+    }
+
+    /// The message, as the caller gave it.
+    fn give_back(&self) -> Outgoing<M> {
+        let mut outgoing = self.outgoing.clone();
+        outgoing.ticket = self.is_callers.then(|| self.ticket.clone());
+        outgoing
+    }
+}
 
 impl<M, K> Kept<M, K> {
     /// Why it must not be handed down.
