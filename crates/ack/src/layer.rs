@@ -48,8 +48,9 @@ impl<S> AckLayer<S> {
 }
 
 impl<S, Me> AckLayer<S, Me> {
-    /// How many messages may be unacknowledged by default: 1,024, more than a peer answers at once.
-    pub const MESSAGES: usize = 1024;
+    /// How many messages may be unacknowledged by default: 4,096, as many as a client has calls under
+    /// way.
+    pub const MESSAGES: usize = 4096;
     /// How many bytes they may have by default: 16 MiB, the largest message that the transport
     /// takes. With messages that share their bytes, as those of a WebSocket do, a kept message
     /// costs no copy.
@@ -62,7 +63,7 @@ impl<S, Me> AckLayer<S, Me> {
     pub const SUSPICIONS: u32 = 3;
 
     /// How many messages, and how many bytes of them, may be unacknowledged: at least 1 of each.
-    /// Default [1,024](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
+    /// Default [4,096](Self::MESSAGES) and [16 MiB](Self::BYTES), whichever comes first.
     ///
     /// Keys that rise from message to message, as ids and sequence numbers do, cost the same in any
     /// window; keys in no order cost the more the larger it is.

@@ -24,8 +24,8 @@ pub struct ClientLayer<K> {
 }
 
 impl ClientLayer<()> {
-    /// The default of [`max_calls`](ClientLayer::max_calls): 1,024.
-    pub const MAX_CALLS: usize = 1024;
+    /// The default of [`max_calls`](ClientLayer::max_calls): 4,096.
+    pub const MAX_CALLS: usize = 4096;
     /// The default of [`timeout`](ClientLayer::timeout): 60 s.
     pub const TIMEOUT: Duration = Duration::from_secs(60);
     /// The default of [`inbound`](ClientLayer::inbound): 256 items.
@@ -43,7 +43,7 @@ impl<K> ClientLayer<K> {
         }
     }
 
-    /// How many calls and notifications may be under way, at least 1. Default 1,024: more than a
+    /// How many calls and notifications may be under way, at least 1. Default 4,096: more than a
     /// peer answers at once, little enough that an outage cannot fill the memory.
     ///
     /// The client is not ready while so many wait. Bytes are not counted here: what waits belongs

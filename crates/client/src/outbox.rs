@@ -77,7 +77,7 @@ struct Weight {
 }
 
 impl Outbox {
-    /// As many as calls by default.
+    /// More than a peer asks at once.
     const ANSWERS: usize = 1024;
     /// 16 MiB, the largest message that the transport takes.
     const ANSWER_BYTES: usize = 16 << 20;
@@ -86,7 +86,7 @@ impl Outbox {
     /// 64 KiB: a pong is small, unless its id is not.
     const CONTROL_BYTES: usize = 64 << 10;
     /// As many as calls by default: eight bytes each.
-    const CANCELLATIONS: usize = 1024;
+    const CANCELLATIONS: usize = 4096;
 
     /// How much room is made for messages at most, but for one that is larger.
     const ARENA: usize = 16 << 10;
@@ -376,7 +376,7 @@ mod tests {
             assert!(outbox.push_answer(answer(1)));
         }
         let mut outbox = Outbox::default();
-        (0..2000).for_each(|id| outbox.cancel(id));
+        (0..=Outbox::CANCELLATIONS as u64).for_each(|id| outbox.cancel(id));
         assert_eq!(outbox.cancellations.len(), Outbox::CANCELLATIONS);
     }
 

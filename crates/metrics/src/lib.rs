@@ -189,7 +189,7 @@
 //! Because the recorder was installed too late. Each layer looks its handles up once, when the
 //! stack is built (`ServiceBuilder::service`, `Layer::layer`): so a message costs no lookup.
 //! Install the recorder before that. For the same reason, do not let an exporter forget idle series
-//! (`idle_timeout`): what it has forgotten stays forgotten until the stack is built again.
+//! (`idle_timeout`): what it has forgotten stays forgotten while any session with the same label lives.
 //!
 //! # Why is the height not a label?
 //!

@@ -148,6 +148,8 @@ impl Limits {
 const GATHERED: usize = 64 << 10;
 const LEAST_PIECE: usize = 4 << 10;
 pub(crate) const LEAST_READ: usize = 4 << 10;
+/// What an idle codec reads into: a ping, a pong, a notification.
+pub(crate) const IDLE_READ: usize = 1 << 10;
 
 impl Default for Limits {
     fn default() -> Self {

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 use tower_ws_core::{Alarm, BoxError};
 
 use crate::{
-    limits::{LEAST_READ, Limits},
+    limits::{IDLE_READ, Limits},
     message::{Kind, Message},
     scanned::Scanned,
 };
@@ -149,7 +149,7 @@ where
         if self.closing || !self.flushed || !(self.is_between_messages)(io) {
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.burst) > LEAST_READ {
+        if std::mem::take(&mut self.burst) > IDLE_READ {
             self.stretched = Some(Instant::now());
             if self.read < BUSY_READ {
                 self.read = BUSY_READ;
@@ -160,7 +160,7 @@ where
             return Poll::Pending;
         };
         ready!(self.alarm.poll(since + IDLE, Instant::now(), cx));
-        self.read = LEAST_READ;
+        self.read = IDLE_READ;
         self.stretched = None;
         self.alarm = Alarm::default();
         Poll::Ready(())

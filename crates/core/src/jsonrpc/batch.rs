@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Malformed, scan::without_mark};
 
-/// How many messages a batch may have: 1,024, as many as there may be calls under way by default.
+/// How many messages a batch may have: 1,024.
 pub const BATCH_LIMIT: usize = 1024;
 
 /// The messages of a text that [`scan`](super::scan) found to be a

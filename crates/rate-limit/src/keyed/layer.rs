@@ -61,7 +61,7 @@ impl<K: Clone + Eq + Hash, F> KeyedRateLimitLayer<K, F> {
     /// The default of [`keys`](Self::keys): 10,000, some 4 MiB for rates. A strict window takes 40
     /// bytes more for each request that it counts, at most 84 KB for each key.
     pub const KEYS: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
-    /// The default of [`waiting`](Self::waiting): 1,024, as many as a client has calls in flight.
+    /// The default of [`waiting`](Self::waiting): 1,024.
     pub const WAITING: usize = 1024;
 
     /// Allows this quota to each key, which `key` finds in a request.

@@ -264,7 +264,7 @@ settings! {
     /// What is sent again.
     #[derive(Debug)]
     AckSettings {
-        /// How many messages may await an answer. Default 1,024.
+        /// How many messages may await an answer. Default 4,096.
         #[serde(deserialize_with = "number::deserialize")]
         messages: usize = Ack::MESSAGES,
         /// Their size, in bytes. Default 16 MiB.
@@ -310,7 +310,7 @@ settings! {
     /// Calls, and what the server says of its own accord.
     #[derive(Debug)]
     ClientSettings {
-        /// How many calls there may be at a time. Default 1,024.
+        /// How many calls there may be at a time. Default 4,096.
         #[serde(deserialize_with = "number::deserialize")]
         max_calls: usize = Client::MAX_CALLS,
         /// How long a call may take, waiting included. Default 60 s.
