@@ -155,7 +155,7 @@ impl Shared {
     pub(crate) fn time_is_up(&self, id: u64) -> (bool, Option<Failure>) {
         let told = self.give_up(id, |state, call| {
             state.timed_out(call, Instant::now());
-            (call.phase != Phase::Waiting, state.outage_cause.get())
+            (call.is_seen, state.outage_cause.get())
         });
         told.unwrap_or((true, None))
     }

@@ -172,11 +172,11 @@ impl Table {
                 continue;
             };
             if deadline <= now {
-                expired.push(slot.give_up());
-                let sent = slot.ticket.may_have_been_seen();
+                let given_up = slot.give_up();
+                expired.push(given_up);
                 wakers.extend(slot.settle(Err(CallError::TimedOut {
                     limit: slot.limit,
-                    sent,
+                    sent: given_up.is_seen,
                     cause: cause.cloned(),
                 })));
                 self.unsettled -= 1;
@@ -257,6 +257,8 @@ pub(crate) struct GivenUp {
     pub(crate) made: Instant,
     /// Where its message was.
     pub(crate) phase: Phase,
+    /// Whether the peer may have seen it, on this connection or on one before.
+    pub(crate) is_seen: bool,
 }
 
 // === impl Slot ===
@@ -280,6 +282,8 @@ impl Slot {
             id: self.id,
             made: self.made,
             phase: self.ticket.cancel(),
+            // Looked at after that, when it can become seen no more.
+            is_seen: self.ticket.may_have_been_seen(),
         }
     }
 

@@ -297,6 +297,23 @@ async fn time_is_up_says_whether_it_was_sent() {
     assert_eq!(methods, ["sent", "short", "cancelled", "cancelled"]);
 }
 
+/// It waits once more, and was on a connection before.
+#[tokio::test(start_paused = true)]
+async fn time_is_up_says_that_it_was_sent_of_what_waits_to_be_sent_again() {
+    let (puppet, mut client, _inbound) = Puppet::start(&layer());
+    settle().await;
+    puppet.pull(|s| s.hold = true);
+    let mut call = client.ready().await.unwrap().call(Request::new("m"));
+    settle().await;
+    puppet.pull(|s| {
+        let ticket = s.held[0].ticket.as_ref().unwrap();
+        assert!(ticket.mark_sent() && ticket.mark_held());
+        ticket.enter(2);
+    });
+    let error = call.time_is_up(Duration::from_secs(1));
+    assert!(error.may_have_been_seen(), "{error:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn waiting_calls_are_bounded_and_a_clone_is_not_ready() {
     let (puppet, mut client, _inbound) = Puppet::start(&layer().max_calls(2));
