@@ -7,6 +7,7 @@ mod message;
 
 use std::{collections::VecDeque, future::pending, io::ErrorKind, pin::pin, time::Duration};
 
+use serde_json::value::RawValue;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tower_ws::{config::Config, mcp::relay::Relay};
 use tracing::level_filters::LevelFilter;
@@ -74,6 +75,8 @@ enum News {
     FromServer(Option<String>),
     /// The server has taken what was to be sent to it, or never will.
     Sent,
+    /// The same of a call whose time is up.
+    Ended,
     /// The host was told, if it reads.
     Told(bool),
     Time,
@@ -87,6 +90,7 @@ impl Bridge {
         let mut host = input::lines();
         let to_host = Lines::begin();
         let mut told = VecDeque::new();
+        let mut over = VecDeque::<(Box<RawValue>, Duration)>::new();
         let mut parent = interval(PARENT);
         let first_parent = parent_id();
         let mut goodbye = pin!(crate::interrupted());
@@ -98,6 +102,7 @@ impl Bridge {
                 match step {
                     Step::Tell(text) => told.push_back(in_one_line(&text)),
                     Step::Remember(memory) => self.memory.keep(&memory),
+                    Step::TimeIsUp(id, limit) => over.push_back((id, limit)),
                     // Whoever asks again may find it mended.
                     Step::Reopen => match relay(&self.config) {
                         Ok(relay) => self.relay = Some(relay),
@@ -117,25 +122,18 @@ impl Bridge {
                     (Some(relay), Some(text)) => Some(relay.send(text.to_owned())),
                     _ => None,
                 };
-                let is_sending = sending.is_some();
-                let send = async move {
-                    match sending {
-                        Some(sending) => drop(sending.await),
-                        None => pending().await,
-                    }
+                let ending = match (&*relay, over.front()) {
+                    (Some(relay), Some((id, limit))) => Some(relay.time_is_up(id.clone(), *limit)),
+                    _ => None,
                 };
-                let hear = async {
-                    match relay {
-                        Some(relay) => relay.recv().await,
-                        None => pending().await,
-                    }
-                };
+                let hearing = relay.as_mut().map(Relay::recv);
                 let wakes = desk.wakes();
                 tokio::select! {
                     _ = &mut goodbye => News::HostGone,
                     line = host.recv(), if !desk.is_full() && told.len() < 4 * ROOM => News::FromHost(line),
-                    () = send, if is_sending => News::Sent,
-                    text = hear, if told.len() < ROOM => News::FromServer(text),
+                    _ = done(sending) => News::Sent,
+                    _ = done(ending) => News::Ended,
+                    text = done(hearing), if told.len() < ROOM => News::FromServer(text),
                     room = to_host.room(), if !told.is_empty() => {
                         News::Told(room.tell(told.pop_front().unwrap_or_default()))
                     }
@@ -155,9 +153,11 @@ impl Bridge {
                 News::FromServer(Some(text)) => self.desk.on_server(text, now),
                 News::FromServer(None) => {
                     self.relay = None;
+                    over.clear();
                     self.desk.on_end(now);
                 }
                 News::Sent => self.desk.on_sent(),
+                News::Ended => drop(over.pop_front()),
                 News::Verdict(why) => {
                     is_examined = true;
                     self.desk.on_verdict(why);
@@ -182,6 +182,14 @@ impl Bridge {
             let _ = timeout(GRACE, relay.close()).await;
         }
         Ok(exit)
+    }
+}
+
+/// For ever, if there is nothing to do.
+async fn done<T>(doing: Option<impl Future<Output = T>>) -> T {
+    match doing {
+        Some(doing) => doing.await,
+        None => pending().await,
     }
 }
 

@@ -16,9 +16,9 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
     process::{Child, ChildStdin, ChildStdout},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tower_ws_test_kit::{Script, Server};
+use tower_ws_test_kit::{Fault, Proxy, Script, Server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -204,17 +204,48 @@ async fn a_refusal_is_told_in_the_protocol_and_the_bridge_stays() {
     assert_eq!(status.code(), Some(7));
 }
 
-/// The model reads that the outcome is unknown, rather than the host's bare timeout.
+/// The model reads what has become of its call, rather than the host's bare timeout.
 #[tokio::test]
 async fn a_call_that_is_not_answered_ends_before_the_host_gives_up() {
-    let server = McpServer::start().await.unwrap();
+    let mut server = McpServer::start().await.unwrap();
     let program = Program::new();
-    let mut host = Host::start(&program, &[&url(&server), "--call-timeout", "1s"]);
+    let mut host = Host::start(
+        &program,
+        &[&url(&server), "--call-timeout", "1s", "--set", "reconnect.cap=1s"],
+    );
     host.initialize().await;
     server.kill();
+    sleep(SECOND).await;
+    // The connection is gone, and nothing goes out.
     let unsent = host.add(1).await;
-    assert_eq!(unsent["error"]["code"], -32000, "{unsent}");
-    assert!(unsent["error"]["data"]["towerWs"].is_string(), "{unsent}");
+    assert_eq!(unsent["error"]["data"]["towerWs"], "notSent", "{unsent}");
+    let why = unsent["error"]["message"].as_str().unwrap();
+    assert!(why.contains("within 1s; the request was not sent"), "{unsent}");
+    server.restart().await.unwrap();
+    assert!(host.call("tools/list", json!({})).await["result"].is_object());
+    // Nor did it go out later.
+    assert_eq!(server.used(), 0);
+}
+
+/// Nobody knows what a server that is stuck has done.
+#[tokio::test]
+async fn a_call_that_a_stuck_server_has_is_of_unknown_outcome() {
+    let server = McpServer::start().await.unwrap();
+    let between = Proxy::start(server.addr()).await.unwrap();
+    let program = Program::new();
+    let mut host = Host::start(&program, &[&between.url(), "--call-timeout", "1s"]);
+    host.initialize().await;
+    between.set(Fault::Stall);
+    let sent = host.add(1).await;
+    assert_eq!(sent["error"]["data"]["towerWs"], "outcomeUnknown", "{sent}");
+    let why = sent["error"]["message"].as_str().unwrap();
+    assert!(
+        why.contains("within 1s; the request was sent: outcome unknown"),
+        "{sent}"
+    );
+    // It goes on once the server does.
+    between.set(Fault::None);
+    assert!(host.add(1).await["result"].is_object());
 }
 
 /// Takes connections and never says a word.

@@ -14,8 +14,9 @@
 //! - A request that was sent and not answered when the connection was lost is sent again if it only
 //!   reads, or calls a tool that may be called twice [by its
 //!   annotations](Relay::trust_annotations). Any other is answered with an error that says so: [`Interrupted`].
-//! - No time limit but its own: a request waits until it is answered, or the library cancels it.
-//!   At most 16,384 are under way, and 4,096 of the server's: one more is answered with an error.
+//! - No time limit but its own: a request waits until it is answered, the library cancels it, or
+//!   [says that its time is up](Relay::time_is_up). At most 16,384 are under way, and 4,096 of the
+//!   server's: one more is answered with an error.
 //! - Closing says 1000; so does dropping.
 //! - When the session ends for good (a refusal that is final, say) each request under way is
 //!   answered with an error that says why, then [`recv`](Relay::recv) gives `None`.
@@ -29,18 +30,18 @@ mod envelope;
 mod trusting;
 mod worker;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use futures_core::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::sync::{mpsc, watch};
 use tower_ws_client::{Client, Inbound};
 use tower_ws_core::BoxError;
 
 use self::{
     trusting::Trusting,
-    worker::{Connect, Worker},
+    worker::{Connect, Said, Worker},
 };
 use crate::layer::McpLayer;
 
@@ -51,7 +52,7 @@ const ROOM: usize = 64;
 /// The far end of a library's transport. See the [module docs](self).
 pub struct Relay {
     /// `None` once it is being closed.
-    said: Option<mpsc::Sender<String>>,
+    said: Option<mpsc::Sender<Said>>,
     heard: mpsc::Receiver<String>,
     /// Closed once the worker has ended.
     ended: watch::Receiver<()>,
@@ -121,10 +122,35 @@ impl Relay {
     ///
     /// [`RelayClosed`].
     pub fn send(&self, text: String) -> impl Future<Output = Result<(), RelayClosed>> + Send + use<> {
+        self.say(Said::Message(text))
+    }
+
+    /// Ends a request of the library's whose time, `limit`, is up by a clock of the library's own. By
+    /// `id`, as the library gave it.
+    ///
+    /// Other than one that is cancelled, it is answered: with an error that says by its
+    /// [mark](Interrupted) whether it was sent. What was not sent never will be; of what was, the
+    /// server is told that nobody waits. If an answer is on its way already, that is the answer.
+    /// While the session is being opened this waits, behind what the library has said.
+    ///
+    /// As with [`send`](Self::send), the future is the caller's own; dropped, it may not have happened.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayClosed`].
+    pub fn time_is_up(
+        &self,
+        id: Box<RawValue>,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), RelayClosed>> + Send + use<> {
+        self.say(Said::TimeIsUp(id, limit))
+    }
+
+    fn say(&self, what: Said) -> impl Future<Output = Result<(), RelayClosed>> + Send + use<> {
         let said = self.said.clone();
         async move {
             let said = said.ok_or(RelayClosed)?;
-            said.send(text).await.map_err(|_| RelayClosed)
+            said.send(what).await.map_err(|_| RelayClosed)
         }
     }
 

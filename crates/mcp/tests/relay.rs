@@ -115,6 +115,65 @@ async fn a_call_takes_as_long_as_it_takes() {
     assert_eq!(cancelled["requestId"], id);
 }
 
+/// A library that makes a request again must know whether the server has seen the first one.
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_time_is_up_says_whether_it_was_sent() {
+    let (mut relay, mut server, mut peer) = opened().await;
+    let call = |id: &str| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call" });
+    let is_up = async |relay: &Relay, id: &str| {
+        let id = serde_json::value::to_raw_value(id).unwrap();
+        within(relay.time_is_up(id, Duration::from_secs(55))).await.unwrap();
+    };
+    // Of one that is not under way there is nothing to say.
+    is_up(&relay, "none").await;
+    say(&relay, call("sent")).await;
+    let (id, _) = peer.asked("tools/call").await;
+    is_up(&relay, "sent").await;
+    let told = heard(&mut relay).await;
+    assert_eq!(
+        (&told["id"], &told["error"]["data"]["towerWs"]),
+        (&json!("sent"), &json!("outcomeUnknown")),
+        "{told}"
+    );
+    let (_, cancelled) = peer.asked("notifications/cancelled").await;
+    assert_eq!(cancelled["requestId"], id);
+
+    // Nobody is there.
+    drop(peer);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    say(&relay, call("unsent")).await;
+    is_up(&relay, "unsent").await;
+    let told = loop {
+        let message = heard(&mut relay).await;
+        if message["id"] == "unsent" {
+            break message;
+        }
+    };
+    assert_eq!(told["error"]["data"]["towerWs"], "notSent", "{told}");
+    let said = told["error"]["message"].as_str().unwrap();
+    assert!(
+        said.contains("no answer within 55s; the request was not sent"),
+        "{said}"
+    );
+    let mut peer = server.accept().await;
+    peer.initialize(json!({})).await;
+    say(&relay, call("next")).await;
+    let next = peer.heard().await;
+    assert_eq!(next["method"], "tools/call", "it never is: {next}");
+    peer.answer(&next["id"], json!({})).await;
+    assert_eq!(told_id(&mut relay).await, "next");
+}
+
+/// The id of the next answer.
+async fn told_id(relay: &mut Relay) -> Value {
+    loop {
+        let message = heard(relay).await;
+        if message.get("id").is_some() {
+            return message["id"].clone();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn three_hundred_requests_that_nobody_answers() {
     let (mut relay, _server, mut peer) = opened().await;

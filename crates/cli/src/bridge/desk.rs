@@ -24,6 +24,9 @@ const WAITING: usize = 1024;
 /// After a session has ended for good, how long until a request may begin another.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// How long the relay may take to say what has become of a call whose time is up.
+const WORD: Duration = Duration::from_secs(1);
+
 pub(super) struct Desk {
     start: Start,
     limit: Duration,
@@ -63,6 +66,8 @@ struct UnderWay {
     until: Option<Instant>,
     progress_token: Option<Value>,
     kind: Kind,
+    /// Its time is up, and the relay is asked what has become of it.
+    is_over: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,6 +87,8 @@ pub(super) enum Step {
     Remember(Recalled),
     /// A new session, since somebody asks again.
     Reopen,
+    /// To the relay: the time of the call with this id is up, which is as long as this.
+    TimeIsUp(Box<RawValue>, Duration),
 }
 
 impl Desk {
@@ -110,7 +117,7 @@ impl Desk {
             return None;
         }
         let call = self.end(&key)?;
-        self.give_up(&call);
+        self.give_up(call, now);
         self.steps.pop_front()
     }
 
@@ -237,11 +244,16 @@ impl Desk {
             until: limit.and_then(|limit| now.checked_add(limit)),
             progress_token,
             kind,
+            is_over: false,
             id,
         };
-        let key = call.id.get().to_owned();
         // An id that is used again is the new one's.
-        self.end(&key);
+        self.end(call.id.get());
+        self.wait_for(call);
+    }
+
+    fn wait_for(&mut self, call: UnderWay) {
+        let key = call.id.get().to_owned();
         self.ends.extend(call.until.map(|until| (until, key.clone())));
         self.under_way.insert(key, call);
     }
@@ -277,7 +289,9 @@ impl Desk {
                     .under_way
                     .iter_mut()
                     .filter(|(_, call)| call.progress_token == token);
-                if let (Some((key, call)), true) = (reported.next(), token.is_some()) {
+                if let (Some((key, call)), true) = (reported.next(), token.is_some())
+                    && !call.is_over
+                {
                     if let Some(until) = call.until {
                         self.ends.remove(&(until, key.clone()));
                     }
@@ -384,7 +398,7 @@ impl Desk {
     }
 
     /// Its time is up.
-    fn give_up(&mut self, call: &UnderWay) {
+    fn give_up(&mut self, call: UnderWay, now: Instant) {
         let remembered = match (call.kind, self.start, &self.remembered) {
             (Kind::Introduction, Start::Remember, Some(remembered))
                 if self
@@ -406,8 +420,17 @@ impl Desk {
         // The introduction opens the session, whoever waits for it still.
         let is_unsent = call.kind != Kind::Introduction && self.take_back(call.id.get());
         let told = match &self.state {
+            // The relay knows whether it was sent, and answers as the server would.
+            State::Open if !is_unsent && !call.is_over => {
+                self.steps.push_back(Step::TimeIsUp(call.id.clone(), self.limit));
+                self.wait_for(UnderWay {
+                    until: now.checked_add(WORD),
+                    is_over: true,
+                    ..call
+                });
+                return;
+            }
             State::Open if !is_unsent => {
-                self.waiting.push_back(message::cancelled(&call.id));
                 let why = format!(
                     "no answer within {:?}, and it may have been sent: outcome unknown",
                     self.limit

@@ -105,12 +105,6 @@ pub(super) fn refused(code: i64, why: &str) -> String {
     json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string()
 }
 
-/// Tells the server that nobody waits any more.
-pub(super) fn cancelled(id: &RawValue) -> String {
-    let params = json!({ "requestId": id, "reason": "no answer within the bridge's limit" });
-    json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }).to_string()
-}
-
 /// Tells the host that a list is another.
 pub(super) fn changed(list: &str) -> String {
     json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") }).to_string()

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_core::{Stream, future::BoxFuture};
@@ -12,6 +13,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 use tower::{Service, ServiceExt};
 use tower_ws_client::{CallError, Client, Reply, Request};
 
@@ -46,8 +48,16 @@ impl Kind {
 pub(super) struct Calls {
     running: FuturesUnordered<Abortable<BoxFuture<'static, Ended>>>,
     /// By the library's id, to be given up when the library does.
-    handles: HashMap<String, AbortHandle>,
+    handles: HashMap<String, Handle>,
     listens: Listens,
+}
+
+/// What ends a request that is under way before it is answered.
+struct Handle {
+    /// Without a word.
+    give_up: AbortHandle,
+    /// As one whose time, which is sent, is up.
+    time_is_up: oneshot::Sender<Duration>,
 }
 
 /// The library's id of each listen, by the stack's.
@@ -59,24 +69,15 @@ impl Calls {
         self.running.len()
     }
 
-    pub(super) fn begin(&mut self, mut client: Client, id: Box<RawValue>, request: Request) {
-        let (handle, registration) = AbortHandle::new_pair();
+    pub(super) fn begin(&mut self, client: Client, id: Box<RawValue>, request: Request) {
+        let (give_up, registration) = AbortHandle::new_pair();
+        let (time_is_up, is_up) = oneshot::channel();
+        let handle = Handle { give_up, time_is_up };
         self.handles.insert(id.get().to_owned(), handle);
         let kind = Kind::of(request.method());
         let listens = (kind == Kind::Listen).then(|| self.listens.clone());
         let call: BoxFuture<'static, Ended> = Box::pin(async move {
-            let outcome = match client.ready().await {
-                Ok(client) => {
-                    let call = client.call(request);
-                    // Dropped with the call, however that ends.
-                    let _known = listens
-                        .as_ref()
-                        .zip(call.id())
-                        .map(|(listens, own)| listens.know(own, &id));
-                    call.await
-                }
-                Err(error) => Err(error),
-            };
+            let outcome = call(client, &id, request, listens, is_up).await;
             Ended { id, outcome, kind }
         });
         self.running.push(Abortable::new(call, registration));
@@ -85,7 +86,16 @@ impl Calls {
     /// The library waits no longer: dropping the call tells the server, under the id that it knows.
     pub(super) fn give_up(&mut self, id: &RawValue) {
         if let Some(handle) = self.handles.remove(id.get()) {
-            handle.abort();
+            handle.give_up.abort();
+        }
+    }
+
+    /// Its time is up, by a clock of the library's: it ends as one that [timed out](CallError::TimedOut),
+    /// unless it has been answered.
+    pub(super) fn time_is_up(&mut self, id: &RawValue, limit: Duration) {
+        if let Some(handle) = self.handles.remove(id.get()) {
+            // It may have ended at this moment.
+            let _ = handle.time_is_up.send(limit);
         }
     }
 
@@ -108,6 +118,34 @@ impl Calls {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+/// Makes a request, until it is answered or its time is up.
+async fn call(
+    mut client: Client,
+    id: &RawValue,
+    request: Request,
+    listens: Option<Listens>,
+    mut is_up: oneshot::Receiver<Duration>,
+) -> Result<Reply, CallError> {
+    let client = tokio::select! {
+        biased;
+        client = client.ready() => client?,
+        Ok(limit) = &mut is_up => {
+            return Err(CallError::TimedOut { limit, sent: false, cause: None });
+        }
+    };
+    let mut call = client.call(request);
+    // Dropped with the call, however that ends.
+    let _known = listens
+        .as_ref()
+        .zip(call.id())
+        .map(|(listens, own)| listens.know(own, id));
+    tokio::select! {
+        biased;
+        outcome = &mut call => outcome,
+        Ok(limit) = &mut is_up => Err(call.time_is_up(limit)),
     }
 }
 

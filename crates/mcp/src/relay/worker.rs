@@ -39,6 +39,13 @@ pub(super) struct As {
     pub(super) version: Option<String>,
 }
 
+/// What a library asks for, in order.
+pub(super) enum Said {
+    Message(String),
+    /// That of its request with this id, which is as long as this.
+    TimeIsUp(Box<RawValue>, Duration),
+}
+
 pub(super) type Connect =
     Box<dyn FnOnce(As) -> BoxFuture<'static, Result<(Client, Inbound, Session), BoxError>> + Send>;
 
@@ -74,12 +81,18 @@ impl Worker {
     pub(super) async fn run(
         connect: Connect,
         trust: Trusting,
-        mut from_library: mpsc::Receiver<String>,
+        mut from_library: mpsc::Receiver<Said>,
         library: mpsc::Sender<String>,
     ) {
-        let Some(first) = from_library.recv().await.and_then(|message| Envelope::parse(&message)) else {
-            return;
+        let first = loop {
+            match from_library.recv().await {
+                Some(Said::Message(message)) => break Envelope::parse(&message),
+                // Of a request that it has not made.
+                Some(Said::TimeIsUp(..)) => {}
+                None => break None,
+            }
         };
+        let Some(first) = first else { return };
         let Some((mut worker, mut inbound)) = Self::open(connect, trust, &first, &library).await else {
             return;
         };
@@ -97,7 +110,8 @@ impl Worker {
                     Err(_) => break,
                 },
                 message = from_library.recv(), if waiting < FULL && notices > 0 => match message {
-                    Some(message) => worker.on_library_message(&message),
+                    Some(Said::Message(message)) => worker.on_library_message(&message),
+                    Some(Said::TimeIsUp(id, limit)) => worker.calls.time_is_up(&id, limit),
                     None => break,
                 },
                 Some(ended) = poll_fn(|cx| calls.poll_ended(cx)), if waiting < WAITING => worker.answered(ended),
