@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_ws::{
@@ -17,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     args::{DoctorArgs, Output},
     exit::{Exit, Trouble},
-    log,
+    jwt, log,
     output::tell,
     settings::{Settings, me},
 };
@@ -120,10 +119,7 @@ struct Expiry {
 
 async fn expiry(config: &Config) -> Option<Expiry> {
     let credential = config.auth.secret.as_ref()?.credentials().get().await.ok()?;
-    let claims = credential.secret().split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    let expires = claims.get("exp")?.as_f64()? as u64;
+    let expires = jwt::claims(credential.secret())?.get("exp")?.as_f64()? as u64;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

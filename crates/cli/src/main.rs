@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod exit;
 mod input;
+mod jwt;
 mod log;
 mod monitor;
 mod output;

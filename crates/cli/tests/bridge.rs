@@ -15,7 +15,7 @@ use support::Program;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdin, ChildStdout},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::{Instant, sleep, timeout},
 };
 use tower_ws_test_kit::{Fault, Proxy, Script, Server};
@@ -32,7 +32,10 @@ struct Host {
 
 impl Host {
     fn start(program: &Program, args: &[&str]) -> Self {
-        let mut command = program.command(&[&["bridge"], args].concat());
+        Self::of(program.command(&[&["bridge"], args].concat()))
+    }
+
+    fn of(mut command: Command) -> Self {
         command.stdin(Stdio::piped());
         let mut bridge = command.spawn().unwrap();
         Self {
@@ -336,6 +339,39 @@ async fn what_the_host_was_told_is_not_sent_never_is() {
     assert!(opened["result"].is_object(), "{opened}");
     assert!(host.add(2).await["result"].is_object());
     assert_eq!(server.used(), 1);
+}
+
+/// Two accounts that take turns in one variable are two still.
+#[tokio::test]
+async fn what_is_remembered_of_a_server_is_of_one_account() {
+    let server = McpServer::start().await.unwrap();
+    let url = url(&server);
+    let program = Program::new();
+    let start = |token: &str| {
+        let mut command = program.command(&["bridge", &url, "--set", "reconnect.cap=1s"]);
+        command.env("TOWER_WS_TOKEN", token);
+        Host::of(command)
+    };
+    let mut host = start("first-account");
+    let introduced = host.initialize().await;
+    assert!(host.call("tools/list", json!({})).await["result"].is_object());
+    assert_eq!(host.leave().await.0, Some(0));
+    server.kill();
+    let (mut other, mut same) = (start("other-account"), start("first-account"));
+    let (refused, remembered) = tokio::join!(other.initialize(), same.initialize());
+    assert_eq!(refused["error"]["code"], -32000, "{refused}");
+    assert_eq!(remembered["result"], introduced["result"], "{remembered}");
+    // No token is told by what is kept, nor by what it is called.
+    let kept = program.home().join(".cache/tower-ws/bridge");
+    for file in std::fs::read_dir(kept).unwrap() {
+        let path = file.unwrap().path();
+        let text = [path.display().to_string().into_bytes(), std::fs::read(&path).unwrap()].concat();
+        assert!(
+            !text.windows(13).any(|part| part == b"first-account"),
+            "{}",
+            path.display()
+        );
+    }
 }
 
 /// Of the era that has no `initialize`.
