@@ -305,6 +305,7 @@ url = "nothing"
     assert_eq!(places["client.inbound"], "TOWER_WS__CLIENT__INBOUND");
     assert!(places.keys().all(|path| !path.starts_with("profiles")), "{places:?}");
 
+    assert_eq!(sources().profiles().unwrap(), ["orders", "other"]);
     let error = sources().profile("order").load().unwrap_err().to_string();
     assert_eq!(error, "there is no profile `order`; there are orders, other");
     let error = sources().profile("other").load().unwrap_err().to_string();

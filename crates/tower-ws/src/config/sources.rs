@@ -92,6 +92,16 @@ impl Sources {
         self
     }
 
+    /// The names of the profiles that there are: to be chosen from, or to check each of them.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read. Nothing else is checked. Files are read here, and block.
+    pub fn profiles(self) -> Result<Vec<String>, ConfigError> {
+        let known = serde_json::to_value(Config::default()).unwrap_or_default();
+        Ok(self.read(&known)?.profiles.into_iter().collect())
+    }
+
     /// Reads and checks all of it.
     ///
     /// # Errors
@@ -108,27 +118,7 @@ impl Sources {
     /// As [`load`](Self::load).
     pub fn load_placed(self) -> Result<(Config, BTreeMap<String, String>), ConfigError> {
         let known = serde_json::to_value(Config::default()).unwrap_or_default();
-        let mut tree = Tree {
-            profile: self.profile,
-            ..Tree::default()
-        };
-        for source in self.sources {
-            let read = match source {
-                Source::File(path) => tree.file(&path),
-                Source::Toml(text) => tree.toml("toml", &text),
-                Source::Json(text) => tree.json("json", &text),
-                Source::Vars(vars) => {
-                    tree.vars(vars, &known);
-                    Ok(())
-                }
-                Source::Setting { place, path, value } => {
-                    let said = tree.setting(place, split(&path), value, &known);
-                    tree.lay_over(said);
-                    Ok(())
-                }
-            };
-            read.map_err(|problem| ConfigError::new(vec![problem]))?;
-        }
+        let tree = self.read(&known)?;
         let mut problems: Vec<_> = tree.no_profile().into_iter().collect();
         unknown(&tree.values, &known, "", &mut problems);
         let config: Config = match serde_path_to_error::deserialize(Value::Object(tree.values)) {
@@ -143,6 +133,32 @@ impl Sources {
             true => Ok((config, tree.places)),
             false => Err(placed(problems, &tree.places)),
         }
+    }
+
+    /// What they say, put together and not checked.
+    fn read(self, known: &Value) -> Result<Tree, ConfigError> {
+        let mut tree = Tree {
+            profile: self.profile,
+            ..Tree::default()
+        };
+        for source in self.sources {
+            let read = match source {
+                Source::File(path) => tree.file(&path),
+                Source::Toml(text) => tree.toml("toml", &text),
+                Source::Json(text) => tree.json("json", &text),
+                Source::Vars(vars) => {
+                    tree.vars(vars, known);
+                    Ok(())
+                }
+                Source::Setting { place, path, value } => {
+                    let said = tree.setting(place, split(&path), value, known);
+                    tree.lay_over(said);
+                    Ok(())
+                }
+            };
+            read.map_err(|problem| ConfigError::new(vec![problem]))?;
+        }
+        Ok(tree)
     }
 }
 
