@@ -239,7 +239,7 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Says all that is wrong with them
+    /// Says all that is wrong with them: of one profile or address, or else of all profiles
     Check(SettingsArgs),
     /// Shows each one that is no default, and where it was said
     Print(SettingsArgs),
@@ -280,6 +280,8 @@ pub(crate) enum Frames {
     Lines,
     /// A JSON object a line: {"text": …} or, in base64, {"binary": …}
     Json,
+    /// Four bytes that say how long it is, the highest first, and then the message as it is
+    Length,
 }
 
 /// What a host is told while the server is not there.

@@ -5,7 +5,7 @@ mod host;
 mod memory;
 mod message;
 
-use std::{collections::VecDeque, future::pending, io::ErrorKind, pin::pin, time::Duration};
+use std::{collections::VecDeque, future::pending, pin::pin, time::Duration};
 
 use serde_json::value::RawValue;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
@@ -148,7 +148,7 @@ impl Bridge {
             let now = Instant::now();
             match news {
                 News::FromHost(Some(Ok(line))) => self.desk.on_host(&line, now),
-                News::FromHost(Some(Err(error))) if error.kind() == ErrorKind::InvalidData => self.desk.on_unreadable(),
+                News::FromHost(Some(Err(error))) if input::is_over_by_itself(&error) => self.desk.on_unreadable(),
                 News::FromHost(_) | News::HostGone | News::Told(false) => break Exit::Done,
                 News::FromServer(Some(text)) => self.desk.on_server(text, now),
                 News::FromServer(None) => {

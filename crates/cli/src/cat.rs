@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use self::frame::Framed;
 use crate::{
-    args::CatArgs,
+    args::{CatArgs, Frames},
     exit::{Exit, Trouble},
     input, log,
     output::{Lines, remark},
@@ -76,11 +76,27 @@ impl Pipe {
     /// Each line of standard input; done when nothing has come or gone for so long after the last one, or never: the other
     /// side ends it then.
     async fn write(&self, wait: Option<Duration>) -> Result<(), Trouble> {
-        let mut lines = input::lines();
+        let (mut lines, name) = match self.framed.frames {
+            Frames::Lines | Frames::Json => (input::lines(), "line"),
+            Frames::Length => (input::frames(), "frame"),
+        };
+        let mut number = 0_u64;
         while let Some(line) = lines.recv().await {
-            let failed = |error: String| Trouble::usage(format!("standard input: {error}"));
-            let line = line.map_err(|error| failed(error.to_string()))?;
-            let message = self.framed.read(line).map_err(failed)?;
+            number += 1;
+            let read = match line {
+                Ok(line) => self.framed.read(line),
+                Err(error) => Err(error.to_string()),
+            };
+            let message = match read {
+                Ok(message) => message,
+                Err(error) => {
+                    self.has_become(Exit::Usage);
+                    remark(&format!(
+                        "tower-ws: standard input, {name} {number}, is left out: {error}"
+                    ));
+                    continue;
+                }
+            };
             self.sender
                 .send(message)
                 .await
@@ -93,6 +109,13 @@ impl Pipe {
             sleep_until(end).await;
         }
         Ok(())
+    }
+
+    /// Of a message; what is known to be unknown is worse than what was never sent.
+    fn has_become(&self, exit: Exit) {
+        if self.worst.get() != Exit::Unknown {
+            self.worst.set(exit);
+        }
     }
 
     /// Each message of the server's, until there are enough or the session ends.
@@ -123,7 +146,7 @@ impl Pipe {
                         remark("tower-ws: a message is no line, and was altered: --frames json writes each as it is");
                     }
                     // Nobody reads it any more: that is all.
-                    if !self.output.tell(written.line).await {
+                    if !self.output.tell_bytes(written.bytes).await {
                         return Ok(Exit::Done);
                     }
                     left = left.map(|left| left.saturating_sub(1));
@@ -134,7 +157,7 @@ impl Pipe {
                 Event::Down(down) => {
                     let unheard = self.unheard.take();
                     if unheard > 0 {
-                        self.worst.set(Exit::Unknown);
+                        self.has_become(Exit::Unknown);
                         remark(&format!(
                             "tower-ws: of the last {unheard} messages nobody knows whether they arrived: the connection was lost"
                         ));
@@ -146,7 +169,7 @@ impl Pipe {
                     }
                 }
                 Event::Undelivered { reason, .. } => {
-                    self.worst.set(Exit::Unknown);
+                    self.has_become(Exit::Unknown);
                     remark(&format!("tower-ws: a message was not delivered: {reason}"));
                 }
                 Event::Gap { missed } => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tower_ws::config::{Config, EXAMPLE};
 
 use crate::{
-    args::{ConfigArgs, ConfigCommand},
+    args::{ConfigArgs, ConfigCommand, SettingsArgs},
     exit::{Exit, Trouble},
     output::tell,
     settings::{Settings, VARIABLES},
@@ -12,18 +12,48 @@ use crate::{
 
 pub(crate) fn run(args: ConfigArgs) -> Result<Exit, Trouble> {
     let told = match args.what {
-        ConfigCommand::Check(args) => {
-            let Settings { config, .. } = Settings::load(args.url.as_deref(), &args.connection)?;
-            // The files that they name, too. A builder wants a runtime only to connect.
-            let _ = config.builder()?;
-            "The settings are in order.\n".to_owned()
-        }
+        ConfigCommand::Check(args) => check(&args)?,
         ConfigCommand::Print(args) => printed(&Settings::load(args.url.as_deref(), &args.connection)?),
         ConfigCommand::Example => EXAMPLE.to_owned(),
         ConfigCommand::Env => variables(),
     };
     tell(told.trim_end());
     Ok(Exit::Done)
+}
+
+/// Those of one address or profile, or else of all profiles that there are.
+fn check(args: &SettingsArgs) -> Result<String, Trouble> {
+    let chosen = args.url.as_ref().or(args.connection.profile.as_ref());
+    let profiles = match chosen {
+        None => Settings::profiles(&args.connection)?,
+        Some(_) => Vec::new(),
+    };
+    if profiles.is_empty() {
+        let Settings { config, .. } = Settings::load(args.url.as_deref(), &args.connection)?;
+        // The files that they name, too. A builder wants a runtime only to connect.
+        let _ = config.builder()?;
+        return Ok("The settings are in order.".to_owned());
+    }
+    let mut wrong = Vec::new();
+    for profile in profiles.iter().map(|name| Some(name.as_str())).chain([None]) {
+        for problem in Settings::problems(profile, &args.connection)? {
+            let told = match (&problem.place, profile) {
+                (None, Some(profile)) => format!("profile `{profile}`: {problem}"),
+                _ => problem.to_string(),
+            };
+            // What stands beside the profiles is wrong with each of them.
+            if !wrong.contains(&told) {
+                wrong.push(told);
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(format!(
+            "The settings are in order, with each profile: {}.",
+            profiles.join(", ")
+        )),
+        false => Err(Trouble::usage(wrong.join("\n"))),
+    }
 }
 
 /// Each setting that somebody said, as TOML has it, and where.

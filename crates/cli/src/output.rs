@@ -19,12 +19,13 @@ const ROOM: usize = 256;
 /// Why nothing more can be written, but that nobody reads it.
 static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Standard output, written on a thread of its own: whoever does not read it must not stop the answers to pings, nor keep a
+/// Standard output, line by line, written on a thread of its own: whoever does not read it must not stop the answers to pings, nor keep a
 /// signal from being heard.
 pub(crate) struct Lines(mpsc::Sender<Order>);
 
 enum Order {
-    Line(String),
+    /// With the end of its line.
+    Bytes(Vec<u8>),
     /// Tell when all before it is written.
     Done(oneshot::Sender<()>),
 }
@@ -35,8 +36,8 @@ impl Lines {
         thread::spawn(move || {
             while let Some(order) = taken.blocking_recv() {
                 match order {
-                    Order::Line(line) => {
-                        if !written(&line) {
+                    Order::Bytes(bytes) => {
+                        if !written(&bytes) {
                             return;
                         }
                     }
@@ -49,12 +50,17 @@ impl Lines {
 
     /// A line. False once nobody reads it.
     pub(crate) async fn tell(&self, line: String) -> bool {
-        self.0.send(Order::Line(line)).await.is_ok()
+        self.tell_bytes(ended(line)).await
+    }
+
+    /// These bytes. False once nobody reads them.
+    pub(crate) async fn tell_bytes(&self, bytes: Vec<u8>) -> bool {
+        self.0.send(Order::Bytes(bytes)).await.is_ok()
     }
 
     /// A line that may be left out, should those before it not be read. False once nobody reads them.
     pub(crate) fn offer(&self, line: String) -> bool {
-        !matches!(self.0.try_send(Order::Line(line)), Err(TrySendError::Closed(_)))
+        !matches!(self.0.try_send(Order::Bytes(ended(line))), Err(TrySendError::Closed(_)))
     }
 
     /// Room for a line, which is there once nobody reads, too.
@@ -79,7 +85,7 @@ impl Room<'_> {
     pub(crate) fn tell(self, line: String) -> bool {
         match self.0 {
             Some(permit) => {
-                permit.send(Order::Line(line));
+                permit.send(Order::Bytes(ended(line)));
                 true
             }
             None => false,
@@ -89,12 +95,18 @@ impl Room<'_> {
 
 /// A line on standard output, now. False once nobody reads it.
 pub(crate) fn tell(line: &str) -> bool {
-    written(line)
+    written(&ended(line.to_owned()))
 }
 
-fn written(line: &str) -> bool {
+/// As a line.
+fn ended(mut line: String) -> Vec<u8> {
+    line.push('\n');
+    line.into_bytes()
+}
+
+fn written(bytes: &[u8]) -> bool {
     let mut output = io::stdout().lock();
-    match writeln!(output, "{line}").and_then(|()| output.flush()) {
+    match output.write_all(bytes).and_then(|()| output.flush()) {
         Ok(()) => true,
         Err(error) => {
             // That nobody reads any more is no news.

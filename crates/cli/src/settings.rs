@@ -9,7 +9,7 @@ use std::{
 
 use etcetera::BaseStrategy;
 use tower_ws::{
-    config::{Config, Sources},
+    config::{Config, Problem, Sources},
     connector::tls::Tls,
     mcp::Implementation,
 };
@@ -33,13 +33,56 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads them; there has to be an address.
     pub(crate) fn load(to: Option<&str>, connection: &Connection) -> Result<Self, Trouble> {
+        let (sources, url, profile) = Self::sources(to, connection)?;
+        let (config, places) = sources.load_placed().map_err(|error| {
+            let trouble = Trouble::from(error);
+            match (url, profile) {
+                (None, Some(name)) if to.is_some() => trouble.help(format!(
+                    "an address begins with ws:// or wss://; `{name}` is taken for a profile"
+                )),
+                (None, None) => trouble.help("give an address, ws://… or wss://…, or the name of a profile"),
+                _ => trouble,
+            }
+        })?;
+        Ok(Self { config, places })
+    }
+
+    /// All that is wrong with those of this profile, or of none; where to need not be said there.
+    pub(crate) fn problems(profile: Option<&str>, connection: &Connection) -> Result<Vec<Problem>, Trouble> {
+        let connection = Connection {
+            profile: profile.map(str::to_owned),
+            ..connection.clone()
+        };
+        let (sources, ..) = Self::sources(None, &connection)?;
+        // The files that they name, too. A builder wants a runtime only to connect.
+        let Err(error) = sources.load().and_then(|config| config.builder()) else {
+            return Ok(Vec::new());
+        };
+        let needs_none = |problem: &&Problem| profile.is_none() && problem.path == "url" && problem.place.is_none();
+        let problems = error.problems().iter();
+        Ok(problems.filter(|problem| !needs_none(problem)).cloned().collect())
+    }
+
+    /// The profiles that the file has.
+    pub(crate) fn profiles(connection: &Connection) -> Result<Vec<String>, Trouble> {
+        match file(connection) {
+            Some(path) => Ok(Config::sources().file(path).profiles()?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// All of them in their order, and the address and the profile that were asked for.
+    fn sources<'a>(
+        to: Option<&'a str>,
+        connection: &'a Connection,
+    ) -> Result<(Sources, Option<&'a str>, Option<&'a str>), Trouble> {
         check_variables()?;
         let mut sources = Config::sources().setting("the default of this program", "connect.proxy", "env");
         // Whoever opens TLS on the way has an authority in the system's list.
         if Tls::new().with_platform_roots().is_ok() {
             sources = sources.setting("the default of this program", "connect.system_roots", "true");
         }
-        if let Some(path) = file(connection)? {
+        if let Some(path) = file(connection) {
             sources = sources.file(path);
         }
         let chosen = connection.profile.as_deref().filter(|name| !name.is_empty());
@@ -66,18 +109,7 @@ impl Settings {
         if let Some(name) = profile {
             sources = sources.profile(name);
         }
-        sources = options(sources.env(), connection, url)?;
-        let (config, places) = sources.load_placed().map_err(|error| {
-            let trouble = Trouble::from(error);
-            match (url, profile) {
-                (None, Some(name)) if to.is_some() => trouble.help(format!(
-                    "an address begins with ws:// or wss://; `{name}` is taken for a profile"
-                )),
-                (None, None) => trouble.help("give an address, ws://… or wss://…, or the name of a profile"),
-                _ => trouble,
-            }
-        })?;
-        Ok(Self { config, places })
+        Ok((options(sources.env(), connection, url)?, url, profile))
     }
 }
 
@@ -183,11 +215,9 @@ fn options(mut sources: Sources, connection: &Connection, url: Option<&str>) -> 
 
 /// The file of settings: the one that was named, or the user's, if it is there. None of the working directory: a folder
 /// that somebody else has made must not choose where a token goes.
-fn file(connection: &Connection) -> Result<Option<PathBuf>, Trouble> {
-    if let Some(path) = connection.config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
-        return Ok(Some(path.clone()));
-    }
-    Ok(user_file().filter(|path| path.exists()))
+fn file(connection: &Connection) -> Option<PathBuf> {
+    let named = connection.config.as_ref().filter(|path| !path.as_os_str().is_empty());
+    named.cloned().or_else(|| user_file().filter(|path| path.exists()))
 }
 
 /// Where the user's settings are.

@@ -146,9 +146,34 @@ async fn cat_pipes_lines_both_ways() {
             .run_with(&["cat", &url, "--say", "hello", "--wait", "10s", "--count", "1"], "")
             .await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(0), "hello\n"), "{ended:?}");
-        let ended = program.run_with(&["cat", &url, "--frames", "json"], "plain\n").await;
-        assert_eq!(ended.code, Some(2), "{ended:?}");
+        // Bytes that are text, too: the program's output is read as one.
+        let frames = "\0\0\0\x03a\nb\0\0\0\0";
+        let ended = program
+            .run_with(&["cat", &url, "--frames", "length", "--count", "2"], frames)
+            .await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), frames), "{ended:?}");
     }
+}
+
+/// Whoever pipes a thousand of them wants to know which, and to lose no other.
+#[tokio::test]
+async fn a_bad_line_is_named_and_the_rest_goes_on() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    let good = "{\"text\":\"one\"}\n{\"text\":\"three\"}\n";
+    let lines = good.replacen('\n', "\nplain\n", 1);
+    let ended = program.run_with(&["cat", &url, "--frames", "json"], &lines).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), good), "{ended:?}");
+    assert!(
+        ended
+            .err
+            .contains("standard input, line 2, is left out: this is neither"),
+        "{ended:?}"
+    );
+    let ended = program.run_with(&["cat", &url, "--frames", "length"], "hello\n").await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("frame 1, is left out: a frame says"), "{ended:?}");
 }
 
 #[tokio::test]
@@ -207,6 +232,22 @@ async fn settings_are_checked_and_shown_with_their_places() {
         ended.err.contains("there is no profile `other`; there are orders"),
         "{ended:?}"
     );
+    assert_eq!(program.run(&["config", "check"]).await.code, Some(0));
+    let worse = format!("health.timeout = \"0s\"\n{file}\n[profiles.other]\nclient.inbuond = 3\n");
+    std::fs::write(folder.join("worse.toml"), worse).unwrap();
+    let ended = program
+        .run(&["config", "check", "-c", ".config/tower-ws/worse.toml"])
+        .await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let expected = [
+        "worse.toml:1: health.timeout: it has to be from 10ms to a year",
+        "worse.toml:7: client.inbuond: there is no such setting; did you mean `inbound`?",
+        "profile `other`: url: there is no address to connect to",
+    ];
+    assert_eq!(ended.err.lines().count(), expected.len(), "{ended:?}");
+    for words in expected {
+        assert!(ended.err.contains(words), "{words}: {ended:?}");
+    }
     let ended = program
         .run(&["doctor", "wss://a.example/", "-H", "Authorization: Bearer s3cr3t"])
         .await;

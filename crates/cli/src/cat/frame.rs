@@ -1,4 +1,4 @@
-//! A message as a line, and back. No I/O.
+//! A message as a line, or as a frame with its length, and back. No I/O.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::args::Frames;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Framed {
     pub(crate) frames: Frames,
-    /// Whether a line is sent as a binary message.
+    /// Whether a line, or a frame, is sent as a binary message.
     pub(crate) binary: bool,
 }
 
@@ -24,13 +24,13 @@ enum Frame {
 }
 
 impl Framed {
-    /// The message that a line is.
+    /// The message that a line is, or what a frame has in it.
     pub(crate) fn read(self, line: Vec<u8>) -> Result<Message, String> {
         match (self.frames, self.binary) {
-            (Frames::Lines, true) => Ok(Message::binary(line)),
-            (Frames::Lines, false) => match String::from_utf8(line) {
+            (Frames::Lines | Frames::Length, true) => Ok(Message::binary(line)),
+            (Frames::Lines | Frames::Length, false) => match String::from_utf8(line) {
                 Ok(text) => Ok(Message::text(text)),
-                Err(_) => Err("a line is no text: --binary sends bytes".to_owned()),
+                Err(_) => Err("this is no text: --binary sends bytes".to_owned()),
             },
             (Frames::Json, _) => match serde_json::from_slice(&line) {
                 Ok(Frame::Text(text)) => Ok(Message::text(text)),
@@ -38,46 +38,53 @@ impl Framed {
                     Ok(bytes) => Ok(Message::binary(bytes)),
                     Err(error) => Err(format!("that is no base64: {error}")),
                 },
-                Err(error) => Err(format!("a line is {{\"text\": …}} or {{\"binary\": …}}: {error}")),
+                Err(error) => Err(format!(
+                    "this is neither {{\"text\": …}} nor {{\"binary\": …}}: {error}"
+                )),
             },
         }
     }
 
-    /// The line that a message is; none, if it is not data.
-    pub(crate) fn write(self, message: &Message) -> Option<Line> {
+    /// What is written of a message, with what ends it; none, if it is not data.
+    pub(crate) fn write(self, message: &Message) -> Option<Written> {
         let is_text = match message.kind() {
             Kind::Text => true,
             Kind::Binary => false,
             _ => return None,
         };
-        Some(match self.frames {
+        let data = message.as_bytes();
+        let (mut bytes, is_whole) = match self.frames {
             Frames::Lines => {
-                let text = String::from_utf8_lossy(message.as_bytes());
-                let line = in_one_line(&text);
-                Line {
-                    is_whole: line.as_bytes() == message.as_bytes(),
-                    line,
-                }
+                let line = in_one_line(&String::from_utf8_lossy(data)).into_bytes();
+                let is_whole = line == data;
+                (line, is_whole)
             }
             Frames::Json => {
                 let frame = match is_text {
                     true => Frame::Text(message.as_text().unwrap_or_default().to_owned()),
-                    false => Frame::Binary(STANDARD.encode(message.as_bytes())),
+                    false => Frame::Binary(STANDARD.encode(data)),
                 };
-                Line {
-                    // Two strings.
-                    line: serde_json::to_string(&frame).unwrap_or_default(),
-                    is_whole: true,
-                }
+                // A string.
+                (serde_json::to_vec(&frame).unwrap_or_default(), true)
             }
-        })
+            Frames::Length => {
+                // No message that came in is longer than a number of 32 bits says.
+                let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                return Some(Written {
+                    bytes: [&length.to_be_bytes(), data].concat(),
+                    is_whole: true,
+                });
+            }
+        };
+        bytes.push(b'\n');
+        Some(Written { bytes, is_whole })
     }
 }
 
-/// A message as a line.
+/// What is written of a message.
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) line: String,
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
     /// Whether the message can be had from it as it was.
     pub(crate) is_whole: bool,
 }
@@ -91,6 +98,12 @@ pub(crate) fn in_one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn line(framed: Framed, message: &Message) -> (Vec<u8>, bool) {
+        let mut written = framed.write(message).expect("it is data");
+        assert_eq!(written.bytes.pop(), Some(b'\n'));
+        (written.bytes, written.is_whole)
+    }
+
     #[test]
     fn a_message_is_one_line_and_comes_back_as_it_was() {
         for text in ["", "plain", r"C:\new\\", "a\\", r#"{"a":"b\n\"c\""}"#] {
@@ -101,9 +114,9 @@ mod tests {
                         false => Message::text(text),
                         true => Message::binary(text.as_bytes().to_vec()),
                     };
-                    let written = framed.write(&message).expect("it is data");
-                    assert!(written.is_whole && !written.line.contains('\n'), "{written:?}");
-                    let read = framed.read(written.line.into_bytes()).expect("it is a frame");
+                    let (written, is_whole) = line(framed, &message);
+                    assert!(is_whole && !written.contains(&b'\n'), "{written:?}");
+                    let read = framed.read(written).expect("it is a frame");
                     assert_eq!(read, message, "{text}");
                 }
             }
@@ -111,27 +124,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_whole_in_json_only() {
-        let lines = Framed {
-            frames: Frames::Lines,
-            binary: false,
-        };
-        let json = Framed {
-            frames: Frames::Json,
-            ..lines
-        };
+    fn what_is_no_line_is_whole_in_json_and_with_its_length() {
+        let framed = |frames| Framed { frames, binary: false };
+        let (lines, json, length) = (framed(Frames::Lines), framed(Frames::Json), framed(Frames::Length));
         let message = Message::text("two\nlines");
-        let line = lines.write(&message).expect("it is data");
-        assert_eq!((line.line.as_str(), line.is_whole), ("two lines", false));
-        let line = json.write(&message).expect("it is data").line;
-        assert_eq!(json.read(line.into_bytes()).expect("it is a frame"), message);
+        assert_eq!(line(lines, &message), (b"two lines".to_vec(), false));
+        assert_eq!(json.read(line(json, &message).0).expect("it is a frame"), message);
+        let written = length.write(&message).expect("it is data");
+        assert_eq!(
+            (&written.bytes[..], written.is_whole),
+            (&b"\0\0\0\x09two\nlines"[..], true)
+        );
+        assert_eq!(length.read(written.bytes[4..].to_vec()).expect("it is one"), message);
 
         let message = Message::binary(vec![0xff, 0, 1]);
-        assert!(!lines.write(&message).expect("it is data").is_whole);
-        let line = json.write(&message).expect("it is data").line;
-        assert_eq!(line, r#"{"binary":"/wAB"}"#);
-        assert_eq!(json.read(line.into_bytes()).expect("it is a frame"), message);
+        assert!(!line(lines, &message).1);
+        assert_eq!(line(json, &message).0, br#"{"binary":"/wAB"}"#);
+        assert_eq!(json.read(line(json, &message).0).expect("it is a frame"), message);
         assert!(json.read(b"plain".to_vec()).is_err());
-        assert!(lines.read(vec![0xff]).is_err());
+        assert!(lines.read(vec![0xff]).is_err() && length.read(vec![0xff]).is_err());
     }
 }
