@@ -13,12 +13,15 @@ use hyper_util::rt::TokioIo;
 use mcp_server::McpServer;
 use serde_json::{Value, json};
 use support::{SECOND, bounded, within};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tower_ws::{
     Builder,
     auth::Credentials,
-    connector::{Connect, guard::Profile, tls::Tls},
-    doctor::{Fault, Report, State},
+    connector::{Connect, Stage, guard::Profile, proxy::Proxies, tls::Tls},
+    doctor::{Details, Fault, Report, State},
     http::Uri,
     mcp::{self, Era, Implementation},
     transport::TransportLayer,
@@ -109,6 +112,67 @@ async fn servers_that_refuse() {
     }
 }
 
+/// What hangs is named, with whose it is.
+#[tokio::test]
+async fn steps_that_have_no_end() {
+    // The system takes connections for it.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap();
+    let through = |proxy: String| {
+        let proxies = Proxies::all(&proxy).unwrap().loopback(true);
+        Connect::new().guard(Profile::unguarded()).through(proxies)
+    };
+    let tunnel = builder("wss://server.example/").connector(through(format!("http://{addr}")));
+    for (builder, step, fault) in [
+        (builder(format!("ws://{addr}/")), "upgrade", Fault::Server),
+        (builder(format!("wss://{addr}/")), "tls", Fault::Tls),
+        (tunnel, "tunnel", Fault::Proxy),
+    ] {
+        assert_fails(&examine(builder).await, step, fault, "within 1s");
+    }
+    // A name that is never found.
+    let lost = tower::service_fn(|_: Uri| async {
+        let (host, port) = ("server.example".to_owned(), 443);
+        Stage::Begun { host, port }.note();
+        std::future::pending::<Result<TokioIo<TcpStream>, io::Error>>().await
+    });
+    let report = examine(builder("wss://server.example/").connector(lost)).await;
+    assert_fails(&report, "dns", Fault::Names, "within 1s");
+}
+
+#[tokio::test]
+async fn which_proxy_is_used() {
+    let refuses = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = refuses.local_addr().unwrap();
+    let serving = async {
+        for status in ["403 Forbidden", "407 Proxy Authentication Required"] {
+            let (mut peer, _) = refuses.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = peer.read(&mut request).await.unwrap();
+            let answer =
+                format!("HTTP/1.1 {status}\r\nproxy-authenticate: Basic realm=\"corp\"\r\ncontent-length: 0\r\n\r\n");
+            peer.write_all(answer.as_bytes()).await.unwrap();
+        }
+    };
+    let asking = async {
+        for word in ["403", "407"] {
+            let proxies = Proxies::all(&format!("http://{addr}")).unwrap();
+            let through = Connect::new().through(proxies);
+            let report = examine(builder("wss://tools.corp.example/").connector(through)).await;
+            assert_fails(&report, "tunnel", Fault::Proxy, word);
+            let text = format!("through {addr}, by the settings");
+            assert!(
+                report
+                    .steps
+                    .iter()
+                    .any(|step| step.name == "proxy" && step.text == text),
+                "{report}"
+            );
+        }
+    };
+    tokio::join!(serving, asking);
+}
+
 /// A program need not read the text.
 #[tokio::test]
 async fn failures_have_a_class() {
@@ -158,13 +222,36 @@ async fn certificates_and_crossed_schemes() {
     let told = serde_json::to_value(report.failure().unwrap()).unwrap();
     assert_eq!(told["certificates"][0]["is_publicly_issued"], false, "{told}");
     assert!(told["certificates"][0]["pin"].as_str().unwrap().starts_with("sha256/"));
-    for (config, word) in [
-        (authority.expired().unwrap(), "expired"),
-        (authority.wrong_host().unwrap(), "name"),
+    for (config, word, advice) in [
+        (authority.expired().unwrap(), "expired", "have it renewed"),
+        (
+            authority.not_yet_valid().unwrap(),
+            "not valid yet",
+            "this machine's clock, which says 2",
+        ),
+        (authority.wrong_host().unwrap(), "name", "dial a name that it is for"),
+        (
+            authority.self_signed().unwrap(),
+            "self-signed",
+            "trust it, if it is your own",
+        ),
     ] {
         let server = Server::start_tls(Script::Echo, config).await.unwrap();
-        assert_fails(&examine(trusting(&server)).await, "tls", Fault::Tls, word);
+        let report = examine(trusting(&server)).await;
+        assert_fails(&report, "tls", Fault::Tls, word);
+        assert!(report.to_string().contains(advice), "{advice}: {report}");
     }
+    // Both are wrong with it.
+    let old = Server::start_tls(Script::Echo, authority.expired().unwrap())
+        .await
+        .unwrap();
+    let report = examine(builder(old.url())).await;
+    let all = "in all, the certificate has expired, is from no public authority";
+    assert_fails(&report, "tls", Fault::Tls, all);
+    let Some(Details::Tls { pem, .. }) = &report.failure().unwrap().details else {
+        panic!("{report}")
+    };
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
     // Plain where TLS is spoken, and the reverse.
     let report = examine(builder(good.url().replace("wss://", "ws://"))).await;
     assert!(!report.is_ok(), "{report}");

@@ -120,6 +120,7 @@ impl Sources {
         let known = serde_json::to_value(Config::default()).unwrap_or_default();
         let tree = self.read(&known)?;
         let mut problems: Vec<_> = tree.no_profile().into_iter().collect();
+        let is_chosen = problems.is_empty();
         unknown(&tree.values, &known, "", &mut problems);
         let config: Config = match serde_path_to_error::deserialize(Value::Object(tree.values)) {
             Ok(config) => config,
@@ -128,7 +129,9 @@ impl Sources {
                 return Err(placed(vec![problem], &tree.places));
             }
         };
-        problems.extend(check(&config));
+        // Where to go it may say, if there is such a profile.
+        let wrong = check(&config).into_iter();
+        problems.extend(wrong.filter(|problem| is_chosen || problem.path != "url" || !config.url.is_empty()));
         match problems.is_empty() {
             true => Ok((config, tree.places)),
             false => Err(placed(problems, &tree.places)),

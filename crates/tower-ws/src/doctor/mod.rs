@@ -12,7 +12,7 @@
 //! | step | what is looked at |
 //! |---|---|
 //! | `url` | the address; a scheme that does not fit its port |
-//! | `proxy` | whether the environment names one for this address, and whether it is used |
+//! | `proxy` | which one is used; whether the environment names one for this address, and it is not |
 //! | `guard` | whether this side lets it be dialled, and what it would show be shown |
 //! | `credentials` | only if there are none to be had |
 //! | `dns` | all addresses of the name that the guard lets pass; a proxy's, if one is used |
@@ -113,8 +113,10 @@ impl Examination {
         };
         report.server = url.redacted().to_string();
         report.steps.push(network::url(&url));
-        report.steps.push(network::proxy(&url, builder.own.connector.is_none()));
+        let is_own = builder.own.connector.is_some();
         let (way, connection) = way::dial(builder, &url).await;
+        let decides = is_own && !way.has_begun();
+        report.steps.push(network::proxy(&url, way.proxy(&url), decides));
         report.steps.extend(way.steps(&url).await);
         if let Some(connection) = connection {
             report.steps.extend(visit::visit(connection, silence).await);

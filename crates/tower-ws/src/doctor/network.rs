@@ -37,16 +37,25 @@ pub(super) fn url(url: &WsUrl) -> Step {
     }
 }
 
-pub(super) fn proxy(url: &WsUrl, is_direct: bool) -> Step {
+/// `used` is the one that the dial went to. `decides`: a connector of the application's, which has not come so far.
+pub(super) fn proxy(url: &WsUrl, used: Option<String>, decides: bool) -> Step {
     let step = |state, text: &str| Step::new("proxy", Duration::ZERO, state, text);
-    match Proxies::from_env() {
-        Err(error) => step(State::Warning, &error.to_string()).fault(Fault::Settings, "correct that variable"),
-        Ok(proxies) if !proxies.are_for(url.uri()) => step(State::Ok, "the environment names none for this address"),
-        Ok(_) if is_direct => step(State::Warning, "the environment names one, and it is not used").fault(
-            Fault::Settings,
-            "use it by `proxy_from_env`, if there is no way without",
+    let named = match Proxies::from_env() {
+        Ok(proxies) => proxies.are_for(url.uri()),
+        Err(error) => {
+            return step(State::Warning, &error.to_string()).fault(Fault::Settings, "correct that variable");
+        }
+    };
+    match (used, named) {
+        (Some(used), true) => step(
+            State::Ok,
+            &format!("through {used}; the environment names one for this address"),
         ),
-        Ok(_) => step(State::Ok, "the environment names one; the connector decides"),
+        (Some(used), false) => step(State::Ok, &format!("through {used}, by the settings")),
+        (None, false) => step(State::Ok, "none; the environment names none for this address"),
+        (None, true) if decides => step(State::Ok, "the environment names one; the connector decides"),
+        (None, true) => step(State::Warning, "the environment names one, and it is not used")
+            .fault(Fault::Settings, "use it, if there is no way without"),
     }
 }
 

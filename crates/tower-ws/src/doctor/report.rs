@@ -120,8 +120,7 @@ impl Step {
         match &self.details {
             Some(Details::Tls { certificates, .. }) => {
                 for one in certificates {
-                    let (subject, issuer) = (Excerpt::new(&one.subject), Excerpt::new(&one.issuer));
-                    writeln!(f, "{:28}{subject}, issued by {issuer}", "")?;
+                    writeln!(f, "{:28}{one}", "")?;
                 }
             }
             Some(Details::Refusal { headers }) => {

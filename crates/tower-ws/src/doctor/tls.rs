@@ -10,7 +10,7 @@ use tower_ws_core::Excerpt;
 
 use super::{
     Details,
-    details::Certificate,
+    details::{Certificate, Day},
     report::{Fault, State, Step},
     way,
 };
@@ -58,6 +58,7 @@ pub(super) fn succeeded(trace: &[tower_ws_connector::Step]) -> Option<Step> {
         version: Some(version),
         cipher: Some(negotiated.cipher.clone()),
         certificates: certificates.into_iter().map(Certificate::from).collect(),
+        pem: negotiated.chain.to_pem(),
     }))
 }
 
@@ -70,15 +71,20 @@ pub(super) fn failed(mut step: Step, trace: &[tower_ws_connector::Step], url: &W
     let Some(chain) = shown else {
         return step;
     };
-    let defects = defects(chain, url.host());
+    let now = SystemTime::now();
+    let defects = defects(chain, url.host(), now);
     if defects.len() > 1 {
-        step.text += &format!("; in all, the certificate {}", defects.join(", "));
+        let all: Vec<_> = defects.iter().map(|defect| defect.as_str()).collect();
+        step.text += &format!("; in all, the certificate {}", all.join(", "));
+    }
+    if let Some(first) = defects.first() {
+        step.advice = Some(first.advice(now));
     }
     #[cfg(feature = "platform-roots")]
-    if chain.is_issued_by_platform() {
+    if let (Some(Defect::Private), true) = (defects.first(), chain.is_issued_by_platform()) {
         step.advice = Some(
             "this machine trusts that authority, and this program does not: somebody opens TLS on the way, or the server \
-             is a private one; `Tls::platform_roots` trusts what the machine does"
+             is a private one; trust the machine's authorities, too"
                 .to_owned(),
         );
     }
@@ -86,29 +92,72 @@ pub(super) fn failed(mut step: Step, trace: &[tower_ws_connector::Step], url: &W
         version: None,
         cipher: None,
         certificates: chain.certificates().into_iter().map(Certificate::from).collect(),
+        pem: chain.to_pem(),
     })
 }
 
-fn defects(chain: &Chain, host: &str) -> Vec<&'static str> {
+/// What is wrong with a certificate, the first one that has to be mended first.
+#[derive(Clone, Copy)]
+enum Defect {
+    Unreadable,
+    Expired,
+    NotYet,
+    OtherHost,
+    SelfSigned,
+    /// No public authority's, nor one of this machine's.
+    Private,
+}
+
+fn defects(chain: &Chain, host: &str, now: SystemTime) -> Vec<Defect> {
     let certificates = chain.certificates();
     let Some(own) = certificates.first() else {
-        return vec!["cannot be read"];
+        return vec![Defect::Unreadable];
     };
-    let now = SystemTime::now();
-    let mut defects = Vec::new();
-    if own.not_after < now {
-        defects.push("has expired");
+    let is_public = certificates.iter().any(|one| one.is_publicly_issued);
+    let is_self_signed = own.subject == own.issuer;
+    let all = [
+        (own.not_after < now, Defect::Expired),
+        (own.not_before > now, Defect::NotYet),
+        (!chain.is_for(host), Defect::OtherHost),
+        (is_self_signed, Defect::SelfSigned),
+        (!is_public && !is_self_signed, Defect::Private),
+    ];
+    all.into_iter()
+        .filter_map(|(is, defect)| is.then_some(defect))
+        .collect()
+}
+
+impl Defect {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "cannot be read",
+            Self::Expired => "has expired",
+            Self::NotYet => "is not valid yet",
+            Self::OtherHost => "is for another host",
+            Self::SelfSigned => "is self-signed",
+            Self::Private => "is from no public authority",
+        }
     }
-    if own.not_before > now {
-        defects.push("is not valid yet");
+
+    fn advice(self, now: SystemTime) -> String {
+        match self {
+            Self::Unreadable => "have the server's certificate replaced".to_owned(),
+            Self::Expired => format!(
+                "have it renewed; unless this machine's clock is wrong, which says {}",
+                Day(now)
+            ),
+            Self::NotYet => format!("look at this machine's clock, which says {}", Day(now)),
+            Self::OtherHost => "dial a name that it is for, or find out who answers in the server's place".to_owned(),
+            Self::SelfSigned => {
+                "trust it, if it is your own; otherwise find out who answers in the server's place".to_owned()
+            }
+            Self::Private => {
+                "trust that authority, if it is your own, or have the server send its whole chain; otherwise somebody \
+                              opens TLS on the way"
+                    .to_owned()
+            }
+        }
     }
-    if !chain.is_for(host) {
-        defects.push("is for another host");
-    }
-    if own.subject == own.issuer {
-        defects.push("is self-signed");
-    }
-    defects
 }
 
 impl From<tls::Certificate> for Certificate {

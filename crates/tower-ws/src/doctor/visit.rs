@@ -58,10 +58,13 @@ async fn ping(connection: &mut BoxConnection<Message>) -> Result<Step, Step> {
             let cause = cause.unwrap_or_else(|| Failure::new(FailureKind::Network, "the connection ended"));
             let text = format!("up, and then: {cause}");
             let step = Step::failed("ping", start.elapsed(), Cause::of(&cause, SystemTime::now()), text);
-            return Err(step.fault(
-                Fault::Server,
-                "it accepts and ends at once: the close code, if there is one, says why; or it wants to be told something first",
-            ));
+            return Err(match cause.kind() {
+                FailureKind::Policy => step.fault(Fault::Settings, "it is a limit of this side's: raise it, or ask for less"),
+                _ => step.fault(
+                    Fault::Server,
+                    "it accepts and ends at once: the close code, if there is one, says why; or it wants to be told something first",
+                ),
+            });
         }
     }
     let took = start.elapsed();

@@ -108,6 +108,8 @@ fn failed_at(kind: FailureKind, last: Option<&Stage>, is_secure: bool, is_of_upg
         (FailureKind::Dns, _) => "dns",
         (FailureKind::Proxy, _) | (_, Some(Stage::Proxy)) => "tunnel",
         (FailureKind::Tls, _) => "tls",
+        // A name is looked up first.
+        (_, Some(Stage::Begun { host, .. })) if host.parse::<IpAddr>().is_err() => "dns",
         (_, Some(Stage::Begun { .. } | Stage::Resolved(_))) => "tcp",
         (_, Some(Stage::Tcp(_) | Stage::Tunnel)) if is_secure => "tls",
         #[cfg(feature = "tls")]
@@ -126,7 +128,7 @@ impl Way {
         let mut steps = vec![self.guard()];
         steps.extend(self.failed("credentials"));
         steps.extend(self.failed("connect"));
-        let has_begun = trace.iter().any(|step| matches!(step.stage, Stage::Begun { .. }));
+        let has_begun = self.has_begun();
         if has_begun || !self.is_own {
             steps.push(self.dns(&trace));
             steps.push(self.tcp(&trace).await);
@@ -154,6 +156,23 @@ impl Way {
             steps.extend(super::mcp::introduced(up));
         }
         steps
+    }
+
+    /// Where it went instead of to the server, if it did: to a proxy.
+    pub(super) fn proxy(&self, url: &WsUrl) -> Option<String> {
+        let begun = self.trace.steps().into_iter().find_map(|step| match step.stage {
+            Stage::Begun { host, port } => Some((host, port)),
+            _ => None,
+        });
+        let (host, port) = begun?;
+        let is_there = host == url.host().trim_matches(['[', ']']) && port == url.port();
+        (!is_there).then(|| format!("{host}:{port}"))
+    }
+
+    /// Whether it went anywhere.
+    pub(super) fn has_begun(&self) -> bool {
+        let steps = self.trace.steps();
+        steps.iter().any(|step| matches!(step.stage, Stage::Begun { .. }))
     }
 
     /// The step of this name, if it is the one that failed.
@@ -251,7 +270,11 @@ impl Fall {
         let done = way.trace.steps().last().map_or(Duration::ZERO, |step| step.after);
         let took = way.took.saturating_sub(done);
         let status = self.refusal.as_ref().map(|refusal| refusal.status);
-        let (fault, advice) = advise(status.or(self.failure.status()), self.failure.kind(), way.shows);
+        let (fault, advice) = match (status.or(self.failure.status()), self.failure.kind()) {
+            (None, FailureKind::Timeout) => waited_for(self.step),
+            (status, FailureKind::Proxy) => proxy_refused(status),
+            (status, kind) => advise(status, kind, way.shows),
+        };
         let step = Step::failed(self.step, took, cause, self.failure.to_string())
             .fault(fault, format!("{advice}{}", wait.unwrap_or_default()));
         match &self.refusal {
@@ -263,6 +286,46 @@ impl Fall {
     }
 }
 
+/// Whose fault it is that this step did not end within the time for the dial, and what to do.
+fn waited_for(step: &str) -> (Fault, &'static str) {
+    match step {
+        "dns" => (
+            Fault::Names,
+            "the name service does not answer: look at this machine's resolver",
+        ),
+        "tcp" => (
+            Fault::Network,
+            "packets vanish on the way: a firewall, or a wrong address",
+        ),
+        "tunnel" => (
+            Fault::Proxy,
+            "the proxy takes connections and does not let this one pass: it, or the way from it to the server, is stuck",
+        ),
+        "tls" => (
+            Fault::Tls,
+            "the port takes connections and answers no TLS: is it meant with ws, or is the server stuck?",
+        ),
+        "opening" => (
+            Fault::Server,
+            "it is a WebSocket, and does not answer what opens the session: does it speak that protocol?",
+        ),
+        _ => (
+            Fault::Server,
+            "something on the way takes connections and does not answer: the server, or a proxy before it",
+        ),
+    }
+}
+
+fn proxy_refused(status: Option<u16>) -> (Fault, &'static str) {
+    match status {
+        Some(407) => (Fault::Proxy, "give the proxy its credentials"),
+        _ => (
+            Fault::Proxy,
+            "look at the proxy, and whether it lets this address and port pass",
+        ),
+    }
+}
+
 /// Whose fault it is that the dial failed, and what to do.
 fn advise(status: Option<u16>, kind: FailureKind, shows: bool) -> (Fault, &'static str) {
     match (status, kind) {
@@ -270,8 +333,8 @@ fn advise(status: Option<u16>, kind: FailureKind, shows: bool) -> (Fault, &'stat
             Fault::Credentials,
             "the credential that was shown is not good: get another, or ask what this account may do",
         ),
-        (Some(401 | 403), _) => (Fault::Credentials, "no credential was shown: `bearer`, `auth`"),
-        (Some(407), _) => (Fault::Proxy, "give the proxy its credentials"),
+        (Some(401 | 403), _) => (Fault::Credentials, "no credential was shown, and this server wants one"),
+        (Some(407), _) => proxy_refused(status),
         (Some(404), _) => (
             Fault::Settings,
             "there is no such path on this server: look at the address",
@@ -290,9 +353,8 @@ fn advise(status: Option<u16>, kind: FailureKind, shows: bool) -> (Fault, &'stat
         (None, FailureKind::Dns) => (Fault::Names, "look at the name, and at this machine's resolver"),
         (None, FailureKind::Tls) => (
             Fault::Tls,
-            "trust its authority, correct the server's certificate, or find out who opens TLS on the way",
+            "do what the text says; and whoever speaks no TLS there is meant with ws",
         ),
-        (None, FailureKind::Proxy) => (Fault::Proxy, "look at the proxy, and whether it lets this address pass"),
         (None, FailureKind::Auth) => (Fault::Credentials, "look at where the credential comes from"),
         (None, FailureKind::Policy | FailureKind::Usage) => (
             Fault::Settings,
@@ -302,10 +364,6 @@ fn advise(status: Option<u16>, kind: FailureKind, shows: bool) -> (Fault, &'stat
         (None, FailureKind::Handshake | FailureKind::Protocol | FailureKind::Closed) => (
             Fault::Server,
             "it does not speak WebSocket, or what is to be spoken over it, as it should",
-        ),
-        (None, FailureKind::Timeout) => (
-            Fault::Server,
-            "something on the way takes connections and does not answer: the server, or a proxy before it",
         ),
         (None, _) => (
             Fault::Network,
