@@ -127,8 +127,18 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(crate) mcp: bool,
     /// Makes no further request when something fails
-    #[arg(long)]
+    #[arg(long, conflicts_with = "paths")]
     pub(crate) no_extra: bool,
+    /// If there is no WebSocket at this path, asks for others, without any credential: /, /ws, /mcp, /message, and each
+    /// part of this one
+    #[arg(long)]
+    pub(crate) paths: bool,
+    /// Writes the server's certificates into this file, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_chain: Option<PathBuf>,
+    /// Writes all that somebody who helps has to know into this file, in JSON and without secrets
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
 }

@@ -30,7 +30,8 @@ use crate::{
 };
 
 pub(crate) async fn run(args: CallArgs) -> Result<Exit, Trouble> {
-    log::begin(&args.connection, LevelFilter::WARN)?;
+    // What it says at the end is all that there is to say.
+    log::begin(&args.connection, LevelFilter::OFF)?;
     let Settings { mut config, .. } = Settings::load(Some(&args.url), &args.connection)?;
     // Somebody waits at a prompt: a server that is not there is told of at once.
     config.reconnect.fail_fast = true;

@@ -56,10 +56,18 @@ fn check(args: &SettingsArgs) -> Result<String, Trouble> {
     }
 }
 
-/// Each setting that somebody said, as TOML has it, and where.
-fn printed(settings: &Settings) -> String {
+/// A setting that somebody said.
+pub(crate) struct Said {
+    pub(crate) path: String,
+    /// As TOML has it, without secrets.
+    pub(crate) value: String,
+    /// Where.
+    pub(crate) place: String,
+}
+
+pub(crate) fn said(settings: &Settings) -> Vec<Said> {
     let values = serde_json::to_value(&settings.config).unwrap_or_default();
-    let mut told = String::new();
+    let mut all = Vec::new();
     for (path, place) in &settings.places {
         let value = path.split('.').try_fold(&values, |value, name| value.get(name));
         let Some(value) = value.filter(|value| !value.is_object()) else {
@@ -68,19 +76,36 @@ fn printed(settings: &Settings) -> String {
         // Whatever stands in a header, or in the query of an address, may be a secret.
         let value = match path.as_str() {
             path if path.starts_with("headers.") => "…".to_owned(),
-            "url" => value.as_str().map(redacted).unwrap_or_default(),
+            "url" => written(&redacted(value)),
+            "fallbacks" => written(&value.as_array().into_iter().flatten().map(redacted).collect()),
             // Its arguments may be secrets; the program is none.
             "auth.secret.command" => value.get(0).map(written).unwrap_or_default(),
             _ => written(value),
         };
-        told += &format!("{path} = {value}    # {place}\n");
+        all.push(Said {
+            path: path.clone(),
+            value,
+            place: place.clone(),
+        });
     }
-    told
+    all
 }
 
-fn redacted(url: &str) -> String {
-    let shown = tower_ws::connector::WsUrl::parse(url).map(|url| url.redacted().to_string());
-    format!("{:?}", shown.unwrap_or_default())
+/// Each of them, a line.
+fn printed(settings: &Settings) -> String {
+    let lines = said(settings).into_iter();
+    lines
+        .map(|Said { path, value, place }| format!("{path} = {value}    # {place}\n"))
+        .collect()
+}
+
+/// An address without its path, query and user; what is none stays as it is.
+fn redacted(url: &Value) -> Value {
+    let shown = url.as_str().filter(|url| url.contains("://")).map(|url| {
+        let shown = tower_ws::connector::WsUrl::parse(url).map(|url| url.redacted().to_string());
+        shown.unwrap_or_else(|_| "…".to_owned())
+    });
+    shown.map_or_else(|| url.clone(), Value::from)
 }
 
 fn written(value: &Value) -> String {

@@ -1,6 +1,10 @@
 //! `tower-ws doctor`.
 
+mod bundle;
+mod further;
+
 use std::{
+    fs,
     future::IntoFuture,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -9,37 +13,77 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tower_ws::{
     config::Config,
+    core::FailureKind,
     doctor::{Details, Report, State, Step},
 };
 use tracing::level_filters::LevelFilter;
 
+use self::further::Asked;
 use crate::{
     args::{DoctorArgs, Output},
-    exit::{Exit, Trouble},
+    exit::{ALLOW, Exit, TOKEN, Trouble},
     jwt, log,
     output::tell,
     settings::{Settings, me},
 };
 
+/// What there is to say.
+struct Findings {
+    report: Report,
+    /// Of a token that was refused.
+    token: Option<Expiry>,
+    /// What was asked besides.
+    asked: Vec<Asked>,
+    /// What else helps.
+    hints: Vec<String>,
+    exit: Exit,
+}
+
 pub(crate) async fn run(args: DoctorArgs) -> Result<Exit, Trouble> {
     // The report says what there is to say.
     log::begin(&args.connection, LevelFilter::OFF)?;
-    let Settings { config, .. } = Settings::load(Some(&args.url), &args.connection)?;
-    let report = examine(&config, args.mcp, args.hold).await?;
-    let hints = match (args.no_extra, report.failure()) {
-        (false, Some(failure)) => look_further(&config, failure).await?,
+    let settings = Settings::load(Some(&args.url), &args.connection)?;
+    let config = &settings.config;
+    let report = examine(config, args.mcp, args.hold).await?;
+    let asked = match report.failure() {
+        Some(failure) if args.paths && class(failure) == Exit::NoWebSocket => further::paths(config).await?,
+        Some(failure) if !args.no_extra => further::look(config, failure).await?.into_iter().collect(),
         _ => Vec::new(),
     };
-    let token = match report.failure() {
-        Some(failure) if failure.cause.as_ref().is_some_and(|cause| cause.status == Some(401)) => expiry(&config).await,
+    let token = match report.failure().and_then(|failure| failure.cause.as_ref()) {
+        Some(cause) if cause.status == Some(401) => expiry(config).await,
         _ => None,
     };
-    let exit = report.failure().map_or(Exit::Done, class);
-    match args.output {
-        Output::Text => print(&report, token.as_ref(), &hints, exit),
-        Output::Json => drop(tell(&in_json(&report, token.as_ref(), &hints, exit).to_string())),
+    let mut hints = hints(&report, &settings, &args);
+    if let Some(path) = &args.save_chain {
+        hints.push(match chain(&report) {
+            Some(pem) => {
+                written(path, pem)?;
+                format!("the certificates are in {}", path.display())
+            }
+            None => "no certificate was shown: none was written".to_owned(),
+        });
     }
-    Ok(exit)
+    let findings = Findings {
+        exit: report.failure().map_or(Exit::Done, class),
+        report,
+        token,
+        asked,
+        hints,
+    };
+    if let Some(path) = &args.bundle {
+        let bundle = bundle::of(&settings, &findings.json());
+        written(path, &format!("{bundle:#}\n"))?;
+    }
+    match args.output {
+        Output::Text => drop(tell(findings.text().trim_end())),
+        Output::Json => drop(tell(&findings.json().to_string())),
+    }
+    Ok(findings.exit)
+}
+
+fn written(path: &std::path::Path, text: &str) -> Result<(), Trouble> {
+    fs::write(path, text).map_err(|error| Trouble::usage(format!("{}: {error}", path.display())))
 }
 
 async fn examine(config: &Config, mcp: bool, hold: Option<Duration>) -> Result<Report, Trouble> {
@@ -63,49 +107,38 @@ pub(crate) fn class(failure: &Step) -> Exit {
     }
 }
 
-/// What one more dial finds out: the other scheme where TLS or the answer is none, the subprotocol `mcp` where the
-/// server does not take the request.
-async fn look_further(config: &Config, failure: &Step) -> Result<Vec<String>, Trouble> {
-    let mut other = config.clone();
-    let status = failure.cause.as_ref().and_then(|cause| cause.status);
-    let hint = match (failure.name, status) {
-        // Who shows a certificate speaks TLS.
-        ("tls", None) if matches!(&failure.details, Some(Details::Tls { .. })) => return Ok(Vec::new()),
-        ("tls" | "upgrade", None) => {
-            let (from, to) = match config.url.strip_prefix("wss://") {
-                Some(_) => ("wss://", "ws://"),
-                None => ("ws://", "wss://"),
-            };
-            // Whether it speaks so is the question. Whoever is there is shown nothing: no path, no query, no credential.
-            other.url = bare(&config.url.replacen(from, to, 1));
-            other.auth = tower_ws::config::AuthSettings::default();
-            other.headers.clear();
-            other.connect.allow_plaintext = true;
-            format!("this port speaks {to}, not {from}")
-        }
-        ("upgrade", Some(400)) if config.transport.subprotocols.is_empty() => {
-            other.transport.subprotocols = vec!["mcp".to_owned()];
-            "the server wants a subprotocol, and takes `mcp`: -s mcp".to_owned()
-        }
-        _ => return Ok(Vec::new()),
-    };
-    let report = examine(&other, false, None).await?;
-    // A port for TLS may answer whoever speaks none with a 400.
-    let goes_further = match report.failure() {
-        None => true,
-        Some(failure) => {
-            let status = failure.cause.as_ref().and_then(|cause| cause.status);
-            matches!(status, Some(401 | 403 | 404 | 426))
-        }
-    };
-    Ok(if goes_further { vec![hint] } else { Vec::new() })
+/// What the server has shown.
+fn chain(report: &Report) -> Option<&str> {
+    report.steps.iter().find_map(|step| match &step.details {
+        Some(Details::Tls { pem, .. }) => Some(pem.as_str()),
+        _ => None,
+    })
 }
 
-/// Scheme, host and port.
-fn bare(url: &str) -> String {
-    let host = url.find("://").map_or(0, |scheme| scheme + 3);
-    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |end| host + end);
-    format!("{}/", &url[..end])
+/// In the words of this program's options, what helps.
+fn hints(report: &Report, settings: &Settings, args: &DoctorArgs) -> Vec<String> {
+    let Some(failure) = report.failure() else {
+        return Vec::new();
+    };
+    let kind = failure.cause.as_ref().map(|cause| cause.kind);
+    let status = failure.cause.as_ref().and_then(|cause| cause.status);
+    let secret = settings
+        .places
+        .iter()
+        .find(|(path, _)| path.starts_with("auth.secret."));
+    let hint = match (class(failure), kind, secret) {
+        (_, Some(FailureKind::Policy), _) if failure.name == "guard" => ALLOW.to_owned(),
+        (Exit::Credentials, _, None) => TOKEN.to_owned(),
+        (Exit::Credentials, _, Some((_, place))) => format!("the token is that of {place}"),
+        (Exit::NoWebSocket, ..) if status.is_some() && !args.paths => {
+            "--paths asks for others on this server".to_owned()
+        }
+        (Exit::Tls, ..) if chain(report).is_some() && args.save_chain.is_none() => {
+            "--save-chain FILE writes the certificates down, --roots FILE trusts what is in one".to_owned()
+        }
+        _ => return Vec::new(),
+    };
+    vec![hint]
 }
 
 /// When a token ends, if it is a JWT that says so ([RFC 7519, section
@@ -120,24 +153,22 @@ struct Expiry {
 async fn expiry(config: &Config) -> Option<Expiry> {
     let credential = config.auth.secret.as_ref()?.credentials().get().await.ok()?;
     let expires = jwt::claims(credential.secret())?.get("exp")?.as_f64()? as u64;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
     Some(Expiry {
         expires,
-        has_expired: expires <= now,
+        has_expired: expires <= now(),
     })
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 impl Expiry {
     /// For people.
     fn words(self) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let far = humantime::format_duration(Duration::from_secs(now.abs_diff(self.expires)));
+        let far = humantime::format_duration(Duration::from_secs(now().abs_diff(self.expires)));
         match self.has_expired {
             true => format!("the token is a JWT that expired {far} ago: get a new one"),
             false => format!("the token is a JWT that is good for another {far}, by itself"),
@@ -145,27 +176,35 @@ impl Expiry {
     }
 }
 
-fn print(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) {
-    let mut told = format!("tower-ws {}  doctor  {report}", env!("CARGO_PKG_VERSION"));
-    let token = token.map(|token| token.words());
-    for hint in token.iter().chain(hints) {
-        told += &format!("also     {hint}\n");
+impl Findings {
+    fn text(&self) -> String {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let mut told = format!("tower-ws {}  {now}  doctor  {}", env!("CARGO_PKG_VERSION"), self.report);
+        let token = self.token.map(Expiry::words);
+        let asked = self
+            .asked
+            .iter()
+            .map(|asked| format!("{}: {}", asked.what, asked.found));
+        for hint in token.into_iter().chain(asked).chain(self.hints.iter().cloned()) {
+            told += &format!("also     {hint}\n");
+        }
+        if !self.report.is_ok() {
+            told += &format!("exit     {}\n", self.exit as u8);
+        } else if self.report.steps.iter().any(|step| step.state == State::Warning) {
+            told += "Somebody should look at what is marked WARN.\n";
+        }
+        told
     }
-    if !report.is_ok() {
-        told += &format!("exit     {}\n", exit as u8);
-    } else if report.steps.iter().any(|step| step.state == State::Warning) {
-        told += "Somebody should look at what is marked WARN.\n";
-    }
-    tell(told.trim_end());
-}
 
-fn in_json(report: &Report, token: Option<&Expiry>, hints: &[String], exit: Exit) -> Value {
-    let mut told = serde_json::to_value(report).unwrap_or_default();
-    if let Value::Object(told) = &mut told {
-        told.insert("ok".to_owned(), report.is_ok().into());
-        told.insert("exit".to_owned(), (exit as u8).into());
-        told.insert("hints".to_owned(), hints.into());
-        told.insert("token".to_owned(), json!(token));
+    fn json(&self) -> Value {
+        let mut told = serde_json::to_value(&self.report).unwrap_or_default();
+        if let Value::Object(told) = &mut told {
+            told.insert("ok".to_owned(), self.report.is_ok().into());
+            told.insert("exit".to_owned(), (self.exit as u8).into());
+            told.insert("asked".to_owned(), json!(self.asked));
+            told.insert("hints".to_owned(), json!(self.hints));
+            told.insert("token".to_owned(), json!(self.token));
+        }
+        told
     }
-    told
 }

@@ -8,6 +8,13 @@ use tower_ws::{
     core::{Failure, FailureKind},
 };
 
+/// How the guard is told to let something pass.
+pub(crate) const ALLOW: &str = "--allow-plaintext lets ws:// go to another machine, --set connect.allow_hosts=HOST lets this \
+                                host be dialled, --guard unguarded anything";
+
+/// How a credential is given.
+pub(crate) const TOKEN: &str = "--token-file, --token-env and --token-command show a bearer token";
+
 /// The class of an end, and its code. A script may try again after those from 3 to 10 and after 12.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
@@ -41,12 +48,11 @@ impl Exit {
     /// The class of a failure; `status` is that of a refusal.
     pub(crate) fn of(kind: FailureKind, status: Option<u16>) -> Self {
         match (status, kind) {
+            (Some(407), _) | (_, FailureKind::Proxy) => Self::Proxy,
             (Some(401 | 403), _) => Self::Credentials,
-            (Some(407), _) => Self::Proxy,
             (Some(429), _) => Self::Throttled,
             (_, FailureKind::Network | FailureKind::Dns) => Self::Network,
             (_, FailureKind::Tls) => Self::Tls,
-            (_, FailureKind::Proxy) => Self::Proxy,
             (_, FailureKind::Handshake) => Self::NoWebSocket,
             (_, FailureKind::Auth) => Self::Credentials,
             (_, FailureKind::Throttled) => Self::Throttled,
@@ -115,8 +121,11 @@ impl Trouble {
 impl From<ConnectError> for Trouble {
     fn from(error: ConnectError) -> Self {
         let failure = error.failure();
-        Self::new(Exit::from(&failure), failure.to_string())
-            .help("`tower-ws doctor` with the same address says where it fails, and whose fault it is")
+        let help = match failure.kind() {
+            FailureKind::Policy => ALLOW,
+            _ => "`tower-ws doctor` with the same address says where it fails, and whose fault it is",
+        };
+        Self::new(Exit::from(&failure), failure.to_string()).help(help)
     }
 }
 

@@ -14,7 +14,10 @@ use tower_ws::{
     mcp::Implementation,
 };
 
-use crate::{args::Connection, exit::Trouble};
+use crate::{
+    args::Connection,
+    exit::{TOKEN, Trouble},
+};
 
 /// Variables of the environment that this program reads, beside `TOWER_WS__SECTION__FIELD`.
 pub(crate) const VARIABLES: [(&str, &str); 4] = [
@@ -200,7 +203,7 @@ fn options(mut sources: Sources, connection: &Connection, url: Option<&str>) -> 
             let trouble = Trouble::usage(format!(
                 "-H: everybody on this machine can read `{name}` on a command line"
             ));
-            return Err(trouble.help("--token-file, --token-env and --token-command show a bearer token"));
+            return Err(trouble.help(TOKEN));
         }
         sources = sources.setting(place, format!("headers.{name}"), value.trim());
     }

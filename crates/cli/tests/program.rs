@@ -6,84 +6,10 @@ mod support;
 
 use serde_json::{Value, json};
 use support::Program;
-use tower_ws_test_kit::{Authority, Script, Server};
+use tower_ws_test_kit::{Script, Server};
 
 /// Nothing that the program says may have it.
 const SECRET: &str = "s3cr3t-t0ken-0123456789";
-
-/// Each ending of the doctor's has a code, words, and nothing secret in them.
-#[tokio::test]
-async fn the_doctor_tells_each_class() {
-    let authority = Authority::new().unwrap();
-    let private = Server::start_tls(Script::Echo, authority.good().unwrap())
-        .await
-        .unwrap();
-    let echo = Server::start(Script::Echo).await.unwrap();
-    let closed = Server::start(Script::close(1008, "go away")).await.unwrap();
-    let mut cases = vec![
-        (echo.url(), 0, "in order"),
-        (private.url(), 4, "unknown issuer"),
-        (closed.url(), 9, "1008"),
-        ("wss://nowhere.invalid/".to_owned(), 3, "nowhere.invalid"),
-        ("ws://127.0.0.1:1/".to_owned(), 3, "nothing listens there"),
-        ("ws://192.0.2.1/".to_owned(), 10, "it is this side that forbids it"),
-        ("http://server.example/".to_owned(), 2, "write `ws`"),
-    ];
-    let mut servers = Vec::new();
-    for (status, code) in [(401, 7), (403, 7), (404, 6), (407, 5), (429, 12), (503, 6)] {
-        let server = Server::start(Script::status(status, &[])).await.unwrap();
-        cases.push((server.url(), code, "http status"));
-        servers.push(server);
-    }
-    let program = Program::new();
-    {
-        for (url, code, words) in cases {
-            let url = format!("{url}?key={SECRET}");
-            let ended = program.run(&["doctor", &url, "--timeout", "2s"]).await;
-            assert_eq!(ended.code, Some(code), "{url}: {ended:?}");
-            assert!((ended.out.clone() + &ended.err).contains(words), "{words}: {ended:?}");
-            assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_doctors_json_is_for_machines() {
-    let refuses = Script::status(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]);
-    let server = Server::start(refuses).await.unwrap();
-    let program = Program::new();
-    // A JWT that has expired, in a file.
-    let jwt = format!("e30.{}.{SECRET}", "eyJleHAiOjF9");
-    std::fs::write(program.home().join("token"), jwt).unwrap();
-    let ended = program
-        .run(&["doctor", &server.url(), "--token-file", "token", "-o", "json"])
-        .await;
-    assert_eq!(ended.code, Some(7), "{ended:?}");
-    let told: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(
-        (&told["ok"], &told["exit"], &told["schema"]),
-        (&json!(false), &json!(7), &json!(1))
-    );
-    assert_eq!(told["token"], json!({ "expires": 1, "has_expired": true }));
-    let steps = told["steps"].as_array().unwrap();
-    let failed = steps.iter().find(|step| step["state"] == "failed").unwrap();
-    assert_eq!(failed["name"], "upgrade");
-    assert_eq!(failed["headers"]["www-authenticate"], "Bearer error=\"invalid_token\"");
-    assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
-}
-
-/// One more dial finds the scheme that the port speaks.
-#[tokio::test]
-async fn the_doctor_looks_further() {
-    let server = Server::start(Script::Echo).await.unwrap();
-    let url = server.url().replace("ws://", "wss://");
-    let program = Program::new();
-    let ended = program.run(&["doctor", &url, "--timeout", "2s"]).await;
-    assert_eq!(ended.code, Some(4), "{ended:?}");
-    assert!(ended.out.contains("this port speaks ws://, not wss://"), "{ended:?}");
-    let ended = program.run(&["doctor", &url, "--timeout", "2s", "--no-extra"]).await;
-    assert!(!ended.out.contains("this port speaks"), "{ended:?}");
-}
 
 #[tokio::test]
 async fn a_call_writes_the_answer_and_nothing_else() {
@@ -220,6 +146,14 @@ async fn settings_are_checked_and_shown_with_their_places() {
         "{ended:?}"
     );
     assert!(ended.out.contains("config.toml:3"), "{ended:?}");
+    let fallback = "fallbacks=wss://u:s3cr3t@other.example/s3cr3t";
+    let other = program.run(&["config", "print", "orders", "--set", fallback]).await;
+    assert!(
+        other
+            .out
+            .contains("fallbacks = [\"wss://other.example:443\"]    # --set"),
+        "{other:?}"
+    );
     assert!(!ended.out.contains("s3cr3t"), "{ended:?}");
 
     let ended = program
@@ -299,31 +233,6 @@ async fn what_it_writes_for_others_is_well_formed() {
         .run(&["bridge", "wss://a.example/mcp", "--print-config", "codex"])
         .await;
     assert!(ended.out.contains("[mcp_servers.server]"), "{ended:?}");
-}
-
-/// Whoever opens TLS on the way must not be told in the clear what was meant for the server.
-#[tokio::test]
-async fn the_doctors_second_dial_shows_nothing() {
-    let authority = Authority::new().unwrap();
-    let private = Server::start_tls(Script::Echo, authority.good().unwrap())
-        .await
-        .unwrap();
-    let plain = Server::start(Script::Echo).await.unwrap();
-    let program = Program::new();
-    let url = |server: &Server| {
-        format!(
-            "{}/path?key={SECRET}",
-            server.url().replace("ws://", "wss://").trim_end_matches('/')
-        )
-    };
-    let ended = program.run(&["doctor", &url(&private), "--timeout", "2s"]).await;
-    assert_eq!(ended.code, Some(4), "{ended:?}");
-    // It shows a certificate: there is nothing to find out.
-    assert_eq!(private.dials(), 1);
-    let ended = program.run(&["doctor", &url(&plain), "--timeout", "2s"]).await;
-    assert!(ended.out.contains("this port speaks ws://"), "{ended:?}");
-    let asked: Vec<_> = plain.requests().into_iter().map(|request| request.path).collect();
-    assert_eq!(asked, ["/"]);
 }
 
 /// A full disk is told of; who has stopped reading is not.
