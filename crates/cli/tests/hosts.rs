@@ -11,6 +11,7 @@ mod support;
 use std::{
     env, fs,
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -24,6 +25,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::{sleep, timeout},
 };
+use tower_ws_test_kit::{Fault, Proxy, Script, Server};
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -80,18 +82,12 @@ struct Host {
 
 impl Host {
     /// `None`, said aloud, if it has not been installed.
-    fn start(kind: Kind, program: &Program, server: &McpServer) -> Option<Self> {
+    fn start(kind: Kind, program: &Program, server: SocketAddr) -> Option<Self> {
         let mut command = kind.command()?;
-        let url = format!("ws://{}/mcp", server.addr());
+        let url = format!("ws://{server}/mcp");
         command
-            .args([
-                env!("CARGO_BIN_EXE_tower-ws"),
-                "bridge",
-                &url,
-                "-q",
-                "--set",
-                "reconnect.cap=1s",
-            ])
+            .args([env!("CARGO_BIN_EXE_tower-ws"), "bridge", &url, "-q"])
+            .args(["--set", "reconnect.cap=1s", "--call-timeout", "5s"])
             .env("HOME", program.home())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -132,7 +128,7 @@ impl Host {
 async fn lives_through_ten_deaths(kind: Kind) {
     let mut server = McpServer::start().await.unwrap();
     let program = Program::new();
-    let Some(mut host) = Host::start(kind, &program, &server) else {
+    let Some(mut host) = Host::start(kind, &program, server.addr()) else {
         return;
     };
     let mut told = Vec::new();
@@ -162,7 +158,7 @@ async fn waits_for_an_absent_server(kind: Kind) {
     let mut server = McpServer::start().await.unwrap();
     server.kill();
     let program = Program::new();
-    let Some(mut host) = Host::start(kind, &program, &server) else {
+    let Some(mut host) = Host::start(kind, &program, server.addr()) else {
         return;
     };
     let mut told = Vec::new();
@@ -175,12 +171,66 @@ async fn waits_for_an_absent_server(kind: Kind) {
 
     server.kill();
     let mut told = Vec::new();
-    let mut host = Host::start(kind, &program, &server).unwrap();
+    let mut host = Host::start(kind, &program, server.addr()).unwrap();
     assert_eq!(host.until("up", &mut told).await[0], "add");
     server.restart().await.unwrap();
     host.until("sum", &mut told).await;
     host.leave().await;
     assert!(!told.iter().any(|line| line.get("refused").is_some()), "{told:?}");
+}
+
+/// A call that the server has and does not answer ends before the host's patience, and says so; then all goes on.
+async fn lives_through_a_frozen_server(kind: Kind) {
+    let server = McpServer::start().await.unwrap();
+    let between = Proxy::start(server.addr()).await.unwrap();
+    let program = Program::new();
+    let Some(mut host) = Host::start(kind, &program, between.addr()) else {
+        return;
+    };
+    let mut told = Vec::new();
+    host.until("sum", &mut told).await;
+    between.set(Fault::Stall);
+    let failed = host.until("failed", &mut told).await;
+    assert_eq!(failed["towerWs"], "outcomeUnknown", "{failed}");
+    between.set(Fault::None);
+    host.until("sum", &mut told).await;
+    host.leave().await;
+    assert!(!told.iter().any(|line| line.get("refused").is_some()), "{told:?}");
+}
+
+/// What the server refuses it with is what the host tells its user.
+async fn hears_why_it_is_refused(kind: Kind) {
+    for status in [401, 404] {
+        let server = Server::start(Script::status(status, &[])).await.unwrap();
+        let program = Program::new();
+        let Some(mut host) = Host::start(kind, &program, server.addr()) else {
+            return;
+        };
+        let refused = host.until("refused", &mut Vec::new()).await;
+        let words = format!("http status {status}");
+        assert!(refused.as_str().unwrap().contains(&words), "{refused}");
+        host.leave().await;
+    }
+}
+
+#[tokio::test]
+async fn a_python_host_lives_through_a_frozen_server() {
+    lives_through_a_frozen_server(Kind::Python).await;
+}
+
+#[tokio::test]
+async fn a_typescript_host_lives_through_a_frozen_server() {
+    lives_through_a_frozen_server(Kind::Typescript).await;
+}
+
+#[tokio::test]
+async fn a_python_host_hears_why_it_is_refused() {
+    hears_why_it_is_refused(Kind::Python).await;
+}
+
+#[tokio::test]
+async fn a_typescript_host_hears_why_it_is_refused() {
+    hears_why_it_is_refused(Kind::Typescript).await;
 }
 
 #[tokio::test]
