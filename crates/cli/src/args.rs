@@ -255,6 +255,8 @@ pub(crate) enum ConfigCommand {
     Print(SettingsArgs),
     /// Writes an example file of all settings, at their defaults
     Example,
+    /// Writes a JSON schema of them, for editors
+    Schema,
     /// Writes the names of all variables
     Env,
 }

@@ -1,5 +1,7 @@
 //! `tower-ws config`.
 
+mod schema;
+
 use serde_json::Value;
 use tower_ws::config::{Config, EXAMPLE};
 
@@ -15,6 +17,7 @@ pub(crate) fn run(args: ConfigArgs) -> Result<Exit, Trouble> {
         ConfigCommand::Check(args) => check(&args)?,
         ConfigCommand::Print(args) => printed(&Settings::load(args.url.as_deref(), &args.connection)?),
         ConfigCommand::Example => EXAMPLE.to_owned(),
+        ConfigCommand::Schema => format!("{:#}", schema::schema()),
         ConfigCommand::Env => variables(),
     };
     tell(told.trim_end());

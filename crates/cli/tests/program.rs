@@ -212,6 +212,11 @@ async fn what_it_writes_for_others_is_well_formed() {
             .out
             .contains("TOWER_WS__HEALTH__INTERVAL")
     );
+    let schema: Value = serde_json::from_str(&program.run(&["config", "schema"]).await.out).unwrap();
+    assert_eq!(
+        schema["$defs"]["settings"]["properties"]["health"]["properties"]["interval"]["default"],
+        "20s"
+    );
     for host in ["claude", "code", "vscode", "cursor", "zed"] {
         let ended = program
             .run(&[
