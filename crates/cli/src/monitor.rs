@@ -113,7 +113,7 @@ impl Face {
             server,
             peer: watched.peer.as_ref().map(introduction).unwrap_or_default(),
             records,
-            helps: false,
+            ..screen::View::default()
         };
         let (reconnect, health) = (watched.reconnect.clone(), watched.health.clone());
         Ok(Self::Screen(Box::new(terminal::Screen::open(view, reconnect, health)?)))

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-fn page(seconds: &[Second], changes: &[Change]) -> String {
+/// Of one second at least.
+pub(crate) fn page(seconds: &[Second], changes: &[Change]) -> String {
     let (begin, end) = (seconds[0].at, seconds[seconds.len() - 1].at);
     let span = (end - begin).max(1.0);
     let up = seconds.iter().filter(|second| second.is_up()).count() as f64 / seconds.len() as f64;

@@ -134,10 +134,25 @@ async fn its_keys_steer_the_session() {
     terminal.until("after").await;
     terminal.press("r");
     terminal.until("asked").await;
+    // Only what was asked for is shown, and that again which was not.
+    terminal.press("/REDIALx\x7f");
+    terminal.until("alone").await;
+    terminal.press("\x1b");
+    // Together they would be another key.
+    sleep(Duration::from_millis(300)).await;
+    terminal.press("s");
+    terminal.until("saved").await;
     terminal.press("q");
     let (code, said) = terminal.ends().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("s3cr3t"), "{said}");
+    let files = std::fs::read_dir(program.home()).unwrap();
+    let saved: Vec<_> = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    let [saved] = &saved[..] else { panic!("{saved:?}") };
+    assert!(std::fs::read_to_string(saved).unwrap().contains("<svg"), "{saved:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::record::{Change, Second};
+use crate::report;
 
 /// As many seconds are kept: what the bar of up and down shows.
 pub(super) const HOUR: usize = 3600;
@@ -13,7 +14,10 @@ const EVENTS: usize = 500;
 #[derive(Default)]
 pub(super) struct History {
     /// The latest comes last.
-    seconds: VecDeque<Moment>,
+    moments: VecDeque<Moment>,
+    /// The same, whole, and what changed: to be made a page of.
+    seconds: VecDeque<Second>,
+    changes: VecDeque<Change>,
     last: Second,
     /// The latest comes first.
     events: VecDeque<Event>,
@@ -63,7 +67,7 @@ pub(super) struct Outages {
 impl History {
     pub(super) fn second(&mut self, second: Second) {
         // The first one has none before it to be compared with.
-        let before = if self.seconds.is_empty() { &second } else { &self.last };
+        let before = if self.moments.is_empty() { &second } else { &self.last };
         let moment = Moment {
             at: second.at,
             up: second.is_up(),
@@ -78,14 +82,13 @@ impl History {
             ],
             passed: (second.at - before.at).max(0.001),
         };
-        if self.seconds.len() == HOUR {
-            self.seconds.pop_front();
-        }
-        self.seconds.push_back(moment);
+        keep(&mut self.moments, moment, HOUR);
+        keep(&mut self.seconds, second.clone(), HOUR);
         self.last = second;
     }
 
     pub(super) fn change(&mut self, change: &Change) {
+        keep(&mut self.changes, change.clone(), EVENTS);
         let cause = change.cause.clone().unwrap_or_default();
         let was_up = self.down_since.is_none();
         if was_up && change.state != "connected" {
@@ -133,7 +136,7 @@ impl History {
 
     /// The latest first.
     pub(super) fn moments(&self) -> impl Iterator<Item = &Moment> {
-        self.seconds.iter().rev()
+        self.moments.iter().rev()
     }
 
     /// The latest first.
@@ -146,15 +149,29 @@ impl History {
         self.down_since.map(|since| (self.last.at - since).max(0.0))
     }
 
+    /// What `report` would make of the last hour; none before the first second.
+    pub(super) fn page(&mut self) -> Option<String> {
+        let (seconds, changes) = (self.seconds.make_contiguous(), self.changes.make_contiguous());
+        (!seconds.is_empty()).then(|| report::page(seconds, changes))
+    }
+
     pub(super) fn outages(&self) -> Outages {
-        let up = self.seconds.iter().filter(|moment| moment.up).count();
+        let up = self.moments.iter().filter(|moment| moment.up).count();
         Outages {
             number: self.outages,
             longest: self.longest.max(self.down_for().unwrap_or_default()),
             dials: self.dials,
-            up: up as f64 / self.seconds.len().max(1) as f64,
+            up: up as f64 / self.moments.len().max(1) as f64,
         }
     }
+}
+
+/// The last so many.
+fn keep<T>(all: &mut VecDeque<T>, one: T, most: usize) {
+    if all.len() == most {
+        all.pop_front();
+    }
+    all.push_back(one);
 }
 
 /// A length of time for people.
@@ -222,6 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_made_of_what_was_seen() {
+        let mut history = History::default();
+        assert_eq!(history.page(), None);
+        history.change(&change(1.0, "backing_off"));
+        history.second(Second::default());
+        let page = history.page().unwrap();
+        assert!(page.contains("<svg") && page.contains("it broke"), "{page}");
+    }
+
+    #[test]
     fn what_is_kept_has_bounds() {
         let mut history = History::default();
         for n in 0..2 * HOUR {
@@ -232,7 +259,7 @@ mod tests {
             });
             history.event(0.0, "probe", n.to_string());
         }
-        assert_eq!(history.moments().count(), HOUR);
+        assert_eq!((history.moments().count(), history.seconds.len()), (HOUR, HOUR));
         assert_eq!(history.events().count(), EVENTS);
         let last = history.moments().next().unwrap();
         assert_eq!((last.messages, last.passed), ([3, 0], 1.0));

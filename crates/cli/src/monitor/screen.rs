@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    history::{History, Moment, span},
+    history::{Event, History, Moment, span},
     record::{Second, clock},
 };
 
@@ -30,10 +30,10 @@ const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 
 const HELP: [&str; 6] = [
-    "q  ends the program; so does Ctrl-C",
+    "q  ends the program; so does Ctrl-C      p  probes: measures a round trip now",
     "r  redials: while waiting at once, while up by closing and dialling anew",
-    "o  goes offline, and online again",
-    "p  probes: measures a round trip now",
+    "o  goes offline, and online again        s  saves a page of the last hour here",
+    "/  shows events with a text alone: Enter keeps it so, Esc shows all again",
     "?  shows this, or what has happened",
     "A bar is the last round trip of its time; x is time without a connection.",
 ];
@@ -47,6 +47,19 @@ pub(super) struct View {
     pub(super) peer: String,
     pub(super) records: bool,
     pub(super) helps: bool,
+    /// Events that have it are shown, in capitals or not.
+    pub(super) filter: String,
+    /// Whether it is being typed.
+    pub(super) types: bool,
+}
+
+impl View {
+    fn shows(&self, event: &Event) -> bool {
+        let wanted = self.filter.to_lowercase();
+        [event.what, &event.text]
+            .iter()
+            .any(|text| text.to_lowercase().contains(&wanted))
+    }
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, history: &History, view: &View) {
@@ -57,24 +70,34 @@ pub(super) fn draw(frame: &mut Frame<'_>, history: &History, view: &View) {
     lines.extend(trips(history, width, CHART + spare));
     lines.extend(traffic(history, width));
     lines.extend(up_and_down(history, width));
-    lines.push(rule("events", "", width));
+    let only = match view.filter.as_str() {
+        "" => String::new(),
+        filter => format!("with \"{filter}\" alone"),
+    };
+    lines.push(rule("events", &only, width));
     let room = height.saturating_sub(FIXED + CHART + spare);
     match view.helps {
         true => lines.extend(HELP.iter().take(room).map(|line| Line::raw(format!("  {line}")))),
-        false => lines.extend(history.events().take(room).map(|event| {
-            let at = clock(event.at);
-            let style = match event.what {
-                "up" => GOOD,
-                "down" | "failed" | "over" => BAD,
-                _ => STRONG,
-            };
-            let what = Span::styled(format!("{:<8}", event.what), style);
-            Line::from(vec![
-                Span::raw(format!("  {at}  ")),
-                what,
-                Span::raw(event.text.clone()),
-            ])
-        })),
+        false => lines.extend(
+            history
+                .events()
+                .filter(|event| view.shows(event))
+                .take(room)
+                .map(|event| {
+                    let at = clock(event.at);
+                    let style = match event.what {
+                        "up" => GOOD,
+                        "down" | "failed" | "over" => BAD,
+                        _ => STRONG,
+                    };
+                    let what = Span::styled(format!("{:<8}", event.what), style);
+                    Line::from(vec![
+                        Span::raw(format!("  {at}  ")),
+                        what,
+                        Span::raw(event.text.clone()),
+                    ])
+                }),
+        ),
     }
     // The keys stand at the bottom, whatever there is no room for.
     lines.resize(height.saturating_sub(1), Line::default());
@@ -245,9 +268,12 @@ fn up_and_down(history: &History, width: usize) -> Vec<Line<'static>> {
 }
 
 fn keys(view: &View, width: usize) -> Line<'static> {
-    let keys = " q quit   r redial   o offline   p probe   ? help";
+    let keys = match view.types {
+        true => format!(" /{}▏   Enter keep   Esc all", view.filter),
+        false => " q quit   r redial   o offline   p probe   s save   / filter   ? help".to_owned(),
+    };
     let records = if view.records { "REC " } else { "" };
-    let left = fitted(keys, width.saturating_sub(records.len()));
+    let left = fitted(&keys, width.saturating_sub(records.len()));
     Line::from(vec![Span::styled(left, FAINT), Span::styled(records, BAD)])
 }
 

@@ -1,6 +1,10 @@
 //! A terminal that shows a session, and whose keys steer it. It is given back as it was, however this ends.
 
-use std::io;
+use std::{
+    fs::File,
+    io::{self, Write},
+    time::SystemTime,
+};
 
 use ratatui::{
     DefaultTerminal,
@@ -19,6 +23,9 @@ use crate::exit::{Exit, Trouble};
 /// So many seconds without a probe, and this program sends one: the layer sends none while other bytes come in, and whoever
 /// looks wants to see round trips.
 const QUIET: u32 = 5;
+
+/// How long the text may be that events are looked through for.
+const FILTER: usize = 40;
 
 pub(super) struct Screen {
     terminal: DefaultTerminal,
@@ -157,9 +164,11 @@ impl Screen {
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<Exit> {
-        match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+        let chords = KeyModifiers::CONTROL | KeyModifiers::ALT;
+        match (key.code, key.modifiers.intersects(chords)) {
             // In this mode no signal comes of it.
-            (KeyCode::Char('c'), true) => return Some(Exit::Interrupted),
+            (KeyCode::Char('c'), true) if key.modifiers == KeyModifiers::CONTROL => return Some(Exit::Interrupted),
+            (code, false) if self.view.types => self.typed(code),
             (KeyCode::Char('q'), false) => return Some(Exit::Done),
             (KeyCode::Char('?'), false) => self.view.helps = !self.view.helps,
             (KeyCode::Char('r'), false) => {
@@ -178,9 +187,42 @@ impl Screen {
                 }
             }
             (KeyCode::Char('p'), false) => self.probe(true),
+            (KeyCode::Char('s'), false) => {
+                let saved = self.save().unwrap_or_else(|error| format!("nothing: {error}"));
+                self.history.event(now(), "saved", saved);
+            }
+            (KeyCode::Char('/'), false) => (self.view.types, self.view.helps) = (true, false),
+            (KeyCode::Esc, false) => self.view.filter.clear(),
             _ => {}
         }
         None
+    }
+
+    /// Into the text that events are looked through for.
+    fn typed(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Enter => self.view.types = false,
+            KeyCode::Esc => {
+                self.view.types = false;
+                self.view.filter.clear();
+            }
+            KeyCode::Backspace => drop(self.view.filter.pop()),
+            KeyCode::Char(letter) if self.view.filter.chars().count() < FILTER => self.view.filter.push(letter),
+            _ => {}
+        }
+    }
+
+    /// A page of what has been seen, in the folder in which the program was started. Its name.
+    fn save(&mut self) -> io::Result<String> {
+        let page = self
+            .history
+            .page()
+            .ok_or_else(|| io::Error::other("nothing has been seen yet"))?;
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let name = format!("tower-ws-{}.html", time.replace([':', '-'], ""));
+        // One that is there is somebody else's.
+        File::create_new(&name)?.write_all(page.as_bytes())?;
+        Ok(name)
     }
 }
 

@@ -71,7 +71,7 @@ fn view() -> View {
         server: "wss://tools.example:443".to_owned(),
         peer: "mcp 2025-11-25 orders-server 2.3".to_owned(),
         records: true,
-        helps: false,
+        ..View::default()
     }
 }
 
@@ -113,6 +113,24 @@ fn help_takes_the_place_of_the_events() {
     for line in HELP {
         assert!(drawn.contains(&line[..60.min(line.len())]), "{line}: {drawn}");
     }
+}
+
+#[test]
+fn events_are_looked_through_for_a_text() {
+    let typing = View {
+        filter: "PROBE".to_owned(),
+        types: true,
+        ..view()
+    };
+    let drawn = drawn(&history(), &typing, 80, 24);
+    assert!(
+        drawn.contains("probe   18.2 ms") && !drawn.contains("failed"),
+        "{drawn}"
+    );
+    assert!(
+        drawn.contains("with \"PROBE\" alone") && drawn.contains(" /PROBE▏"),
+        "{drawn}"
+    );
 }
 
 /// Before the first second, and in an outage.
