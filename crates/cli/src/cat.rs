@@ -62,6 +62,8 @@ pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
     let ended = tokio::select! {
         sent = pipe.write(args.count.is_none().then_some(args.wait)) => sent.map(|()| Exit::Done),
         read = pipe.read(events, &greetings, args.count) => read,
+        // That is all.
+        () = pipe.output.unread() => Ok(Exit::Done),
     };
     let unsent = pipe.sender.close(GRACE).await;
     pipe.output.finish().await;
@@ -145,7 +147,7 @@ impl Pipe {
                     if !written.is_whole && !std::mem::replace(&mut has_altered, true) {
                         remark("tower-ws: a message is no line, and was altered: --frames json writes each as it is");
                     }
-                    // Nobody reads it any more: that is all.
+                    // Nobody reads it any more.
                     if !self.output.tell_bytes(written.bytes).await {
                         return Ok(Exit::Done);
                     }

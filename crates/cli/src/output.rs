@@ -63,6 +63,11 @@ impl Lines {
         !matches!(self.0.try_send(Order::Bytes(ended(line))), Err(TrySendError::Closed(_)))
     }
 
+    /// Until nobody reads what is written.
+    pub(crate) async fn unread(&self) {
+        self.0.closed().await;
+    }
+
     /// Room for a line, which is there once nobody reads, too.
     pub(crate) async fn room(&self) -> Room<'_> {
         Room(self.0.reserve().await.ok())

@@ -38,9 +38,13 @@ impl Settings {
     pub(crate) fn load(to: Option<&str>, connection: &Connection) -> Result<Self, Trouble> {
         let (sources, url, profile) = Self::sources(to, connection)?;
         let (config, places) = sources.load_placed().map_err(|error| {
+            let problems = error.problems();
+            let is_no_profile = problems
+                .iter()
+                .any(|problem| problem.what.starts_with("there is no profile"));
             let trouble = Trouble::from(error);
             match (url, profile) {
-                (None, Some(name)) if to.is_some() => trouble.help(format!(
+                (None, Some(name)) if to.is_some() && is_no_profile => trouble.help(format!(
                     "an address begins with ws:// or wss://; `{name}` is taken for a profile"
                 )),
                 (None, None) => trouble.help("give an address, ws://… or wss://…, or the name of a profile"),

@@ -6,7 +6,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::Program;
-use tower_ws_test_kit::{Script, Server};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tower_ws_test_kit::{Cut, Script, Server};
 
 /// Nothing that the program says may have it.
 const SECRET: &str = "s3cr3t-t0ken-0123456789";
@@ -146,7 +147,7 @@ async fn settings_are_checked_and_shown_with_their_places() {
         "{ended:?}"
     );
     assert!(ended.out.contains("config.toml:3"), "{ended:?}");
-    let fallback = "fallbacks=wss://u:s3cr3t@other.example/s3cr3t";
+    let fallback = "fallbacks=wss://other.example/s3cr3t?key=s3cr3t";
     let other = program.run(&["config", "print", "orders", "--set", fallback]).await;
     assert!(
         other
@@ -237,7 +238,10 @@ async fn what_it_writes_for_others_is_well_formed() {
     let ended = program
         .run(&["bridge", "wss://a.example/mcp", "--print-config", "codex"])
         .await;
-    assert!(ended.out.contains("[mcp_servers.server]"), "{ended:?}");
+    assert!(
+        ended.out.contains("[mcp_servers.server]") && ended.out.contains("startup_timeout_sec = 20"),
+        "{ended:?}"
+    );
 }
 
 /// A full disk is told of; who has stopped reading is not.
@@ -280,4 +284,133 @@ async fn a_calls_time_limit_is_that_of_the_whole() {
         .await;
     assert_eq!(ended.code, Some(8), "{ended:?}");
     assert!(ended.err.contains("no connection within 1s"), "{ended:?}");
+}
+
+/// From the default to what the command line says: a flag over a variable, over the profile, over the rest of the file.
+#[tokio::test]
+async fn the_stronger_source_counts() {
+    let program = Program::new();
+    let file =
+        "transport.timeout = \"1s\"\n[profiles.orders]\nurl = \"wss://a.example/\"\ntransport.timeout = \"2s\"\n";
+    std::fs::write(program.home().join("settings.toml"), file).unwrap();
+    let printed = async |args: &[&str], variable: Option<&str>| {
+        let mut command = program.command(&[&["config", "print", "-c", "settings.toml"], args].concat());
+        command.envs(variable.map(|value| ("TOWER_WS__TRANSPORT__TIMEOUT", value)));
+        let ended = support::Ended::of(command.spawn().unwrap()).await;
+        let line = ended.out.lines().find(|line| line.starts_with("transport.timeout"));
+        line.unwrap_or_else(|| panic!("{ended:?}")).to_owned()
+    };
+    let other = "wss://b.example/";
+    for (args, variable, expected) in [
+        (&[other][..], None, "\"1s\"    # settings.toml:1"),
+        (&["orders"], None, "\"2s\"    # settings.toml:4"),
+        (&["orders"], Some("3s"), "\"3s\"    # TOWER_WS__TRANSPORT__TIMEOUT"),
+        (&["orders", "--timeout", "4s"], Some("3s"), "\"4s\"    # --timeout"),
+    ] {
+        assert_eq!(printed(args, variable).await, format!("transport.timeout = {expected}"));
+    }
+}
+
+/// Some want options before the address, some after it.
+#[tokio::test]
+async fn options_stand_before_the_address_or_after_it() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    for args in [
+        &["call", "-H", "x-a: 1", "--json-rpc", &url, "echo", "[1]"][..],
+        &["call", &url, "echo", "[1]", "--json-rpc", "-H", "x-a: 1"],
+        &["call", &url, "-H", "x-a: 1", "echo", "--json-rpc", "[1]"],
+    ] {
+        let ended = program.run(args).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "[1]\n"), "{ended:?}");
+    }
+    for request in server.requests() {
+        assert_eq!(request.headers["x-a"], "1");
+    }
+}
+
+/// A signal is heard while it dials, while it waits for an answer, and while it waits for a line.
+#[tokio::test]
+async fn a_signal_ends_it_at_any_moment() {
+    let stuck = Server::start(Script::NeverReply).await.unwrap();
+    let silent = Server::start(Script::Silent).await.unwrap();
+    let echo = Server::start(Script::Echo).await.unwrap();
+    let program = Program::new();
+    let cases = [
+        (&stuck, vec!["doctor"], vec![]),
+        (&stuck, vec!["cat"], vec![]),
+        (&stuck, vec!["monitor", "--plain"], vec![]),
+        (&silent, vec!["call", "--json-rpc"], vec!["pay"]),
+        (&silent, vec!["doctor"], vec![]),
+        (&echo, vec!["cat"], vec![]),
+    ];
+    for (server, before, after) in cases {
+        for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+            let (url, dials) = (server.url(), server.requests().len());
+            let args = [&before[..], &[&*url], &after[..]].concat();
+            let mut command = program.command(&args);
+            let child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+            // It has come to the server by then.
+            server.wait_requests(dials + 1).await;
+            let id = child.id().unwrap().to_string();
+            let kill = std::process::Command::new("kill").args([signal, &id]).status();
+            assert!(kill.unwrap().success());
+            let ended = support::Ended::of(child).await;
+            assert_eq!(ended.code, Some(code), "{args:?} {ended:?}");
+        }
+    }
+}
+
+/// What is said first is said on each connection; lines go on.
+#[tokio::test]
+async fn cat_survives_a_restart() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let program = Program::new();
+    let mut command = program.command(&["cat", &server.url(), "--say", "hello", "--count", "4"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut two_lines = async || {
+        let lines = [output.next_line().await, output.next_line().await];
+        let mut lines = lines.map(|line| line.unwrap().expect("it goes on"));
+        lines.sort_unstable();
+        lines
+    };
+    input.write_all(b"one\n").await.unwrap();
+    assert_eq!(two_lines().await, ["hello", "one"]);
+    server.cut(Cut::Rst);
+    server.wait_dials(2).await;
+    input.write_all(b"two\n").await.unwrap();
+    assert_eq!(two_lines().await, ["hello", "two"]);
+    assert_eq!(support::Ended::of(child).await.code, Some(0));
+}
+
+/// Others end with 0 and say nothing.
+#[tokio::test]
+async fn cat_says_why_the_server_closed() {
+    let server = Server::start(Script::close(1008, "token expired")).await.unwrap();
+    let program = Program::new();
+    let ended = program.run(&["cat", &server.url()]).await;
+    assert_eq!(ended.code, Some(9), "{ended:?}");
+    let words = "tower-ws: the peer closed the connection (close code 1008, reason \"token expired\")";
+    assert!(ended.err.contains(words), "{ended:?}");
+    assert_eq!(server.dials(), 1, "it is final");
+}
+
+/// As with `head`.
+#[tokio::test]
+async fn nobody_reads_on() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let url = server.url();
+    let program = Program::new();
+    for args in [&["cat", &url, "--say", "hello"][..], &["monitor", &url, "--plain"]] {
+        let mut command = program.command(args);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let input = child.stdin.take();
+        let ended = support::Ended::of(child).await;
+        assert_eq!(ended.code, Some(0), "{args:?} {ended:?}");
+        drop(input);
+    }
 }
