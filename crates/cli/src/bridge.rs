@@ -1,5 +1,6 @@
 //! `tower-ws bridge`: the wires of a [`Desk`], which decides.
 
+mod calls;
 mod desk;
 mod host;
 mod memory;

@@ -1,15 +1,13 @@
 //! What the host is told, and when: requests that are under way, what is remembered, what is over. No I/O.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 use tower_ws::mcp::relay::Interrupted;
 
 use super::{
+    calls::{Call, Calls, Kind},
     memory::{Asked, Recalled},
     message::{self, Message},
 };
@@ -31,10 +29,7 @@ pub(super) struct Desk {
     start: Start,
     limit: Duration,
     remembered: Option<Recalled>,
-    /// By their ids, as they are written.
-    under_way: BTreeMap<String, UnderWay>,
-    /// When each of them is given up, the first one first.
-    ends: BTreeSet<(Instant, String)>,
+    calls: Calls,
     /// To the server, in order.
     waiting: VecDeque<String>,
     steps: VecDeque<Step>,
@@ -61,23 +56,6 @@ enum State {
     Ended { why: String, since: Instant },
 }
 
-struct UnderWay {
-    id: Box<RawValue>,
-    until: Option<Instant>,
-    progress_token: Option<Value>,
-    kind: Kind,
-    /// Its time is up, and the relay is asked what has become of it.
-    is_over: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    /// `initialize` or `server/discover`.
-    Introduction,
-    Tools,
-    Other,
-}
-
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -97,8 +75,7 @@ impl Desk {
             start,
             limit,
             remembered,
-            under_way: BTreeMap::new(),
-            ends: BTreeSet::new(),
+            calls: Calls::default(),
             waiting: VecDeque::new(),
             steps: VecDeque::new(),
             state: State::Opening,
@@ -112,18 +89,14 @@ impl Desk {
         if let Some(step) = self.steps.pop_front() {
             return Some(step);
         }
-        let (until, key) = self.ends.first()?.clone();
-        if until > now {
-            return None;
-        }
-        let call = self.end(&key)?;
+        let call = self.calls.due(now)?;
         self.give_up(call, now);
         self.steps.pop_front()
     }
 
     /// When to look again.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.ends.first().map(|(until, _)| *until)
+        self.calls.wakes()
     }
 
     /// What the server is to be sent next. Before it has said who it is nothing but the introduction is: what has not been
@@ -136,7 +109,7 @@ impl Desk {
 
     /// Whether somebody waits for a server that has not said who it is.
     pub(super) fn is_waited_for(&self) -> bool {
-        matches!(self.state, State::Opening) && !self.under_way.is_empty()
+        matches!(self.state, State::Opening) && !self.calls.is_empty()
     }
 
     pub(super) fn on_sent(&mut self) {
@@ -150,7 +123,7 @@ impl Desk {
 
     /// Whether nobody waits for anything.
     pub(super) fn is_settled(&self) -> bool {
-        self.steps.is_empty() && self.under_way.is_empty()
+        self.steps.is_empty() && self.calls.is_empty()
     }
 
     pub(super) fn on_verdict(&mut self, why: String) {
@@ -205,7 +178,7 @@ impl Desk {
             }
             (Some("notifications/cancelled"), None) => {
                 if let Some(id) = message.cancels() {
-                    self.end(id.get());
+                    self.calls.end(id.get());
                     // One that was not handed over is forgotten, and nobody need be told.
                     if self.take_back(id.get()) {
                         return;
@@ -240,31 +213,13 @@ impl Desk {
             (Kind::Tools, State::Opening, Start::Remember) if has_tools => Some(FIRST.min(self.limit)),
             _ => Some(self.limit),
         };
-        let call = UnderWay {
+        self.calls.begin(Call {
             until: limit.and_then(|limit| now.checked_add(limit)),
             progress_token,
             kind,
             is_over: false,
             id,
-        };
-        // An id that is used again is the new one's.
-        self.end(call.id.get());
-        self.wait_for(call);
-    }
-
-    fn wait_for(&mut self, call: UnderWay) {
-        let key = call.id.get().to_owned();
-        self.ends.extend(call.until.map(|until| (until, key.clone())));
-        self.under_way.insert(key, call);
-    }
-
-    /// It is under way no more.
-    fn end(&mut self, key: &str) -> Option<UnderWay> {
-        let call = self.under_way.remove(key)?;
-        if let Some(until) = call.until {
-            self.ends.remove(&(until, key.to_owned()));
-        }
-        Some(call)
+        });
     }
 
     /// A new session, which begins as the last one did.
@@ -284,19 +239,8 @@ impl Desk {
         match (message.method.as_deref(), &message.id) {
             (None, Some(id)) => self.answered(id, &message, text),
             (Some("notifications/progress"), None) => {
-                let token = message.progress_token();
-                let mut reported = self
-                    .under_way
-                    .iter_mut()
-                    .filter(|(_, call)| call.progress_token == token);
-                if let (Some((key, call)), true) = (reported.next(), token.is_some())
-                    && !call.is_over
-                {
-                    if let Some(until) = call.until {
-                        self.ends.remove(&(until, key.clone()));
-                    }
-                    call.until = now.checked_add(self.limit);
-                    self.ends.extend(call.until.map(|until| (until, key.clone())));
+                if let Some(token) = message.progress_token() {
+                    self.calls.progressed(&token, self.limit, now);
                 }
                 self.steps.push_back(Step::Tell(text));
             }
@@ -305,7 +249,7 @@ impl Desk {
     }
 
     fn answered(&mut self, id: &RawValue, message: &Message, text: String) {
-        let call = self.end(id.get());
+        let call = self.calls.end(id.get());
         let is_introduction = matches!(self.state, State::Opening)
             && self
                 .introduction
@@ -380,8 +324,7 @@ impl Desk {
             true => "the session with the server has ended for good".to_owned(),
             false => self.verdict.clone(),
         };
-        self.ends.clear();
-        for call in std::mem::take(&mut self.under_way).into_values() {
+        for call in self.calls.end_all() {
             let told = message::unanswered(&call.id, &why, Interrupted::NotSent);
             self.steps.push_back(Step::Tell(told));
         }
@@ -398,7 +341,7 @@ impl Desk {
     }
 
     /// Its time is up.
-    fn give_up(&mut self, call: UnderWay, now: Instant) {
+    fn give_up(&mut self, call: Call, now: Instant) {
         let remembered = match (call.kind, self.start, &self.remembered) {
             (Kind::Introduction, Start::Remember, Some(remembered))
                 if self
@@ -423,7 +366,7 @@ impl Desk {
             // The relay knows whether it was sent, and answers as the server would.
             State::Open if !is_unsent && !call.is_over => {
                 self.steps.push_back(Step::TimeIsUp(call.id.clone(), self.limit));
-                self.wait_for(UnderWay {
+                self.calls.begin(Call {
                     until: now.checked_add(WORD),
                     is_over: true,
                     ..call
