@@ -312,3 +312,47 @@ async fn a_message_for_a_connection_that_has_just_died_comes_back() {
     assert!(lift.start_send_unpin(Outgoing::new(1).ticket(ticket.clone())).is_err());
     assert_eq!(ticket.phase(), Phase::Waiting);
 }
+
+/// What fails the connection on this side, the peer is told: [`Numbers`] with a word for it.
+#[derive(Debug)]
+struct Protests;
+
+impl Wire<u32> for Protests {
+    fn protest(&self, failure: &Failure) -> Option<u32> {
+        (failure.kind() == FailureKind::Protocol).then_some(1002)
+    }
+    fn failure(&self, error: BoxError) -> Failure {
+        Failure::new(FailureKind::Protocol, "what came in is no number").with_source(error)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_socket_ends_it_with_a_word_to_the_peer_if_that_takes_it() {
+    for (takes, told) in [(true, vec![1002]), (false, vec![])] {
+        let socket = ManualSocket::new();
+        let mut up = Up::new().through("below");
+        up.resumed = true;
+        let progress = Progress::new();
+        let mut lift = Lift::with_wire(socket.clone(), Protests)
+            .up(up)
+            .deadlines(Deadlines::default(), Some(progress.clone()));
+        let Some(Event::Up(up)) = lift.next().await else {
+            panic!("it comes up");
+        };
+        assert!(up.resumed && up.layers == ["below"]);
+        progress.add_read(7);
+        assert_eq!(up.extensions.get::<Progress>().unwrap().read(), 7);
+        socket.set_ready(takes);
+        socket.fail("a letter");
+        let Some(Event::Down(down)) = lift.next().await else {
+            panic!("it ends");
+        };
+        assert_eq!((down.cause.kind(), socket.sent()), (FailureKind::Protocol, told));
+        assert!(lift.next().await.is_none());
+        let closed = poll_once(|cx| lift.poll_ready_unpin(cx));
+        assert!(matches!(closed, Poll::Ready(Err(Closed))), "{closed:?}");
+        assert!(matches!(poll_once(|cx| lift.poll_close_unpin(cx)), Poll::Ready(Ok(()))));
+        let shown = format!("{lift:?}");
+        assert!(shown.starts_with("Lift { socket: None"), "{shown}");
+    }
+}

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::task::JoinHandle;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_ws_core::*;
-use tower_ws_test_kit::conformance;
+use tower_ws_test_kit::{ManualConnection, conformance};
 use tower_ws_transport::memory;
 
 type Peer = memory::Socket<String>;
@@ -175,4 +175,67 @@ async fn above_what_redials_it_fails_for_good_and_says_nothing() {
         ("login", Position::Below, "reconnect")
     );
     assert!(peer.await.unwrap().is_none(), "nothing was said");
+}
+
+/// The failure of a dial whose connection says this first.
+async fn first(event: Option<Event<String>>) -> Failure {
+    let below = ManualConnection::new();
+    event.into_iter().for_each(|event| below.event(event));
+    below.end();
+    let dial = service_fn(move |()| std::future::ready(Ok::<_, BoxError>(below.clone())));
+    let layer = OpeningLayer::new("login", login).timeout(Duration::from_secs(2));
+    assert_eq!(
+        format!("{layer:?}"),
+        "OpeningLayer { name: \"login\", timeout: 2s, .. }"
+    );
+    let opening = layer.layer(dial).oneshot(());
+    Failure::of(opening.await.unwrap_err())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_come_up_has_no_dialogue() {
+    let lost = first(Some(Event::Down(Down::new(Failure::new(
+        FailureKind::Dns,
+        "no such name",
+    )))))
+    .await;
+    assert_eq!(lost.kind(), FailureKind::Dns);
+    for event in [None, Some(Event::Message("early".to_owned()))] {
+        assert_eq!(first(event).await.kind(), FailureKind::Local);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_below_drops_of_the_dialogue_fails_it() {
+    let below = ManualConnection::<String>::new();
+    below.up();
+    below.event(Event::Delivered("hello".to_owned().into()));
+    below.event(Event::Dropped("hello".to_owned().into(), DropReason::Overflow));
+    let dialled = below.clone();
+    let dial = service_fn(move |()| std::future::ready(Ok::<_, BoxError>(dialled.clone())));
+    let mut dial = OpeningLayer::new("login", login).layer(dial);
+    let future = dial.ready().await.unwrap().call(());
+    assert_eq!(format!("{future:?}"), "OpeningFuture");
+    let failure = Failure::of(future.await.unwrap_err());
+    assert_eq!(failure.kind(), FailureKind::Policy);
+    assert_eq!(find::<DropReason>(&failure), Some(&DropReason::Overflow));
+    assert_eq!(below.sent(), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn up_may_be_changed_until_it_is_read() {
+    let below = ManualConnection::<String>::new();
+    below.up();
+    below.say("welcome".to_owned());
+    let dial = service_fn(move |()| std::future::ready(Ok::<_, BoxError>(below.clone())));
+    let look = |mut talk: OpeningContext<String>| async move {
+        assert!(format!("{talk:?}").starts_with("OpeningContext { up: Up"), "{talk:?}");
+        talk.recv().await?;
+        Ok(talk)
+    };
+    let mut connection = OpeningLayer::new("login", look).layer(dial).oneshot(()).await.unwrap();
+    assert_eq!(format!("{connection:?}"), "OpeningConnection");
+    connection.up_mut().unwrap().resumed = true;
+    assert!(matches!(connection.next().await, Some(Event::Up(up)) if up.resumed));
+    assert!(connection.up_mut().is_none());
 }

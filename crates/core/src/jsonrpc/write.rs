@@ -117,4 +117,40 @@ mod tests {
             prop_assert_eq!(scan(&answer).unwrap(), expected);
         }
     }
+
+    #[test]
+    fn an_error_is_written_with_its_data_and_read_again() {
+        let mut error = RpcError::new(RpcError::BUSY, "say \"please\"\n");
+        let mut text = Vec::new();
+        let id: Box<RawValue> = serde_json::from_str("\"a\"").unwrap();
+        write_answer(&mut text, &id, Err(&error));
+        let plain = r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32000,"message":"say \"please\"\n"}}"#;
+        assert_eq!(str::from_utf8(&text).unwrap(), plain);
+        error.data = Some(serde_json::from_str("{\"secret\":\"hunter2\"}").unwrap());
+        text.clear();
+        write_answer(&mut text, RawValue::NULL, Err(&error));
+        let written: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(written["error"]["data"]["secret"], "hunter2");
+        // Of the data only the size is shown.
+        let shown = format!("{error} {error:?}");
+        assert!(
+            shown.starts_with("the peer answered with error -32000: \"say") && shown.contains("data_bytes: Some(20)"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn another_id_changes_nothing_else() {
+        let text = br#" {"jsonrpc":"2.0", "id": "old","method":"m","params":{"id":1}} "#;
+        let other = with_id(text, 7).unwrap();
+        assert_eq!(
+            other,
+            &br#" {"jsonrpc":"2.0", "id": 7,"method":"m","params":{"id":1}} "#[..]
+        );
+        assert_eq!(with_id(br#"{"method":"m"}"#, 7), None);
+        // A part of another text.
+        let elsewhere: Box<RawValue> = serde_json::from_str("1").unwrap();
+        assert_eq!(splice(b"[1]", &elsewhere, b"2"), None);
+    }
 }
