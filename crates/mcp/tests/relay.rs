@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Peer, Server, relay, within};
 use tower_ws_core::{BoxError, Failure, FailureKind};
-use tower_ws_mcp::relay::Relay;
+use tower_ws_mcp::relay::{Interrupted, Relay, RelayClosed};
 use tower_ws_transport::JsonText;
 
 fn initialize(version: &str) -> String {
@@ -387,4 +387,125 @@ async fn the_servers_cancellation_names_the_id_that_the_library_knows() {
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_introduction_is_answered_by_the_relay_itself() {
+    let (mut relay, _server, mut peer) = opened().await;
+    say(
+        &relay,
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+    )
+    .await;
+    say(&relay, serde_json::from_str(&initialize("2025-11-25")).unwrap()).await;
+    let answer = heard(&mut relay).await;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["serverInfo"]["name"]),
+        (&json!(0), &json!("old"))
+    );
+    // What is no message of the protocol is passed on to nobody.
+    for nonsense in ["{", "7", r#"{"jsonrpc":"2.0"}"#] {
+        within(relay.send(nonsense.to_owned())).await.unwrap();
+    }
+    say(&relay, json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" })).await;
+    peer.asked("ping").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_library_that_tries_the_modern_way_first_is_told_which_it_is() {
+    let (mut relay, mut server) = relay();
+    say(
+        &relay,
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "server/discover" }),
+    )
+    .await;
+    let mut peer = server.accept().await;
+    peer.legacy().await;
+    let answer = heard(&mut relay).await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32601)));
+    say(&relay, serde_json::from_str(&initialize("2025-11-25")).unwrap()).await;
+    assert_eq!(heard(&mut relay).await["result"]["serverInfo"]["name"], "old");
+
+    // And the other way round: who initializes a modern server is told so.
+    let (mut relay, mut server) = support::relay();
+    say(
+        &relay,
+        json!({ "jsonrpc": "2.0", "id": 0, "method": "server/discover" }),
+    )
+    .await;
+    server.accept().await.modern().await;
+    heard(&mut relay).await;
+    say(&relay, serde_json::from_str(&initialize("2025-11-25")).unwrap()).await;
+    assert_eq!(heard(&mut relay).await["error"]["code"], -32022);
+}
+
+/// One that neither initializes nor discovers is told by its first request.
+#[tokio::test(start_paused = true)]
+async fn a_library_that_just_begins_is_served() {
+    let (mut relay, mut server) = relay();
+    say(&relay, json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/list" })).await;
+    let mut peer = server.accept().await;
+    peer.initialize(json!({ "tools": {} })).await;
+    let (id, _) = peer.asked("tools/list").await;
+    peer.answer(&id, json!({ "tools": [] })).await;
+    let answer = heard(&mut relay).await;
+    assert_eq!((&answer["id"], &answer["result"]["tools"]), (&json!(3), &json!([])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_librarys_errors_reach_the_server_and_the_servers_the_library() {
+    let (mut relay, _server, mut peer) = opened().await;
+    peer.say(json!({ "jsonrpc": "2.0", "id": "s", "method": "roots/list" }))
+        .await;
+    let asked = told(&mut relay, "roots/list").await;
+    let error = json!({ "code": -1, "message": "no roots" });
+    say(&relay, json!({ "jsonrpc": "2.0", "id": asked["id"], "error": error })).await;
+    let answer = peer.heard().await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["message"]),
+        (&json!("s"), &json!("no roots"))
+    );
+
+    say(&relay, json!({ "jsonrpc": "2.0", "id": 4, "method": "tools/call" })).await;
+    let (id, _) = peer.asked("tools/call").await;
+    peer.refuse(&id, -5, json!("why")).await;
+    let answer = heard(&mut relay).await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(4), &json!(-5)));
+    // An error of no request in particular.
+    peer.refuse(&Value::Null, -32700, Value::Null).await;
+    let answer = heard(&mut relay).await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&Value::Null, &json!(-32700))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_says_goodbye_and_marks_what_was_lost() {
+    let (mut relay, _server, mut peer) = opened().await;
+    assert!(!relay.is_closed());
+    assert_eq!(format!("{relay:?}"), "Relay { closed: false, .. }");
+    say(&relay, json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call" })).await;
+    peer.asked("tools/call").await;
+    within(relay.close()).await;
+    assert!(relay.is_closed());
+    assert_eq!(within(relay.send("{}".to_owned())).await, Err(RelayClosed));
+    assert_eq!(within(relay.recv()).await, None);
+
+    // What a lost connection leaves unanswered has a mark that the library can read.
+    let (mut relay, _server, mut peer) = opened().await;
+    say(&relay, json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call" })).await;
+    peer.asked("tools/call").await;
+    drop(peer);
+    let answer = loop {
+        let message = heard(&mut relay).await;
+        if message["id"] == 1 {
+            break message;
+        }
+    };
+    let code = answer["error"]["code"].as_i64().unwrap();
+    let mark = Interrupted::of(code, answer["error"].get("data"));
+    assert_eq!(mark, Some(Interrupted::OutcomeUnknown), "{answer}");
+    assert_eq!(Interrupted::of(-1, answer["error"].get("data")), None);
+    assert_eq!(Interrupted::of(code, Some(&json!("the server's own"))), None);
 }
