@@ -11,7 +11,7 @@ use support::{down, number};
 use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_ws_ack::{AckConnection, AckLayer, Bare, Handle, JsonRpc, Sequence, Strategy};
-use tower_ws_core::{DropReason, Event, Failure, FailureKind, Outgoing, Phase, Replay, Ticket, Wrap};
+use tower_ws_core::{DropReason, Event, Failure, FailureKind, Outgoing, Phase, Readings, Replay, Ticket, Value, Wrap};
 use tower_ws_test_kit::ManualConnection;
 use tower_ws_transport::JsonText;
 
@@ -399,4 +399,100 @@ async fn what_was_cancelled_makes_room_in_the_window() {
             .unwrap()
     );
     reader.abort();
+}
+
+/// An answer may come on the back of data, and one in a batch settles each of its requests.
+#[tokio::test(start_paused = true)]
+async fn what_acknowledges_may_be_news_as_well() {
+    let strategy: Sequence<Number, Number> = Sequence::new(|sent| number(sent), |came| number(came));
+    let strategy = strategy.on_data();
+    assert_eq!(
+        format!("{strategy:?}"),
+        "Sequence { all_safe: false, on_data: true, .. }"
+    );
+    let layer = AckLayer::new(strategy).measure(|_: &String| 100);
+    let manual = ManualConnection::new();
+    let mut session = layer.wrap(manual.clone());
+    manual.up();
+    session.next().await;
+    for n in 1..=3 {
+        session.send(format!("{n} a").into()).await.unwrap();
+    }
+    assert!(format!("{session:?}").contains("bytes: 300"), "{session:?}");
+    manual.say("2 news".to_owned());
+    assert!(matches!(session.next().await, Some(Event::Message(news)) if news == "2 news"));
+    assert!(session.next().now_or_never().is_none(), "nothing is told as delivered");
+
+    let (layer, handle) = AckLayer::pair(JsonRpc::new(JsonText));
+    let (mut session, manual) = self::session(layer).await;
+    for id in 1..=3 {
+        let call = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
+        session.send(call.into()).await.unwrap();
+    }
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"result":1},{"jsonrpc":"2.0","method":"news"},
+        {"jsonrpc":"2.0","id":3,"error":{"code":1,"message":"no"}}]"#;
+    manual.say(batch.to_owned());
+    assert!(matches!(session.next().await, Some(Event::Message(all)) if all == batch));
+    assert!(session.next().now_or_never().is_none());
+    let stats = handle.snapshot();
+    assert_eq!((stats.acked, stats.in_flight), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_reads_what_a_session_keeps() {
+    let (layer, handle) = AckLayer::pair(bare());
+    assert_eq!(format!("{handle:?}"), format!("Handle({:?})", handle.snapshot()));
+    let manual = ManualConnection::new();
+    let mut session = layer.wrap(manual.clone());
+    manual.up();
+    let Some(Event::Up(up)) = session.next().await else {
+        panic!("it is up");
+    };
+    for n in 1..=2 {
+        session.send(format!("{n} a").into()).await.unwrap();
+    }
+    sleep(SECOND).await;
+    for came in ["ack 1", "ack 9"] {
+        manual.say(came.to_owned());
+    }
+    assert!(matches!(session.next().await, Some(Event::Delivered(_))));
+    assert!(session.next().now_or_never().is_none());
+    let mut shown = Vec::new();
+    up.sources()[0].read(&mut |reading| shown.push((reading.name, reading.label.map(|label| label.1), reading.value)));
+    let expected = [
+        ("ack_in_flight", None, Value::Gauge(1.0)),
+        ("ack_bytes", None, Value::Gauge(3.0)),
+        ("ack_round_trip_seconds", None, Value::Sample { took: SECOND, nth: 1 }),
+        ("ack_settled_total", Some("acknowledged"), Value::Counter(1)),
+        ("ack_settled_total", Some("interrupted"), Value::Counter(0)),
+        ("ack_settled_total", Some("expired"), Value::Counter(0)),
+        ("ack_resent_total", None, Value::Counter(0)),
+        ("ack_stray_total", Some("late"), Value::Counter(0)),
+        ("ack_stray_total", Some("unmatched"), Value::Counter(1)),
+    ];
+    assert_eq!(shown, expected);
+}
+
+/// What a store keeps goes on being sent, unless the application says otherwise.
+#[tokio::test(start_paused = true)]
+async fn what_a_store_keeps_may_be_given_up_too() {
+    for (layer, is_given_up) in [
+        (AckLayer::new(bare().all_safe()).suspicions(1), false),
+        (AckLayer::new(bare().all_safe()).suspicions(1).give_up_recorded(), true),
+    ] {
+        let (mut session, manual) = session(layer).await;
+        let mut item = Outgoing::new("1 a".to_owned());
+        item.record = std::num::NonZeroU64::new(7);
+        session.send(item).await.unwrap();
+        manual.down(Failure::new(FailureKind::Network, "it died of it"), true);
+        manual.up();
+        let mut given_up = false;
+        while let Some(Some(event)) = session.next().now_or_never() {
+            given_up |= matches!(event, Event::Dropped(_, DropReason::Interrupted(_)));
+        }
+        assert_eq!(
+            (given_up, manual.sent().len()),
+            (is_given_up, if is_given_up { 1 } else { 2 })
+        );
+    }
 }
