@@ -3,16 +3,22 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{fleet, migrated, sql, within};
 use tokio::time::{sleep, timeout};
-use tower::{ServiceBuilder, ServiceExt};
-use tower_ws_core::{BoxConnection, Event, boxed};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_ws_core::{BoxConnection, BoxError, DropReason, Event, Readings, Value, boxed};
 use tower_ws_fleet::{Fleet, Handle};
 use tower_ws_reconnect::ReconnectLayer;
-use tower_ws_test_kit::{Postgres, conformance};
+use tower_ws_test_kit::{ManualConnection, Postgres, conformance};
 use tower_ws_transport::memory::{self, Memory};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,6 +105,59 @@ async fn while_it_owns_the_lane_it_is_not_there() {
     let (up, _peer) = within(async { tokio::join!(session.next(), listener.accept()) }).await;
     assert!(matches!(up, Some(Event::Up(_))));
     assert_eq!(fleet.handle().snapshot().lanes, 1);
+}
+
+/// It wakes after its lease has run out, and goes on where it stood: with a message in its hands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_writes_nothing_more() {
+    let Some(server) = Postgres::start() else { return };
+    let asleep = Arc::new(AtomicU64::new(0));
+    let clock = asleep.clone();
+    let fleet = migrated(&server)
+        .await
+        .clock(move || SystemTime::now() + SECOND * clock.load(Ordering::SeqCst) as u32);
+    let below = ManualConnection::<String>::new();
+    below.up();
+    let dialled = below.clone();
+    let lane = fleet.lane("feed");
+    assert_eq!(
+        format!("{lane:?} {:?}", lane.layer()),
+        "Lane(\"feed\") LeaseLayer(Lane(\"feed\"))"
+    );
+    let mut dial = lane.layer().layer(service_fn(move |()| {
+        std::future::ready(Ok::<_, BoxError>(dialled.clone()))
+    }));
+    let early = dial.call(()).await.map(drop).unwrap_err();
+    assert_eq!(early.to_string(), "called before it was ready");
+    let mut connection = within(dial.oneshot(())).await.unwrap();
+    let Some(Event::Up(up)) = within(connection.next()).await else {
+        panic!()
+    };
+    let mut shown = Vec::new();
+    up.sources()[0].read(&mut |reading| shown.push((reading.name, reading.value)));
+    assert!(shown.contains(&("fleet_lanes", Value::Gauge(1.0))), "{shown:?}");
+    let text = format!("{connection:?} {fleet:?}");
+    assert!(text.contains("lane: \"feed\"") && text.contains("lanes: 1"), "{text}");
+
+    within(connection.feed("before".to_owned().into())).await.unwrap();
+    asleep.store(3_600, Ordering::SeqCst);
+    connection.start_send_unpin("late".to_owned().into()).unwrap();
+    assert_eq!(below.sent(), ["before"]);
+    assert!(matches!(
+        within(connection.next()).await,
+        Some(Event::Dropped(item, DropReason::Disconnected)) if item.message == "late"
+    ));
+    let Some(Event::Down(down)) = within(connection.next()).await else {
+        panic!()
+    };
+    assert!(
+        down.cause.to_string().contains("could not be renewed in time"),
+        "{}",
+        down.cause
+    );
+    assert!(connection.start_send_unpin("later".to_owned().into()).is_err());
+    assert!(within(connection.next()).await.is_none());
+    assert_eq!(fleet.handle().snapshot().lost, 1);
 }
 
 /// By the real clock: the database knows no other.
