@@ -48,7 +48,8 @@ pub(crate) enum Command {
     Man,
 }
 
-/// Where to connect to, and how: the same for all commands.
+/// Where to connect to, and how: the same for all commands. It stands last in each: what comes after it would be under its
+/// heading.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
@@ -118,8 +119,6 @@ pub(crate) struct Connection {
 pub(crate) struct DoctorArgs {
     /// ws://…, wss://… or the name of a profile
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// Is silent for so long at the end, to find who cuts idle connections
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) hold: Option<Duration>,
@@ -141,14 +140,14 @@ pub(crate) struct DoctorArgs {
     pub(crate) bundle: Option<PathBuf>,
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct CallArgs {
     /// ws://…, wss://… or the name of a profile
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// The method, such as tools/list
     pub(crate) method: String,
     /// Its parameters in JSON, `@FILE`, or `-` for standard input
@@ -165,14 +164,14 @@ pub(crate) struct CallArgs {
     /// In one line, also on a terminal
     #[arg(long)]
     pub(crate) compact: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct CatArgs {
     /// ws://…, wss://… or the name of a profile
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// Sends lines as binary messages
     #[arg(long)]
     pub(crate) binary: bool,
@@ -188,14 +187,14 @@ pub(crate) struct CatArgs {
     /// Ends after so many messages from the server
     #[arg(long, value_name = "NUMBER")]
     pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct BridgeArgs {
     /// ws://…, wss://… or the name of a profile
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// What the host is told while the server is not there
     #[arg(long, value_enum, default_value_t)]
     pub(crate) start: Start,
@@ -208,14 +207,14 @@ pub(crate) struct BridgeArgs {
     /// Prints what belongs into the settings of this host, and ends
     #[arg(long, value_enum, value_name = "HOST")]
     pub(crate) print_config: Option<Host>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct MonitorArgs {
     /// ws://…, wss://… or the name of a profile
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// Speaks MCP with it
     #[arg(long)]
     pub(crate) mcp: bool,
@@ -230,6 +229,8 @@ pub(crate) struct MonitorArgs {
     pub(crate) plain: bool,
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(clap::Args)]

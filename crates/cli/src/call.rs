@@ -134,7 +134,14 @@ async fn mcp(
     notify: bool,
     deadline: Deadline,
 ) -> Result<Option<Box<RawValue>>, Trouble> {
-    let (mcp, _inbound) = deadline.connect(config.mcp(me())?.connect()).await?;
+    let connected = deadline.connect(config.mcp(me())?.connect()).await;
+    let (mcp, _inbound) = connected.map_err(|trouble| match trouble.exit {
+        // It may be there, and speak something else.
+        Exit::Time | Exit::NoWebSocket | Exit::Peer => trouble.help(
+            "`tower-ws doctor --mcp` with the same address says where it fails; --json-rpc calls a server that speaks no MCP",
+        ),
+        _ => trouble,
+    })?;
     let request = request.timeout(deadline.left());
     let answered = match notify {
         true => mcp.notify(request).await.map(|()| None),

@@ -9,7 +9,7 @@ use crate::{
     args::{ConfigArgs, ConfigCommand, SettingsArgs},
     exit::{Exit, Trouble},
     output::tell,
-    settings::{Settings, VARIABLES},
+    settings::{self, Settings, VARIABLES},
 };
 
 pub(crate) fn run(args: ConfigArgs) -> Result<Exit, Trouble> {
@@ -31,6 +31,15 @@ fn check(args: &SettingsArgs) -> Result<String, Trouble> {
         None => Settings::profiles(&args.connection)?,
         Some(_) => Vec::new(),
     };
+    if let (None, true, None) = (
+        chosen,
+        std::env::var_os("TOWER_WS__URL").is_none(),
+        settings::file(&args.connection),
+    ) {
+        let place = settings::user_file().map(|path| path.display().to_string());
+        let what = format!("there is nothing to check: {} is not there", place.unwrap_or_default());
+        return Err(Trouble::usage(what).help("`tower-ws config example` writes one down"));
+    }
     if profiles.is_empty() {
         let Settings { config, .. } = Settings::load(args.url.as_deref(), &args.connection)?;
         // The files that they name, too. A builder wants a runtime only to connect.

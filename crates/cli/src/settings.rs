@@ -222,7 +222,7 @@ fn options(mut sources: Sources, connection: &Connection, url: Option<&str>) -> 
 
 /// The file of settings: the one that was named, or the user's, if it is there. None of the working directory: a folder
 /// that somebody else has made must not choose where a token goes.
-fn file(connection: &Connection) -> Option<PathBuf> {
+pub(crate) fn file(connection: &Connection) -> Option<PathBuf> {
     let named = connection.config.as_ref().filter(|path| !path.as_os_str().is_empty());
     named.cloned().or_else(|| user_file().filter(|path| path.exists()))
 }

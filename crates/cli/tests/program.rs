@@ -34,6 +34,14 @@ async fn a_call_writes_the_answer_and_nothing_else() {
         let ended = program.run(&["call", "--json-rpc", "ws://127.0.0.1:1/", "echo"]).await;
         assert_eq!(ended.code, Some(3), "{ended:?}");
         assert!(ended.err.contains("tower-ws doctor"), "{ended:?}");
+        // There is a WebSocket, and not one of MCP.
+        let other = Server::start(Script::close(1002, "what is that?")).await.unwrap();
+        let ended = program.run(&["call", &other.url(), "tools/list"]).await;
+        assert_eq!(ended.code, Some(9), "{ended:?}");
+        assert!(
+            ended.err.contains("--json-rpc calls a server that speaks no MCP"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -206,6 +214,13 @@ async fn what_it_writes_for_others_is_well_formed() {
     let program = Program::new();
     assert!(program.run(&["completions", "bash"]).await.out.contains("tower-ws"));
     assert!(program.run(&["man"]).await.out.contains(".TH tower-ws"));
+    // What is a command's own stands apart from what all have.
+    let help = program.run(&["call", "--help"]).await.out;
+    let (own, common) = help.split_once("Connection:").unwrap();
+    assert!(
+        own.contains("<METHOD>") && own.contains("--json-rpc") && common.contains("--roots"),
+        "{help}"
+    );
     assert!(
         program
             .run(&["config", "env"])

@@ -1,4 +1,5 @@
-//! What is asked besides, of the same server. It is shown nothing: no query, no credential.
+//! What is asked besides, of the same server. By another scheme and for another path it is shown nothing: no query, no
+//! credential.
 
 use serde::Serialize;
 use tower_ws::{
