@@ -38,10 +38,12 @@ const IN_TIME: Duration = Duration::from_secs(45);
 const MIB: u64 = 1 << 20;
 /// Memory that a bounded client may need in the face of a flood.
 const BOUNDED: u64 = 64 * MIB;
-const LARGE: u64 = 256 * MIB;
-/// Wake-ups per second of an idle client: as few as a timer or two need.
-const RARE: f64 = 1.0;
-const OFTEN: f64 = 10.0;
+/// More than this is what comes of no bound at all within the time of these rows.
+const LARGE: u64 = 128 * MIB;
+/// Wake-ups per second of an idle client: as many as a few slow timers make in a program of several threads.
+const RARE: f64 = 2.0;
+/// As many as one makes that looks ten times a second.
+const OFTEN: f64 = 20.0;
 
 /// Judges one run.
 pub(crate) fn judge(row: Row, rival: &Rival, account: &Account) -> Judgement {
@@ -251,8 +253,8 @@ fn memory(account: &Account) -> Judgement {
         return partly(format!("{figure}, gives up"));
     }
     match account.growth {
-        ..=BOUNDED => good(figure),
-        ..=LARGE => partly(figure),
+        growth if growth <= BOUNDED => good(figure),
+        growth if growth <= LARGE => partly(figure),
         _ => bad(format!("{figure} and growing")),
     }
 }

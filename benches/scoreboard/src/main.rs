@@ -43,9 +43,10 @@ impl Settings {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     match args::parse()? {
-        Command::Client(name, orders) => clients::run(&name, orders).await,
-        Command::Run(choice) => run::run(choice).await,
-        Command::Table(results) => Ok(println!("{}", report::table(&report::read(&results)?))),
-        Command::Picture(results) => Ok(println!("{}", picture::draw(&report::read(&results)?)?)),
+        Command::Client(name, orders) => clients::run(&name, orders).await?,
+        Command::Run(choice) => run::run(choice).await?,
+        Command::Table(results) => println!("{}", report::table(&report::read(&results)?)),
+        Command::Picture(results) => print!("{}", picture::draw(&report::read(&results)?)?),
     }
+    Ok(())
 }

@@ -41,10 +41,7 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
             .await
         }
     };
-    let client = match connected {
-        Ok(client) => client,
-        Err(error) => return Ok(say(&Event::Over { why: error.to_string() })),
-    };
+    let client = connected?;
     say(&Event::Up);
     if orders.settings == Settings::Best {
         client.set_channel_size(16_384);

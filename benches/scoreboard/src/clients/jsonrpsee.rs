@@ -10,7 +10,7 @@ use jsonrpsee_core::client::async_client::PingConfig;
 use jsonrpsee_core::client::{ClientT, Subscription, SubscriptionClientT};
 use jsonrpsee_core::rpc_params;
 use jsonrpsee_ws_client::{HeaderMap, HeaderValue, WsClient, WsClientBuilder};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::report::{Pushes, say};
 use super::{Orders, Outcome};
@@ -34,10 +34,7 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
         let bearer = HeaderValue::from_static("Bearer token-1");
         builder = builder.set_headers(HeaderMap::from_iter([("authorization".parse()?, bearer)]));
     }
-    let client = match builder.build(&orders.url).await {
-        Ok(client) => Arc::new(client),
-        Err(error) => return Ok(say(&Event::Over { why: error.to_string() })),
-    };
+    let client = Arc::new(builder.build(&orders.url).await?);
     say(&Event::Up);
     let watched = client.clone();
     tokio::spawn(async move {
@@ -45,16 +42,21 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
         say(&Event::Over { why });
     });
     if orders.work.pushes {
-        let subscription = client.subscribe_to_method::<(u64, Value)>("push").await?;
+        let subscription = client.subscribe_to_method::<Push>("push").await?;
         tokio::spawn(listen(subscription, Pushes::new(orders.work.handling_ms)));
     }
     super::work(Client(client), orders.work).await;
     Ok(())
 }
 
-async fn listen(mut subscription: Subscription<(u64, Value)>, pushes: Pushes) {
+#[derive(Deserialize)]
+struct Push {
+    n: u64,
+}
+
+async fn listen(mut subscription: Subscription<Push>, pushes: Pushes) {
     while let Some(push) = subscription.next().await {
-        if let Ok((n, _)) = push {
+        if let Ok(Push { n }) = push {
             pushes.came(n).await;
         }
     }

@@ -24,16 +24,20 @@ pub(crate) struct Orders {
     pub(crate) work: Work,
 }
 
-/// Runs until it is killed, or there is nothing more to do.
+/// Runs until it is killed, or the client gives up.
 pub(crate) async fn run(name: &str, orders: Orders) -> Result<(), BoxError> {
-    match name {
+    let ran = match name {
         "tower-ws" => tower_ws::run(orders).await,
         "alloy" => alloy::run(orders).await,
         "ezsockets" => ezsockets::run(orders).await,
         "jsonrpsee" => jsonrpsee::run(orders).await,
         "tower-mcp" => tower_mcp::run(orders).await,
-        _ => Err(format!("there is no client {name}").into()),
+        _ => return Err(format!("there is no client {name}").into()),
+    };
+    if let Err(error) = ran {
+        say(&Event::Over { why: error.to_string() });
     }
+    Ok(())
 }
 
 /// What became of a call.
@@ -88,7 +92,7 @@ async fn work(client: impl Client, work: Work) {
     if work.feed {
         feed(client, &pad).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn feed(client: impl Client, pad: &str) {

@@ -52,6 +52,7 @@ impl Pushes {
     }
 
     /// The same for a client that hands them to a function that cannot wait: it blocks the client's thread.
+    #[expect(clippy::disallowed_methods, reason = "it is to block")]
     pub(super) fn came_at_once(&self, n: u64) {
         self.count(n);
         std::thread::sleep(self.handling);

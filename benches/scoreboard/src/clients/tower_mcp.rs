@@ -19,16 +19,9 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
     let handler = NotificationHandler::new().on_log_message(move |said| {
         pushes.came_at_once(said.data[0].as_u64().unwrap_or_default());
     });
-    let connected = async {
-        let transport = WebSocketClientTransport::connect_with_config(&orders.url, config).await?;
-        let client = McpClient::connect_with_handler(transport, handler).await?;
-        client.initialize("scoreboard", "1").await?;
-        tower_mcp::Result::Ok(client)
-    };
-    let client = match connected.await {
-        Ok(client) => client,
-        Err(error) => return Ok(say(&Event::Over { why: error.to_string() })),
-    };
+    let transport = WebSocketClientTransport::connect_with_config(&orders.url, config).await?;
+    let client = McpClient::connect_with_handler(transport, handler).await?;
+    client.initialize("scoreboard", "1").await?;
     say(&Event::Up);
     super::work(Client(Arc::new(client)), orders.work).await;
     Ok(())
@@ -42,7 +35,9 @@ impl super::Client for Client {
         let outcome = self.0.request::<_, Value>("apply", &json!([n, pad])).await;
         // It has no event for that.
         if !self.0.is_connected() {
-            say(&Event::Over { why: "not connected".to_owned() });
+            say(&Event::Over {
+                why: "not connected".to_owned(),
+            });
         }
         outcome.into()
     }

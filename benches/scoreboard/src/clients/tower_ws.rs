@@ -1,16 +1,18 @@
 //! tower-ws, by its recommended stack.
 //!
-//! Best settings: pings after 10 s, and 10 s for the answer; and pushes wait for an application that is slower than
-//! they are, rather than that the oldest go.
+//! Best settings: a ping after 10 s, and 10 s for the answer; pushes wait for an application that is slower than they
+//! are, rather than that the oldest go; and at most 256 calls and notifications are under way, since the client counts
+//! them and not their bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
 use tower_ws::auth::{Credential, Credentials};
-use tower_ws::client::Lag;
+use tower_ws::client::{ClientLayer, Lag};
 use tower_ws::core::Replay;
 use tower_ws::health::HealthLayer;
+use tower_ws::transport::JsonText;
 use tower_ws::{Inbound, Incoming, Request};
 
 use super::report::{Pushes, say};
@@ -24,7 +26,7 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
         let ten = Duration::from_secs(10);
         builder = builder
             .health(HealthLayer::new().interval(ten).timeout(ten))
-            .inbound(256, Lag::Wait);
+            .client(ClientLayer::new(JsonText).max_calls(256).inbound(256, Lag::Wait));
     }
     if orders.work.token {
         let asked = AtomicU64::new(0);
@@ -34,13 +36,15 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
             async { Ok(Credential::new(token)) }
         }));
     }
-    let (client, inbound) = match builder.connect().await {
-        Ok(connected) => connected,
-        Err(error) => return Ok(say(&Event::Over { why: error.to_string() })),
-    };
+    let (client, inbound) = builder.connect().await?;
     tokio::spawn(listen(inbound, Pushes::new(orders.work.handling_ms)));
     super::work(Client(client), orders.work).await;
     Ok(())
+}
+
+#[derive(Deserialize)]
+struct Push {
+    n: u64,
 }
 
 async fn listen(mut inbound: Inbound, pushes: Pushes) {
@@ -56,8 +60,9 @@ async fn listen(mut inbound: Inbound, pushes: Pushes) {
                 });
             }
             Incoming::Notification(push) => {
-                let (n, _): (u64, Value) = push.params().unwrap_or_default();
-                pushes.came(n).await;
+                if let Ok(Push { n }) = push.params() {
+                    pushes.came(n).await;
+                }
             }
             Incoming::Gap { missed } => pushes.missed(missed),
             _ => {}

@@ -201,6 +201,15 @@ fn memory_has_a_bound() {
 }
 
 #[test]
+fn who_idles_sleeps() {
+    let mut account = account();
+    for (wakeups_per_second, verdict) in [(0.2, Verdict::Good), (10.0, Verdict::Partly), (250.0, Verdict::Bad)] {
+        account.wakeups_per_second = wakeups_per_second;
+        assert_eq!(of(Row::Idle, &account), verdict);
+    }
+}
+
+#[test]
 fn a_slow_upload_is_not_a_dead_link() {
     let mut account = account();
     assert_eq!(of(Row::Upload, &account), Verdict::Bad);

@@ -41,7 +41,12 @@ pub(super) async fn run(mut stream: TcpStream, shared: Shared) {
         Decision::Drop(cut) => {
             if asked.upgrade(&mut stream).await.is_ok() {
                 let number = shared.ledger().dials.len();
-                let served = Served { speech, number, conduct: Conduct::Serve, shared };
+                let served = Served {
+                    speech,
+                    number,
+                    conduct: Conduct::Serve,
+                    shared,
+                };
                 served.run(socket(stream, None).await, Some(cut)).await;
             }
             return;
@@ -78,7 +83,7 @@ pub(super) async fn run(mut stream: TcpStream, shared: Shared) {
         conduct,
         shared,
     }
-    .run(socket)
+    .run(socket, None)
     .await;
 }
 

@@ -78,7 +78,7 @@ impl Speech {
     pub(crate) fn push(self, n: u64, pad: usize) -> String {
         let pad = "x".repeat(pad);
         match self {
-            Self::Rpc => format!(r#"{{"jsonrpc":"2.0","method":"push","params":[{n},"{pad}"]}}"#),
+            Self::Rpc => format!(r#"{{"jsonrpc":"2.0","method":"push","params":{{"n":{n},"pad":"{pad}"}}}}"#),
             Self::Ethereum => format!(
                 r#"{{"jsonrpc":"2.0","method":"eth_subscription","params":{{"subscription":"{SUBSCRIPTION}","result":[{n},"{pad}"]}}}}"#
             ),
