@@ -67,13 +67,16 @@ impl Schedule {
     /// Books a turn: when.
     pub(crate) fn book(&mut self, now: Instant, bytes: u64) -> Result<Instant, TooLarge> {
         let at = self.earliest(now, bytes)?;
-        self.returned = self.returned.split_off(&now);
-        if let Some(places) = self.returned.get_mut(&at) {
-            *places -= 1;
-            if *places == 0 {
-                self.returned.remove(&at);
+        // Rarely is there one: nearly everybody keeps the turn that he has.
+        if !self.returned.is_empty() {
+            self.returned = self.returned.split_off(&now);
+            if let Some(places) = self.returned.get_mut(&at) {
+                *places -= 1;
+                if *places == 0 {
+                    self.returned.remove(&at);
+                }
+                return Ok(at);
             }
-            return Ok(at);
         }
         if let Some(meter) = &mut self.bytes {
             meter.take(now, at, bytes);
