@@ -402,3 +402,54 @@ async fn all_that_is_wrong_with_a_certificate() {
         "in all, the certificate is for another host, is self-signed",
     );
 }
+
+#[tokio::test]
+async fn a_port_of_the_other_scheme_is_warned_of_and_a_name_is_looked_up() {
+    for (url, word) in [("wss://127.0.0.1:80/", "port 80"), ("ws://127.0.0.1:443/", "port 443")] {
+        let report = examine(builder(url)).await;
+        let step = &report.steps[0];
+        assert_eq!(
+            (step.name, step.state, step.fault),
+            ("url", State::Warning, Some(Fault::Settings)),
+            "{report}"
+        );
+        assert!(
+            step.advice.as_deref().is_some_and(|advice| advice.contains(word)),
+            "{report}"
+        );
+    }
+    let server = Server::start(Script::Echo).await.unwrap();
+    let report = examine(builder(server.url().replace("127.0.0.1", "localhost"))).await;
+    let dns = report.steps.iter().find(|step| step.name == "dns").unwrap();
+    assert_eq!(dns.state, State::Ok, "{report}");
+    assert!(
+        dns.text.starts_with("localhost is ") && dns.text.contains("127.0.0.1"),
+        "{report}"
+    );
+}
+
+/// Each status has an advice of its own.
+#[tokio::test]
+async fn what_a_status_means() {
+    for (status, fault, word) in [
+        (400, Fault::Settings, "subprotocols"),
+        (426, Fault::Settings, "subprotocols"),
+        (407, Fault::Proxy, "credentials"),
+    ] {
+        let server = Server::start(Script::status(status, &[])).await.unwrap();
+        let report = examine(builder(server.url())).await;
+        let failure = report.failure().unwrap();
+        assert_eq!((failure.name, failure.fault), ("upgrade", Some(fault)), "{report}");
+        assert!(
+            failure.advice.as_deref().is_some_and(|advice| advice.contains(word)),
+            "{report}"
+        );
+    }
+    // It comes up, and says goodbye at once.
+    let server = Server::start(Script::close(4001, "not here")).await.unwrap();
+    let report = examine(builder(server.url())).await;
+    assert!(!report.is_ok() && report.to_string().contains("4001"), "{report}");
+    let examination = builder(server.url()).examine();
+    let shown = format!("{:?}", examination.hold(SECOND));
+    assert!(shown.starts_with("Examination") && shown.contains("silence"), "{shown}");
+}

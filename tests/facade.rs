@@ -10,16 +10,18 @@ use std::sync::{
 };
 
 use futures_util::FutureExt;
-use support::{bounded, builder, eager};
-use tower::ServiceExt;
+use serde_json::{Value, json};
+use support::{SECOND, bounded, builder, eager};
+use tower::{ServiceBuilder, ServiceExt};
 use tower_ws::{
     Incoming, Message,
     auth::{AuthLayer, Credential, Credentials},
-    connector::tcp_connector,
+    client::ClientLayer,
+    connector::{connector, tcp_connector},
     core::{Disposition, DispositionTable, FailureKind, WrongOrder, find},
-    mcp::{self, Implementation},
-    reconnect::EndpointIndex,
-    transport::memory,
+    mcp::{self, Answers, Era, Implementation},
+    reconnect::{EndpointIndex, ReconnectLayer},
+    transport::{JsonText, TransportLayer, memory},
 };
 use tower_ws_test_kit::{Cut, Script, Server};
 
@@ -157,4 +159,47 @@ async fn the_stack_over_a_transport_of_ones_own() {
         ]
     );
     assert!(serving.await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_stack_of_ones_own_by_an_address() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let stack = || {
+        ServiceBuilder::new()
+            .layer(ClientLayer::new(JsonText))
+            .layer(TransportLayer::new())
+            .service(connector())
+    };
+    let (client, _inbound) = bounded(tower_ws::connect_by(stack(), server.url())).await.unwrap();
+    let echoed: u64 = bounded(client.request("echo", &7)).await.unwrap();
+    assert_eq!(echoed, 7);
+    let error = bounded(tower_ws::connect_by(stack(), "https://example.com"))
+        .await
+        .map(drop);
+    assert_eq!(error.unwrap_err().failure().kind(), FailureKind::Usage);
+}
+
+/// What the server is told of this side is what was set, whichever way it is asked.
+#[tokio::test]
+async fn an_mcp_server_is_told_what_this_side_can_do() {
+    let server = Server::start(Script::Silent).await.unwrap();
+    let client = Implementation::new("host", "1");
+    let answers = Answers::new().sampling(|_| async { Ok(json!({})) });
+    let connecting = mcp::builder(server.url(), client)
+        .answers(answers)
+        .only(Era::Legacy)
+        .prefer("2025-03-26")
+        .opening_timeout(SECOND)
+        .stack(|stack| stack.reconnect(ReconnectLayer::new().fail_fast()))
+        .connect();
+    let error = bounded(connecting).await.map(drop).unwrap_err();
+    assert_eq!(error.failure().kind(), FailureKind::Timeout, "{error}");
+    let said: Value = serde_json::from_str(server.received()[0].message.as_text().unwrap()).unwrap();
+    let params = &said["params"];
+    assert_eq!(
+        (&said["method"], &params["protocolVersion"]),
+        (&json!("initialize"), &json!("2025-03-26"))
+    );
+    assert_eq!(params["clientInfo"]["name"], "host");
+    assert!(params["capabilities"].get("sampling").is_some(), "{said}");
 }

@@ -74,3 +74,29 @@ fn for_machines() {
     let expected: Value = json!({ "status": "ok" });
     assert_eq!(serde_json::to_value(Health::Ok).unwrap(), expected);
 }
+
+/// There is a connection, and not all is well with it.
+#[tokio::test]
+async fn up_and_not_well() {
+    let server = Server::start(Script::Silent).await.unwrap();
+    let (layer, subscriptions) = SubscribeLayer::pair(JsonRpc::new(JsonText));
+    let (client, mut inbound) = bounded(builder(server.url()).subscribe(layer).connect()).await.unwrap();
+    let Some(Incoming::Up(up)) = bounded(inbound.next()).await else {
+        panic!("the first item is `Up`")
+    };
+    let monitor = Monitor::of(&up);
+    assert_eq!(monitor.health(), Health::Ok);
+    // Asked for, and never answered.
+    let subscriber = subscriptions.json_rpc(JsonText);
+    let subscribing = tokio::spawn(async move {
+        let asking = subscriber.subscribe::<u64>("eth_subscribe", &["ticks"], "eth_unsubscribe");
+        asking.await.map(drop)
+    });
+    bounded(server.wait_received(1)).await;
+    let health = monitor.health();
+    let expected = "degraded: the server does not have 1 of 1 subscriptions";
+    assert_eq!((health.to_string().as_str(), health.is_ready()), (expected, true));
+    assert!(format!("{monitor:?}").starts_with("Monitor(Degraded"), "{monitor:?}");
+    subscribing.abort();
+    drop(client);
+}

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use tower_ws::config::{Config, EXAMPLE, Secret};
+use tower_ws::{
+    config::{Config, EXAMPLE, Secret},
+    core::{Failure, FailureKind},
+};
 use tower_ws_test_kit::{Cut, Script, Server};
 
 const URL: &str = "url = \"wss://example.com/rpc\"\n";
@@ -347,4 +350,125 @@ fn what_failures_mean_can_be_said() {
         config.reconnect.dispositions,
         tower_ws::config::FailureTable::Centrifuge
     );
+}
+
+/// A session by these sections, to a server that answers.
+async fn session(server: &Server, sections: &str) -> Result<(), Failure> {
+    let text = format!("url = {:?}\n{sections}\n[reconnect]\nfail_fast = true\n", server.url());
+    let config = Config::sources().toml(&text).load().unwrap();
+    let (client, _inbound) = config.builder().unwrap().connect().await.map_err(Failure::of)?;
+    let echoed: u64 = client.request("echo", &7).await.map_err(Failure::of)?;
+    assert_eq!(echoed, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_guard_and_each_scheme_is_what_it_says() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    let host = "allow_hosts = [\"127.0.0.1\"]";
+    for (connect, is_refused) in [
+        ("guard = \"untrusted\"".to_owned(), true),
+        ("guard = \"untrusted\"\nallow_plaintext = true".to_owned(), true),
+        // A host that is allowed may have any name, and no address of this machine.
+        (format!("guard = \"untrusted\"\nallow_plaintext = true\n{host}"), true),
+        ("guard = \"operator\"\nallow_plaintext = true".to_owned(), false),
+        ("guard = \"unguarded\"\nproxy = \"none\"".to_owned(), false),
+    ] {
+        let ended = session(&server, &format!("[connect]\n{connect}")).await;
+        let refused = ended.err().map(|failure| failure.kind());
+        assert_eq!(refused, is_refused.then_some(FailureKind::Policy), "{connect}");
+    }
+    // To this machine a secret may go in plaintext.
+    let secret = "secret = { command = [\"echo\", \"s3cr3t\"] }";
+    for (scheme, header, expected) in [
+        (
+            "scheme = \"basic\"\nname = \"me\"",
+            "authorization",
+            "Basic bWU6czNjcjN0",
+        ),
+        ("scheme = \"header\"\nname = \"x-key\"", "x-key", "s3cr3t"),
+        ("allow_plaintext = true", "authorization", "Bearer s3cr3t"),
+    ] {
+        session(&server, &format!("[auth]\n{secret}\n{scheme}")).await.unwrap();
+        assert_eq!(server.requests().last().unwrap().headers[header], expected);
+    }
+}
+
+/// No default of any section, and it works.
+#[tokio::test]
+async fn a_session_with_other_settings_than_the_defaults() {
+    let server = Server::start(Script::json_rpc()).await.unwrap();
+    for (overflow, lag, table) in [
+        ("refuse", "wait", "mcp"),
+        ("drop-oldest", "close", "graphql-ws"),
+        ("wait", "drop-oldest", "centrifuge"),
+    ] {
+        let text = format!(
+            "fallbacks = [{:?}]\n[queue]\noverflow = {overflow:?}\n[client]\nlag = {lag:?}\ninbound = 7\n\
+             [transport]\nsubprotocols = [\"chat\"]\n[rate_limit]\ndials_per_minute = 60\nbytes_per_second = 100000\n\
+             [reconnect]\nmax_outage = \"1m\"\ndispositions = {table:?}\n",
+            server.url()
+        );
+        let text = format!("url = {:?}\n{text}", server.url());
+        let config = Config::sources().toml(&text).load().unwrap();
+        let (client, _inbound) = config.builder().unwrap().connect().await.unwrap();
+        let echoed: u64 = client.request("echo", &7).await.unwrap();
+        assert_eq!(echoed, 7);
+        let request = server.requests().pop().unwrap();
+        assert_eq!(request.headers["sec-websocket-protocol"], "chat");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_setting() {
+    for (section, place, words) in [
+        (
+            "[connect]\nroots = \"/nowhere/roots.pem\"",
+            "connect",
+            "/nowhere/roots.pem",
+        ),
+        (
+            "[connect]\nroots = \"/nowhere/roots.pem\"\nonly_roots = true",
+            "connect",
+            "/nowhere/roots.pem",
+        ),
+        (
+            "[connect]\nclient_cert = \"/nowhere/cert.pem\"\nclient_key = \"/nowhere/key.pem\"",
+            "connect",
+            "/nowhere/cert.pem",
+        ),
+    ] {
+        let config = Config::sources().toml(URL).toml(section).load().unwrap();
+        let error = config.builder().unwrap_err();
+        let told = error.problems()[0].to_string();
+        assert!(told.starts_with(place) && told.contains(words), "{told}");
+    }
+    let odd = wrong(&format!(
+        "{URL}fallbacks = [\"https://example.com\"]\n[auth]\nscheme = \"header\"\nname = \"a b\"\n"
+    ));
+    assert!(odd.iter().any(|told| told.contains("fallbacks[0]")), "{odd:?}");
+    assert!(odd.iter().any(|told| told.contains("no name of a header")), "{odd:?}");
+    let unknown = Config::sources().file("/nowhere/settings.yaml").load().unwrap_err();
+    assert!(!unknown.problems().is_empty(), "{unknown}");
+}
+
+/// What a command prints is the secret; that it fails is told without it.
+#[tokio::test]
+async fn a_command_that_fails_is_named() {
+    let secret = |command: &[&str]| Secret::Command(command.iter().map(|&word| word.to_owned()).collect());
+    for (command, words) in [
+        (&["false"][..], "`false`"),
+        (&["tower-ws-test-no-such-program"], "tower-ws-test-no-such-program"),
+    ] {
+        let failure = secret(command).credentials().get().await.unwrap_err();
+        let mut told = failure.to_string();
+        let mut source = std::error::Error::source(&failure);
+        while let Some(error) = source {
+            told += &format!(": {error}");
+            source = error.source();
+        }
+        assert!(told.contains(words.trim_matches('`')), "{told}");
+    }
+    let shown = format!("{:?} {:?}", Secret::Env("A".to_owned()), Secret::File("/token".into()));
+    assert_eq!(shown, "Env(\"A\") File(\"/token\")");
 }
