@@ -94,7 +94,7 @@ mod tests {
                         map.insert(at, at * 2);
                     }
                     2 => {
-                        let even = |value: &mut u64| (*value % 4 == 0).then_some(*value);
+                        let even = |value: &mut u64| value.is_multiple_of(4).then_some(*value);
                         let settled = map.get_mut(&number).and_then(even);
                         if settled.is_some() {
                             map.remove(&number);

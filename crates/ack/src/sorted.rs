@@ -112,7 +112,7 @@ mod tests {
                         map.entry(key).or_insert(at);
                     }
                     _ => {
-                        let goes = |value: &usize| value % 2 == 0;
+                        let goes = |value: &usize| value.is_multiple_of(2);
                         let gone = map.get(&key).copied().filter(goes).inspect(|_| {
                             map.remove(&key);
                         });
