@@ -1,11 +1,15 @@
+mod kept;
+mod retired;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tower_ws_core::{DropReason, Event, Failure, Outgoing, Pace, Phase, Replay, Ticket, TicketSteps, later};
+use tower_ws_core::{DropReason, Event, Failure, Outgoing, Pace, Phase, TicketSteps, later};
 
+use self::{kept::Kept, retired::Retired};
 use crate::{
     handle::Snapshot,
     placed::Placed,
@@ -45,30 +49,6 @@ pub(crate) struct Limits {
     pub(crate) suspicions: u32,
     /// Is what a store keeps given up for them, too?
     pub(crate) recorded_too: bool,
-}
-
-#[derive(Debug)]
-struct Kept<M, K> {
-    /// As the caller gave it, but for the ticket.
-    outgoing: Outgoing<M>,
-    /// The caller's, or one of our own: without it nobody knows whether the message was written.
-    ticket: Ticket,
-    /// The caller has one.
-    is_callers: bool,
-    /// Under which it awaits.
-    key: K,
-    /// The caller's key, if it went again under another.
-    original: Option<K>,
-    bytes: usize,
-    until: Instant,
-    /// Its time is over, but it is below and unsent: below gives it back.
-    overdue: bool,
-    handed_down: Instant,
-    repeated: bool,
-    /// How much had come in when it was handed down last.
-    heard: u64,
-    /// How many connections ended with nothing heard after it was handed down.
-    suspicions: u32,
 }
 
 impl<M, K> Window<M, K>
@@ -489,107 +469,6 @@ where
     fn forget(&mut self, serial: u64, bytes: usize) {
         self.due.remove(&serial);
         self.stats.bytes -= bytes;
-    }
-}
-
-// === impl Kept ===
-
-impl<M: Clone, K> Kept<M, K> {
-    /// The message, as it goes down.
-    fn item(&self) -> Outgoing<M> {
-        let mut item = self.outgoing.clone();
-        item.ticket = Some(self.ticket.clone());
-        // Whoever is below gives it back when its time is over: then nothing of it is written
-        // behind our back.
-        item.deadline = Some(item.deadline.map_or(self.until, |deadline| deadline.min(self.until)));
-        item
-    }
-
-    /// The message, as the caller gave it.
-    fn give_back(&self) -> Outgoing<M> {
-        let mut outgoing = self.outgoing.clone();
-        outgoing.ticket = self.is_callers.then(|| self.ticket.clone());
-        outgoing
-    }
-}
-
-impl<M, K> Kept<M, K> {
-    /// Why it must not be handed down.
-    fn drop_reason(&self, now: Instant) -> Option<DropReason> {
-        // A message that came without a ticket has one here.
-        if self.ticket.is_abandoned() {
-            return Some(DropReason::Cancelled);
-        }
-        let late = self.until <= now;
-        self.outgoing
-            .drop_reason(now)
-            .or_else(|| late.then_some(DropReason::Expired))
-    }
-
-    /// The connection has ended. Did it end upon this message, with nothing heard after it, and so
-    /// often that the message may be what the peer dies of?
-    fn suspect(&mut self, heard: u64, most: u32) -> bool {
-        let is_below = matches!(self.ticket.phase(), Phase::Sent(_));
-        if is_below && self.heard == heard {
-            self.suspicions += 1;
-            if self.suspicions == most {
-                tracing::warn!(
-                    connections = self.suspicions,
-                    ticket = self.ticket.tag(),
-                    record = self.outgoing.record,
-                    "connections ended right after the same message: the peer may die of it"
-                );
-            }
-        }
-        self.suspicions >= most
-    }
-
-    /// The one rule of sending again: what may have been seen goes only if it is safe.
-    fn may_go<S: Strategy<M>>(&self, strategy: &S) -> bool {
-        !self.ticket.may_have_been_seen()
-            || self.outgoing.epoch.is_none()
-                && match self.outgoing.replay {
-                    Replay::Safe => true,
-                    Replay::Unsafe => false,
-                    Replay::Unknown => strategy.is_safe(&self.outgoing),
-                }
-    }
-}
-
-// === Retired ===
-
-/// The keys of what was given up last: an acknowledgement that comes late is not taken for
-/// another's.
-#[derive(Debug)]
-struct Retired<K> {
-    order: VecDeque<K>,
-    keys: BTreeSet<K>,
-}
-
-impl<K: Clone + Ord> Retired<K> {
-    const ROOM: usize = 1024;
-
-    fn new() -> Self {
-        Self {
-            order: VecDeque::new(),
-            keys: BTreeSet::new(),
-        }
-    }
-
-    fn contains(&self, key: &K) -> bool {
-        self.keys.contains(key)
-    }
-
-    fn insert(&mut self, key: K) {
-        if !self.keys.insert(key.clone()) {
-            return;
-        }
-        self.order.push_back(key);
-        if self.order.len() > Self::ROOM
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.keys.remove(&oldest);
-        }
     }
 }
 

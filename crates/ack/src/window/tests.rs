@@ -6,7 +6,7 @@ use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
 use crate::strategy::Strategy;
-use tower_ws_core::{Close, Failure, FailureKind, TicketSteps};
+use tower_ws_core::{Close, Failure, FailureKind, Replay, Ticket};
 
 type Message = (u64, u8);
 
@@ -353,17 +353,6 @@ fn what_a_store_keeps_is_sent_for_ever_unless_it_is_not_to_be() {
         }
         assert_eq!((sent, window.has_events()), (connections, recorded_too));
     }
-}
-
-#[test]
-fn what_is_remembered_is_bounded() {
-    let mut retired = Retired::new();
-    (0..5000).for_each(|key| retired.insert(key));
-    assert_eq!(
-        (retired.order.len(), retired.keys.len()),
-        (Retired::<u32>::ROOM, Retired::<u32>::ROOM)
-    );
-    assert!(retired.contains(&4999) && !retired.contains(&0));
 }
 
 /// Below it is somebody else's: whoever gave it up here would say of a message that may still be sent
