@@ -79,7 +79,7 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
     let mut parser = Parser::from_env();
     let mut quick = false;
     let (mut repetitions, mut run_ms) = (None, None);
-    let (mut kinds, mut connections) = (kinds::ALL.to_vec(), 1);
+    let (mut kinds, mut connections) = (kinds::all(), 1);
     let (mut sizes, mut windows) = (vec![64, 1024, 64 * 1024], vec![1, 16, 256]);
     let mut plan = Plan {
         cells: Vec::new(),

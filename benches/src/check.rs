@@ -58,7 +58,7 @@ impl Threshold {
         match versus {
             Some(versus) if holds => println!("holds: {:.2} (CPU {:.3})", versus.rate, versus.cpu),
             Some(versus) => println!("FAILS: {:.2} (CPU {:.3})", versus.rate, versus.cpu),
-            None if !kinds::ALL.iter().any(|known| known.name == *kind) => {
+            None if kinds::find(kind).is_err() => {
                 println!("FAILS: the slot is empty, there is no such kind yet");
             }
             None => println!("FAILS: not measured in this run"),

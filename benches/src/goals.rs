@@ -46,6 +46,7 @@ const SMALL: Load = Load::new(64, 256);
 const MIDDLE: Load = Load::new(1024, 256);
 const LARGE: Load = Load::new(64 << 10, 16);
 const HUGE: Load = Load::new(1 << 20, 16);
+const FEW: Load = Load::new(64, 16);
 const DEEP: Load = Load::new(64, 4096);
 const MANY: Load = Load::on(1000, 64, 1);
 const IDLE: Load = Load::on(500, 64, 0);
@@ -82,6 +83,17 @@ const GOALS: &[Goal] = &[
     },
 ];
 
+/// With the feature `rivals`.
+const AGAINST_RIVALS: &[Goal] = &[
+    Goal::new(Rate, "tower-ws-mcp", "tower-mcp", FEW, AtLeast(1.2)),
+    Goal::new(Cpu, "tower-ws-mcp", "tower-mcp", FEW, AtMost(0.6)),
+];
+
+fn goals() -> impl Iterator<Item = &'static Goal> {
+    let rivals: &[Goal] = if cfg!(feature = "rivals") { AGAINST_RIVALS } else { &[] };
+    GOALS.iter().chain(rivals)
+}
+
 /// What a goal came to. Displayed as a row of a table in Markdown.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
@@ -100,7 +112,7 @@ pub(crate) struct Outcome {
 /// The cells that the goals need, with no more kinds than they need.
 pub(crate) fn cells() -> Result<Vec<Measured>, BoxError> {
     let mut cells: Vec<Measured> = Vec::new();
-    for Measure(name, load) in GOALS.iter().flat_map(|goal| goal.than.into_iter().chain([goal.of])) {
+    for Measure(name, load) in goals().flat_map(|goal| goal.than.into_iter().chain([goal.of])) {
         let kind = kinds::find(name)?;
         match cells.iter_mut().find(|cell| cell.load == load) {
             None => cells.push(Measured {
@@ -116,7 +128,7 @@ pub(crate) fn cells() -> Result<Vec<Measured>, BoxError> {
 
 /// What the goals came to, as far as they were measured.
 pub(crate) fn outcomes(cells: &[Cell]) -> Vec<Outcome> {
-    GOALS.iter().filter_map(|goal| goal.outcome(cells)).collect()
+    goals().filter_map(|goal| goal.outcome(cells)).collect()
 }
 
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
@@ -254,7 +266,7 @@ mod tests {
     #[test]
     fn every_goal_names_kinds_that_exist_and_is_measured_once() {
         let cells = cells().unwrap();
-        for goal in GOALS {
+        for goal in goals() {
             for Measure(name, load) in goal.than.into_iter().chain([goal.of]) {
                 let with = cells.iter().filter(|cell| cell.load == load);
                 let kinds = with.flat_map(|cell| &cell.kinds).filter(|kind| kind.name == name);

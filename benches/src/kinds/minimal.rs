@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{BufMut, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
+use serde::Deserialize;
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -35,6 +36,13 @@ pub(crate) const KIND: Kind = Kind {
 /// On two threads, which share the client.
 pub(crate) const THREADS: Kind = KIND.threaded("minimal-threads");
 
+/// The same exchange as a call of an MCP tool, with a typed result.
+pub(crate) const MCP: Kind = Kind {
+    name: "minimal-mcp",
+    threads: 1,
+    run: |target, meter| Box::pin(run_mcp(target, meter)),
+};
+
 /// Four times that of the echoes: answers outlive the poll that read them, so each read buffer is
 /// used once.
 const READ_BUFFER: usize = 64 * 1024;
@@ -42,11 +50,26 @@ const READ_BUFFER: usize = 64 * 1024;
 const BLOCK: usize = 64 * 1024;
 
 async fn run(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
-    let socket = tuned::connect(&target, "/rpc", READ_BUFFER).await?;
     let client = Client::default();
+    drive("/rpc", &client, &client, target, meter).await
+}
+
+async fn run_mcp(target: Target, meter: Meter) -> Result<Infallible, BoxError> {
+    let client = Client::default();
+    drive("/mcp", &client, &Tools(client.clone()), target, meter).await
+}
+
+async fn drive<C: Caller>(
+    path: &str,
+    client: &Client,
+    caller: &C,
+    target: Target,
+    meter: Meter,
+) -> Result<Infallible, BoxError> {
+    let socket = tuned::connect(&target, path, READ_BUFFER).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(Driver::new(socket, client.clone()));
-    calls::spawn(&mut tasks, &client, &target, &meter);
+    calls::spawn(&mut tasks, caller, &target, &meter);
     calls::first_failure(tasks).await
 }
 
@@ -95,6 +118,16 @@ impl Client {
         true
     }
 
+    fn ask<'a>(&'a self, head: &'static [u8], text: &'a str, tail: &'static [u8]) -> Call<'a> {
+        Call {
+            client: self,
+            head,
+            text,
+            tail,
+            id: None,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,31 +135,58 @@ impl Client {
 
 impl Caller for Client {
     async fn call(&self, text: &str) -> Result<String, BoxError> {
-        let call = Call {
-            client: self,
-            text,
-            id: None,
+        let (answer, at) = self.ask(br#""echo","params":["#, text, b"]}").await?;
+        Ok(serde_json::from_str(&answer[at..answer.len() - 1])?)
+    }
+}
+
+/// Calls a tool.
+#[derive(Clone)]
+struct Tools(Client);
+
+#[derive(Deserialize)]
+struct ToolResult {
+    content: Vec<Content>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Content {
+    Text { text: String },
+}
+
+impl Caller for Tools {
+    async fn call(&self, text: &str) -> Result<String, BoxError> {
+        let head = br#""tools/call","params":{"name":"echo","arguments":{"text":"#;
+        let (answer, at) = self.0.ask(head, text, b"}}}").await?;
+        let mut result: ToolResult = serde_json::from_str(&answer[at..answer.len() - 1])?;
+        let Some(Content::Text { text }) = result.content.pop() else {
+            return Err("no text".into());
         };
-        call.await
+        Ok(text)
     }
 }
 
 // === impl Call ===
 
+/// A call whose method and parameters are `text` as JSON between `head` and `tail`.
 struct Call<'a> {
     client: &'a Client,
+    head: &'static [u8],
     text: &'a str,
+    tail: &'static [u8],
     id: Option<usize>,
 }
 
 impl Future for Call<'_> {
-    type Output = Result<String, BoxError>;
+    /// The answer, and where its result begins.
+    type Output = Result<(Utf8Bytes, usize), BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.client.lock();
         let Some(id) = self.id else {
             let id = state.calls.insert(Slot::Waiting(cx.waker().clone()));
-            let request = write_request(&mut state.block, id, self.text)?;
+            let request = self.write(&mut state.block, id)?;
             state.queue.push_back(request);
             let driver = if state.queue.len() == 1 {
                 state.driver.take()
@@ -151,7 +211,24 @@ impl Future for Call<'_> {
             return Poll::Ready(Err("the call has no answer".into()));
         };
         drop(state);
-        Poll::Ready(Ok(serde_json::from_str(&answer[at..answer.len() - 1])?))
+        Poll::Ready(Ok((answer, at)))
+    }
+}
+
+impl Call<'_> {
+    fn write(&self, block: &mut BytesMut, id: usize) -> Result<Utf8Bytes, BoxError> {
+        let room = self.head.len() + self.text.len() + 128;
+        if block.capacity() < room {
+            block.reserve(BLOCK.max(room));
+        }
+        let mut writer = block.writer();
+        writer.write_all(br#"{"jsonrpc":"2.0","id":"#)?;
+        serde_json::to_writer(&mut writer, &id)?;
+        writer.write_all(br#","method":"#)?;
+        writer.write_all(self.head)?;
+        serde_json::to_writer(&mut writer, self.text)?;
+        writer.write_all(self.tail)?;
+        Ok(block.split().freeze().try_into()?)
     }
 }
 
@@ -161,19 +238,6 @@ pub(crate) fn scan_id(answer: &str) -> Option<(usize, usize)> {
     let (id, rest) = rest.split_at(rest.bytes().position(|byte| !byte.is_ascii_digit())?);
     let result = rest.strip_prefix(r#","result":"#)?;
     Some((id.parse().ok()?, answer.len() - result.len()))
-}
-
-fn write_request(block: &mut BytesMut, id: usize, text: &str) -> Result<Utf8Bytes, BoxError> {
-    if block.capacity() < text.len() + 128 {
-        block.reserve(BLOCK.max(text.len() + 128));
-    }
-    let mut writer = block.writer();
-    writer.write_all(br#"{"jsonrpc":"2.0","id":"#)?;
-    serde_json::to_writer(&mut writer, &id)?;
-    writer.write_all(br#","method":"echo","params":["#)?;
-    serde_json::to_writer(&mut writer, text)?;
-    writer.write_all(b"]}")?;
-    Ok(block.split().freeze().try_into()?)
 }
 
 // === impl Driver ===

@@ -31,6 +31,10 @@ fn answer_mcp(text: &[u8], output: &mut Vec<u8>) -> Result<(), BoxError> {
         ("tools/call", Some(Arguments { text })) => {
             format!(r#"{{"content":[{{"type":"text","text":{text}}}],"resultType":"complete"}}"#)
         }
+        ("initialize", _) => {
+            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"peer","version":"1"}}"#
+                .to_owned()
+        }
         _ => r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#.to_owned(),
     };
     put(output, id.get().as_bytes(), result.as_bytes());
