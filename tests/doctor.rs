@@ -324,6 +324,16 @@ async fn the_guard_is_not_passed_by() {
     assert_eq!(server.dials(), 0, "{report}");
 }
 
+/// Who judges tokens by a clock refuses those from another time.
+#[tokio::test]
+async fn clocks_that_differ() {
+    let old = Script::status(401, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+    let server = Server::start(old).await.unwrap();
+    let report = examine(builder(server.url())).await;
+    let advice = report.failure().unwrap().advice.clone().unwrap();
+    assert!(advice.ends_with("days ahead of the server's"), "{report}");
+}
+
 #[tokio::test]
 async fn whether_a_credential_was_shown() {
     let server = Server::start(Script::status(401, &[])).await.unwrap();

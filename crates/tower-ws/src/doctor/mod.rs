@@ -19,7 +19,7 @@
 //! | `tcp` | whether each of them takes a connection |
 //! | `tunnel` | whether the proxy lets the address pass, if one is used |
 //! | `tls` | version and cipher; whose certificates, by whom, for how long; all that is wrong with them |
-//! | `upgrade` | the server's answer; of a refusal the headers that help |
+//! | `upgrade` | the server's answer; of a refusal the headers that help, and whether the clocks differ |
 //! | `opening` | only if the dialogue failed that opens each connection: MCP's, a login |
 //! | `mcp` | the revision that is spoken, the server, what it offers: where the dial opens MCP, as with `McpBuilder::examine` |
 //! | `ping` | three round trips, 100 ms apart, and whether the server closes meanwhile |
@@ -41,6 +41,7 @@
 //! certificate has been revoked.
 
 mod cause;
+mod clock;
 mod details;
 #[cfg(feature = "mcp")]
 mod mcp;

@@ -16,7 +16,7 @@ use tower_ws_transport::{Handshake, Message, Refusal, UpgradeError};
 #[cfg(feature = "tls")]
 use super::tls;
 use super::{
-    Cause, Details, PATIENCE, network,
+    Cause, Details, PATIENCE, clock, network,
     report::{Fault, State, Step},
 };
 use crate::builder::Builder;
@@ -49,6 +49,13 @@ struct Fall {
 struct Refused {
     status: u16,
     headers: Vec<(String, String)>,
+}
+
+impl Refused {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// Dials once.
@@ -262,11 +269,14 @@ pub(super) fn took(trace: &[tower_ws_connector::Step], is_it: impl Fn(&Stage) ->
 impl Fall {
     /// What failed, whose fault it is, and what to do.
     fn step(&self, way: &Way) -> Step {
-        let cause = Cause::of(&self.failure, SystemTime::now());
+        let now = SystemTime::now();
+        let cause = Cause::of(&self.failure, now);
+        let date = self.refusal.as_ref().and_then(|refusal| refusal.header("date"));
+        let skew = date.and_then(|date| clock::skew(date, now));
         let wait = cause
             .retry_after
             .filter(|wait| wait.as_secs() > 0)
-            .map(|wait| format!("; it asks to be left alone for {} s", wait.as_secs()));
+            .map(|wait| format!("it asks to be left alone for {} s", wait.as_secs()));
         let done = way.trace.steps().last().map_or(Duration::ZERO, |step| step.after);
         let took = way.took.saturating_sub(done);
         let status = self.refusal.as_ref().map(|refusal| refusal.status);
@@ -275,8 +285,14 @@ impl Fall {
             (status, FailureKind::Proxy) => proxy_refused(status),
             (status, kind) => advise(status, kind, way.shows),
         };
-        let step = Step::failed(self.step, took, cause, self.failure.to_string())
-            .fault(fault, format!("{advice}{}", wait.unwrap_or_default()));
+        let step = Step::failed(self.step, took, cause, self.failure.to_string()).fault(
+            fault,
+            [Some(advice.to_owned()), wait, skew]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
+        );
         match &self.refusal {
             Some(refusal) => step.details(Details::Refusal {
                 headers: refusal.headers.iter().cloned().collect(),
