@@ -62,7 +62,7 @@ pub(crate) fn draw(results: &Results) -> Result<String, BoxError> {
             }
         }
     }
-    legend(&mut svg, bottom + 20)?;
+    legend(&mut svg, bottom + 20, width)?;
     writeln!(svg, "</svg>")?;
     Ok(svg)
 }
@@ -86,7 +86,7 @@ fn square(svg: &mut String, (x, y): (usize, usize), verdict: Verdict, title: &st
     Ok(())
 }
 
-fn legend(svg: &mut String, y: usize) -> Result<(), BoxError> {
+fn legend(svg: &mut String, y: usize, width: usize) -> Result<(), BoxError> {
     let meanings = [
         (Verdict::Good, "good"),
         (Verdict::Partly, "partly"),
@@ -98,10 +98,11 @@ fn legend(svg: &mut String, y: usize) -> Result<(), BoxError> {
         square(svg, (x, y - 12), verdict, meaning)?;
         writeln!(svg, r#"<text x="{}" y="{y}">{meaning}</text>"#, x + CELL + 4)?;
     }
+    let halves = "left: defaults; right: best settings";
     writeln!(
         svg,
-        r#"<text x="{}" y="{y}">left: defaults; right: best settings</text>"#,
-        TITLES + 96 * 4 + 40
+        r#"<text x="{}" y="{y}" text-anchor="end">{halves}</text>"#,
+        width - 16
     )?;
     Ok(())
 }

@@ -119,3 +119,23 @@ pub(crate) fn mark(verdict: Verdict) -> &'static str {
         Verdict::None => "–",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture;
+
+    #[test]
+    fn what_is_shown_is_what_was_found() {
+        let results = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/results.json"))).unwrap();
+        assert!(
+            include_str!("../README.md").contains(&table(&results)),
+            "README.md has other tables"
+        );
+        let picture = picture::draw(&results).unwrap();
+        assert!(
+            include_str!("../../scoreboard.svg") == picture,
+            "scoreboard.svg is another picture"
+        );
+    }
+}
