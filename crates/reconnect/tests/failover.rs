@@ -244,6 +244,24 @@ async fn credentials_are_refreshed_before_the_endpoint_is_blamed() {
     assert_eq!(nets.dials(), [2, 2]);
 }
 
+/// Each endpoint has a credential of its own: when all expire at once, each refuses one.
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_another_endpoint_refuses_is_not_the_same_again() {
+    let first = Net::new(|n| match n {
+        1 => Act::Refuse(status(503)),
+        2 => Act::Refuse(status(401)),
+        _ => Act::Accept,
+    });
+    let (nets, targets) = Nets::new([first, Net::accepting()]);
+    let mut session = nets.session(&targets).await.unwrap();
+    assert_eq!(endpoint(&up(&mut session).await), 1);
+    sleep(600 * SECOND).await;
+    nets.0[1].peer().end(Some(closed(4401)));
+    assert!(down(&mut session).await.will_retry);
+    assert_eq!(endpoint(&up(&mut session).await), 0);
+    assert_eq!(nets.dials(), [3, 1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_was_displaced_does_not_fight_elsewhere() {
     for (table, code, reason) in [

@@ -179,8 +179,17 @@ impl Attempt {
     fn record_failure(self, now: Instant, cause: &Failure, elsewhere: Disposition) -> Failure {
         let disposition = self.rules.dispositions.lookup(cause);
         let refresh = disposition == Disposition::RefreshCredentials;
-        if refresh && !std::mem::replace(&mut lock(&self.outage)[self.endpoint].refreshed, true) {
-            return cause.clone();
+        if refresh {
+            let mut attempts = lock(&self.outage);
+            let is_again = attempts.iter().any(|attempts| attempts.refreshed);
+            if !std::mem::replace(&mut attempts[self.endpoint].refreshed, true) {
+                // Each endpoint has a credential of its own: what another has refused before is none of
+                // this one's, and the session would take it for the same again.
+                return match is_again {
+                    true => as_session_failure(cause, Disposition::Immediately),
+                    false => cause.clone(),
+                };
+            }
         }
         // Its log line may make a subscriber look at the endpoints: no lock is held here.
         let cool_down = self.cool_down(now, cause, disposition);
