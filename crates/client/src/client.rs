@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::PollSemaphore;
@@ -23,6 +23,7 @@ use tracing::{Span, field};
 
 use crate::{
     error::CallError,
+    outbox::Outbox,
     request::{Reply, Request},
     shared::Shared,
     table::Answer,
@@ -87,7 +88,9 @@ impl Client {
     }
 
     /// Tells the peer something. Waits for room, not for the notification to be written: should it
-    /// never be, an [`Undelivered`](crate::Incoming::Undelivered) says so.
+    /// never be, an [`Undelivered`](crate::Incoming::Undelivered) says so. There is room for as many
+    /// as for [calls](crate::ClientLayer::max_calls), and for 16 MiB of them, or for one that is
+    /// larger.
     ///
     /// # Errors
     ///
@@ -96,8 +99,12 @@ impl Client {
     pub async fn notify(&self, request: Request) -> Result<(), CallError> {
         self.check(&request)?;
         let made = Instant::now();
+        // First these: who waits for them keeps no call waiting.
+        let bytes = Outbox::notification_bytes(&request);
+        let bytes = self.room_in(&self.shared.notification_bytes, bytes, made, &request);
+        let bytes = bytes.await?;
         let permit = self.permit(made, &request).await?;
-        self.shared.notify(made, &request, permit)
+        self.shared.notify(made, &request, [permit, bytes])
     }
 
     /// Ends the session: accepts nothing more, waits until what is under way has ended or `grace`
@@ -113,11 +120,21 @@ impl Client {
     /// Room for one more, within the time that the request may take: it runs from when the caller
     /// made it.
     async fn permit(&self, made: Instant, request: &Request) -> Result<OwnedSemaphorePermit, CallError> {
-        if let Ok(permit) = self.shared.room.clone().try_acquire_owned() {
+        self.room_in(&self.shared.room, 1, made, request).await
+    }
+
+    async fn room_in(
+        &self,
+        room: &Arc<Semaphore>,
+        many: u32,
+        made: Instant,
+        request: &Request,
+    ) -> Result<OwnedSemaphorePermit, CallError> {
+        if let Ok(permit) = room.clone().try_acquire_many_owned(many) {
             return Ok(permit);
         }
         let limit = self.shared.limit(request);
-        let room = self.shared.room.clone().acquire_owned();
+        let room = room.clone().acquire_many_owned(many);
         match timeout_at(later(made, limit), room).await {
             Ok(permit) => permit.map_err(|_| self.shared.closed()),
             Err(_) => Err(CallError::TimedOut {

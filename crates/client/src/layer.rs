@@ -46,8 +46,9 @@ impl<K> ClientLayer<K> {
     /// How many calls and notifications may be under way, at least 1. Default 4,096: more than a
     /// peer answers at once, little enough that an outage cannot fill the memory.
     ///
-    /// The client is not ready while so many wait. Bytes are not counted here: what waits belongs
-    /// to the callers, who would hold it anyway.
+    /// The client is not ready while so many wait. The bytes of calls are not counted: they
+    /// belong to the callers, who hold them anyway. Those of notifications are:
+    /// [`notify`](Client::notify) waits while 16 MiB of them wait to leave.
     #[must_use]
     pub fn max_calls(mut self, most: usize) -> Self {
         self.config.max_calls = most.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);

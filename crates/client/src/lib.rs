@@ -72,7 +72,8 @@
 //! # What it does not do
 //!
 //! It does not redial, probe or send again: those are layers below. It does not bound the bytes of
-//! waiting calls: they belong to the callers, who hold them anyway. It has no batches.
+//! waiting calls: they belong to the callers, who hold them anyway; of notifications it does. It has
+//! no batches.
 
 mod client;
 mod config;

@@ -10,7 +10,7 @@ use crate::request::Request;
 
 /// | kind | most | what is too much |
 /// |---|---|---|
-/// | calls, notifications | the client's `max_calls` | the caller waits for room |
+/// | calls, notifications | the client's `max_calls`; of notifications [`NOTIFICATION_BYTES`](Self::NOTIFICATION_BYTES) | the caller waits for room |
 /// | answers to the peer | [`ANSWERS`](Self::ANSWERS), and less than [`ANSWER_BYTES`](Self::ANSWER_BYTES) before the last | is dropped: the peer asks, and does not read |
 /// | control messages | [`CONTROL`](Self::CONTROL), and less than [`CONTROL_BYTES`](Self::CONTROL_BYTES) before the last | is dropped, likewise |
 /// | cancellations | [`CANCELLATIONS`](Self::CANCELLATIONS) | the oldest is dropped |
@@ -38,7 +38,8 @@ pub(crate) struct Entry {
     pub(crate) body: Body,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    /// Of a notification: for itself, and for its bytes.
+    pub(crate) _permits: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,9 @@ struct Weight {
 }
 
 impl Outbox {
+    /// 16 MiB, the largest message that the transport takes. Calls are not counted: whoever waits
+    /// for one holds it anyway.
+    pub(crate) const NOTIFICATION_BYTES: usize = 16 << 20;
     /// More than a peer asks at once.
     const ANSWERS: usize = 1024;
     /// 16 MiB, the largest message that the transport takes.
@@ -93,9 +97,19 @@ impl Outbox {
     /// What the envelope of a call takes at most, beside its method and parameters.
     const ENVELOPE: usize = 96;
 
+    /// How much room a notification takes: all of it, if it is larger than that.
+    pub(crate) fn notification_bytes(request: &Request) -> u32 {
+        u32::try_from(Self::most(request).min(Self::NOTIFICATION_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    /// How many bytes it has as a message, at most.
+    fn most(request: &Request) -> usize {
+        request.method.len() + request.params_text().map_or(0, <[u8]>::len) + Self::ENVELOPE
+    }
+
     /// Writes a call, or with no id a notification.
     pub(crate) fn write(&mut self, id: Option<u64>, request: &Request) -> Written {
-        let room = request.method.len() + request.params_text().map_or(0, <[u8]>::len) + Self::ENVELOPE;
+        let room = Self::most(request);
         let text = match room > Self::ARENA {
             // A block of its own, or the arena would keep it.
             true => write_into(&mut BytesMut::with_capacity(room), id, request),
@@ -138,7 +152,7 @@ impl Outbox {
             body: Body::Answer(answer),
             ticket: None,
             deadline: None,
-            _permit: None,
+            _permits: None,
         });
         true
     }
@@ -325,7 +339,7 @@ mod tests {
             body: Body::Call(outbox.write(None, &Request::new("n"))),
             ticket: None,
             deadline: Some(deadline),
-            _permit: None,
+            _permits: None,
         }
     }
 

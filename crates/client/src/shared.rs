@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     refused: AtomicU64,
     /// Room for calls and notifications under way.
     pub(crate) room: Arc<Semaphore>,
+    /// Room for the bytes of notifications that wait: nobody else holds them any more.
+    pub(crate) notification_bytes: Arc<Semaphore>,
     /// True once the session has ended.
     ended: watch::Sender<bool>,
 }
@@ -74,6 +76,7 @@ impl Shared {
                 leftovers: Leftovers::default(),
             }),
             room: Arc::new(Semaphore::new(config.max_calls)),
+            notification_bytes: Arc::new(Semaphore::new(Outbox::NOTIFICATION_BYTES)),
             config,
             refused: AtomicU64::new(0),
             ended: watch::Sender::new(false),
@@ -111,7 +114,7 @@ impl Shared {
             ticket: Some(opened.ticket),
             // Also one without a limit says so: layers below have a limit for messages that say nothing.
             deadline: Some(later(made, limit)),
-            _permit: None,
+            _permits: None,
         };
         let waker = state.push(entry, opened.earlier);
         drop(state);
@@ -124,7 +127,7 @@ impl Shared {
         &self,
         made: Instant,
         request: &Request,
-        permit: OwnedSemaphorePermit,
+        permits: [OwnedSemaphorePermit; 2],
     ) -> Result<(), CallError> {
         let deadline = Some(later(made, self.limit(request)));
         let mut state = self.lock();
@@ -133,7 +136,7 @@ impl Shared {
             body: Body::Call(state.outbox.write(None, request)),
             ticket: None,
             deadline,
-            _permit: Some(permit),
+            _permits: Some(permits),
         };
         let waker = state.push(entry, false);
         drop(state);
@@ -238,6 +241,7 @@ impl Shared {
         drop(state);
         // Whoever waits for room gets an error instead.
         self.room.close();
+        self.notification_bytes.close();
         wake(waker);
     }
 
@@ -325,6 +329,7 @@ impl Shared {
         state.leftovers.unanswered = unanswered;
         drop(state);
         self.room.close();
+        self.notification_bytes.close();
         wakers.into_iter().for_each(Waker::wake);
         self.ended.send_replace(true);
     }

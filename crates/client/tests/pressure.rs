@@ -137,6 +137,75 @@ async fn what_waits_for_a_peer_that_does_not_read_is_bounded_in_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn notifications_that_nobody_takes_are_bounded_in_bytes_and_calls_go_on() {
+    const MIB: usize = 1 << 20;
+    let (manual, client, _inbound) = start(&layer());
+    settle().await;
+    manual.set_ready(false);
+    let large = to_raw_value(&["x".repeat(MIB)]).unwrap();
+    let told = || client.notify(Request::new("n").raw_params(&large));
+    let mut kept = 0;
+    while timeout(SECOND, told()).await.is_ok() {
+        kept += 1;
+        assert!(kept <= 16, "more than 16 MiB are kept, and nobody waits for them");
+    }
+    assert!(kept >= 8, "only {kept} of 1 MiB each");
+    // The caller of a call keeps it anyway.
+    let call = tokio::spawn({
+        let (client, large) = (client.clone(), large.clone());
+        async move { client.send(Request::new("m").raw_params(&large)).await }
+    });
+    settle().await;
+    // What leaves makes room.
+    let before = manual.sent().len();
+    manual.set_ready(true);
+    settle().await;
+    within(HOUR, told()).await.unwrap();
+    let sent = manual.sent_after(before);
+    assert_eq!(sent.iter().filter(|text| text.contains("\"n\"")).count(), kept);
+    assert_eq!(
+        sent.iter().filter(|text| text.contains("\"m\"")).count(),
+        1,
+        "the call was accepted"
+    );
+    call.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_larger_than_all_room_goes_alone() {
+    let (manual, client, _inbound) = start(&layer());
+    settle().await;
+    manual.set_ready(false);
+    let huge = to_raw_value(&["x".repeat(20 << 20)]).unwrap();
+    client.notify(Request::new("n").raw_params(&huge)).await.unwrap();
+    let second = client.notify(Request::new("n").timeout(SECOND)).await;
+    assert!(
+        matches!(second, Err(CallError::TimedOut { sent: false, .. })),
+        "{second:?}"
+    );
+    manual.set_ready(true);
+    settle().await;
+    client.notify(Request::new("n")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_in_bytes_is_told_of_the_end() {
+    let (manual, client, _inbound) = start(&layer());
+    settle().await;
+    manual.set_ready(false);
+    let huge = to_raw_value(&["x".repeat(20 << 20)]).unwrap();
+    client.notify(Request::new("n").raw_params(&huge)).await.unwrap();
+    let waits = tokio::spawn({
+        let client = client.clone();
+        async move { client.notify(Request::new("n")).await }
+    });
+    settle().await;
+    drop(client.close(SECOND).now_or_never());
+    let outcome = within(HOUR, waits).await.unwrap();
+    assert!(matches!(outcome, Err(CallError::Closed(_))), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn late_notifications_give_their_room_back_and_are_told_of() {
     let (manual, client, mut inbound) = start(&layer().max_calls(4));
     settle().await;
