@@ -15,7 +15,8 @@ use tower_ws::{
 
 use crate::{
     RECOVERS,
-    dial::{URL, Wall, auth, connector},
+    bounds::Bounds,
+    dial::{STANDBY_URL, URL, Wall, auth, connector},
     faults::Plan,
     subscription,
     world::{End, World},
@@ -24,14 +25,23 @@ use crate::{
 pub(crate) async fn run(world: World, plan: Plan) {
     let mut rng = Rng::with_seed(world.seed() ^ 0xca11);
     let (subscribe, subscriptions) = SubscribeLayer::pair(JsonRpc::new(JsonText));
-    let (client, inbound) = tower_ws::builder(URL)
+    let builder = match plan.has_standby {
+        true => tower_ws::builder(URL).fallback(STANDBY_URL),
+        false => tower_ws::builder(URL),
+    };
+    let (client, mut inbound) = builder
         .connector(connector(&world))
+        .queue(plan.queue())
         .health(HealthLayer::new().clock(Wall(world.clone())))
         .auth(auth(&world))
         .subscribe(subscribe)
         .connect()
         .await
         .unwrap();
+    let Some(Incoming::Up(up)) = inbound.next().await else {
+        panic!("the first item is `Up`");
+    };
+    let bounds = Bounds::watch(&up, &plan);
     let subscription = plan.subscribes.then(|| subscription::begin(&subscriptions));
     let listener = tokio::spawn(listen(inbound));
     let teller = tokio::spawn(tell(world.clone(), client.clone(), rng.fork(), plan.calm_from));
@@ -55,6 +65,8 @@ pub(crate) async fn run(world: World, plan: Plan) {
             if end == End::Answered {
                 return;
             }
+            // A queue without room refuses at once.
+            sleep(Duration::from_secs(1)).await;
         }
     };
     let answered = timeout(RECOVERS, probe).await;
@@ -71,6 +83,7 @@ pub(crate) async fn run(world: World, plan: Plan) {
         teller.await.unwrap();
     });
     done.await.expect("the callers are done");
+    bounds.drained().await;
     client.close(Duration::from_secs(5)).await;
     timeout(Duration::from_secs(10), listener)
         .await
@@ -79,7 +92,7 @@ pub(crate) async fn run(world: World, plan: Plan) {
 }
 
 async fn listen(mut inbound: Inbound) {
-    let (mut up, mut missed) = (false, 0);
+    let (mut up, mut missed) = (true, 0);
     while let Some(item) = inbound.next().await {
         match item {
             Incoming::Up(_) => assert!(!std::mem::replace(&mut up, true), "two connections at once"),

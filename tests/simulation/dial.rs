@@ -13,12 +13,10 @@ use tower_ws::{
 };
 use turmoil::net::TcpStream;
 
-use crate::{
-    server::{NAME, PORT},
-    world::World,
-};
+use crate::{server::PORT, world::World};
 
 pub(crate) const URL: &str = "ws://server/";
+pub(crate) const STANDBY_URL: &str = "ws://standby/";
 
 /// Dials, and writes down when.
 pub(crate) fn connector(
@@ -26,9 +24,13 @@ pub(crate) fn connector(
 ) -> impl Service<http::Uri, Response = TokioIo<TcpStream>, Error = io::Error, Future: Send + 'static> + Clone + Send + 'static
 {
     let world = world.clone();
-    service_fn(move |_| {
+    service_fn(move |uri: http::Uri| {
         world.open().dials.push(turmoil::elapsed());
-        async { TcpStream::connect((NAME, PORT)).await.map(TokioIo::new) }
+        async move {
+            TcpStream::connect((uri.host().unwrap_or_default(), PORT))
+                .await
+                .map(TokioIo::new)
+        }
     })
 }
 

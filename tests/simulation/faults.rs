@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use tower_ws::queue::{Overflow, QueueLayer};
 use turmoil::Sim;
 
 use crate::{
-    server::NAME,
+    bounds::WINDOW,
+    server::{NAME, STANDBY},
     world::{Mood, World},
 };
 
 /// What a world is like.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// JSON-RPC calls; or plain messages.
-    pub(crate) calls: bool,
+    pub(crate) kind: Kind,
+    /// There are two servers. Each fault befalls one of them.
+    pub(crate) has_standby: bool,
+    /// So little room in the queue, and what happens then.
+    pub(crate) queue: Option<(usize, Overflow)>,
     pub(crate) callers: usize,
     /// There is a subscription, which is told of something all the time.
     pub(crate) subscribes: bool,
@@ -25,9 +30,32 @@ pub(crate) struct Plan {
     pub(crate) calm_from: Duration,
 }
 
+/// What the client sends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// JSON-RPC.
+    Calls,
+    /// Plain messages.
+    Messages,
+    /// Messages that the server acknowledges.
+    Acknowledged(Mode),
+}
+
+/// What acknowledging promises.
+#[expect(clippy::enum_variant_names, reason = "so they are called")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    AtMostOnce,
+    AtLeastOnce,
+    /// At least once, with servers that remember.
+    EffectOnce,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) at: Duration,
+    /// Which server it befalls.
+    pub(crate) server: &'static str,
     pub(crate) what: What,
 }
 
@@ -58,17 +86,17 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) fn happen(self, sim: &mut Sim<'_>, world: &World) {
+    pub(crate) fn happen(self, server: &'static str, sim: &mut Sim<'_>, world: &World) {
         match self {
-            Self::Partition => sim.partition("client", NAME),
-            Self::Deafen => sim.partition_oneway(NAME, "client"),
-            Self::Silence => sim.partition_oneway("client", NAME),
-            Self::Hold => sim.hold("client", NAME),
-            Self::Release => sim.release("client", NAME),
-            Self::Repair => sim.repair("client", NAME),
-            Self::Crash => sim.crash(NAME),
-            Self::Restart => sim.bounce(NAME),
-            Self::Mood(mood) => world.open().mood = mood,
+            Self::Partition => sim.partition("client", server),
+            Self::Deafen => sim.partition_oneway(server, "client"),
+            Self::Silence => sim.partition_oneway("client", server),
+            Self::Hold => sim.hold("client", server),
+            Self::Release => sim.release("client", server),
+            Self::Repair => sim.repair("client", server),
+            Self::Crash => sim.crash(server),
+            Self::Restart => sim.bounce(server),
+            Self::Mood(mood) => drop(world.open().moods.insert(server, mood)),
             Self::Kick(code) => world.kick(code),
             // Twice refused before a connection has lasted is final, and rightly so.
             Self::Expire if world.open().has_lasted(sim.elapsed()) => {
@@ -77,29 +105,61 @@ impl What {
             }
             Self::Expire => {}
             Self::Flood(pushes) => world.flood(pushes),
-            Self::Slow(latency) => sim.set_link_max_message_latency("client", NAME, latency),
+            Self::Slow(latency) => sim.set_link_max_message_latency("client", server, latency),
             Self::Clock(seconds) => world.open().clock += seconds,
         }
     }
 }
 
 impl Plan {
+    /// The client's queue.
+    pub(crate) fn queue(&self) -> QueueLayer {
+        match self.queue {
+            Some((room, overflow)) => QueueLayer::new().messages(room).overflow(overflow),
+            None => QueueLayer::new(),
+        }
+    }
+
+    /// How many messages may be sent and not acknowledged.
+    pub(crate) fn window(&self) -> Option<usize> {
+        matches!(self.kind, Kind::Acknowledged(_)).then_some(WINDOW)
+    }
+
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let latency = Duration::from_millis(rng.choice([2, 20, 200]).unwrap());
+        let kind = match rng.u8(0..8) {
+            0 | 1 => Kind::Messages,
+            2 | 3 => {
+                let modes = [Mode::AtMostOnce, Mode::AtLeastOnce, Mode::EffectOnce];
+                Kind::Acknowledged(rng.choice(modes).unwrap())
+            }
+            _ => Kind::Calls,
+        };
+        let has_standby = kind == Kind::Calls && rng.u8(0..4) == 0;
+        let small = (
+            rng.usize(1..16),
+            rng.choice([Overflow::Wait, Overflow::Refuse, Overflow::DropOldest])
+                .unwrap(),
+        );
+        let queue = (rng.u8(0..3) == 0).then_some(small);
         let mut faults = Vec::new();
         let mut now = Duration::from_secs(5);
         for _ in 0..rng.usize(1..8) {
             now += Duration::from_millis(rng.u64(0..15_000));
             let (begin, end) = Self::draw(&mut rng, latency);
-            faults.extend(begin.into_iter().map(|what| Fault { at: now, what }));
+            let server = if has_standby && rng.bool() { STANDBY } else { NAME };
+            let fault = |at| move |what| Fault { at, server, what };
+            faults.extend(begin.into_iter().map(fault(now)));
             if !end.is_empty() {
                 now += Duration::from_millis(*rng.choice(&[100, 1_000, 8_000, 30_000, 60_000]).unwrap());
-                faults.extend(end.into_iter().map(|what| Fault { at: now, what }));
+                faults.extend(end.into_iter().map(fault(now)));
             }
         }
         Self {
-            calls: rng.u8(0..4) > 0,
+            kind,
+            has_standby,
+            queue,
             callers: rng.usize(1..8),
             subscribes: rng.bool(),
             latency,

@@ -28,7 +28,7 @@ fn restart(happens: impl Fn(&mut turmoil::Sim<'_>, &World, Duration)) -> (Durati
         .tcp_capacity(4_096)
         .build();
     let book = world.clone();
-    sim.host(server::NAME, move || server::run(book.clone()));
+    sim.host(server::NAME, move || server::run(book.clone(), server::NAME));
     let book = world.clone();
     sim.client("client", async move {
         let sessions = (0..CLIENTS).map(|n| {

@@ -1,6 +1,7 @@
 //! The whole stack over a network that a seed decides: partitions, crashes, held and slow links, servers that
-//! refuse, drop, flood and forget, tokens that expire, clocks that jump. What the client says of each
-//! message is held against what the server applied.
+//! refuse, drop, flood and forget, tokens that expire, clocks that jump; calls, plain messages, and acknowledged ones in each
+//! mode; one server or two; queues with little room. What the client says of each message is held against what the servers
+//! applied, what it keeps against the bounds that it was given.
 //!
 //! ```text
 //! cargo test --test simulation                                  # 200 worlds, from 0
@@ -16,6 +17,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod account;
+mod acknowledged;
+mod bounds;
 mod calls;
 mod dial;
 mod faults;
@@ -27,7 +30,10 @@ mod world;
 
 use std::{env, panic, thread, time::Duration};
 
-use crate::{faults::Plan, world::World};
+use crate::{
+    faults::{Kind, Plan},
+    world::World,
+};
 
 /// How long a simulated world lasts at most: the faults, and what the stack has to recover.
 const LIFE: Duration = Duration::from_secs(900);
@@ -61,13 +67,17 @@ fn play(seed: u64) -> String {
         .enable_random_order()
         .build();
     let book = world.clone();
-    sim.host(server::NAME, move || server::run(book.clone()));
+    sim.host(server::NAME, move || server::run(book.clone(), server::NAME));
+    if plan.has_standby {
+        let book = world.clone();
+        sim.host(server::STANDBY, move || server::run(book.clone(), server::STANDBY));
+    }
     let (book, clients) = (world.clone(), plan.clone());
     sim.client("client", async move {
-        if clients.calls {
-            calls::run(book, clients).await;
-        } else {
-            messages::run(book, clients).await;
+        match clients.kind {
+            Kind::Calls => calls::run(book, clients).await,
+            Kind::Messages => messages::run(book, clients).await,
+            Kind::Acknowledged(mode) => acknowledged::run(book, clients, mode).await,
         }
         Ok(())
     });
@@ -76,8 +86,8 @@ fn play(seed: u64) -> String {
     loop {
         let now = sim.elapsed();
         while let Some(fault) = faults.next_if(|fault| fault.at <= now) {
-            world.log(now, &fault.what);
-            fault.what.happen(&mut sim, &world);
+            world.log(now, &(fault.server, fault.what));
+            fault.what.happen(fault.server, &mut sim, &world);
         }
         if sim.step().unwrap_or_else(|error| panic!("{error}")) {
             break;

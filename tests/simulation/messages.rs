@@ -12,24 +12,30 @@ use tower_ws::{
 
 use crate::{
     RECOVERS,
+    bounds::Bounds,
     dial::{URL, Wall, auth, connector},
     faults::Plan,
     world::{End, World},
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(world: World, plan: Plan) {
     let rng = Rng::with_seed(world.seed() ^ 0x5a1d);
-    let (sender, events) = tower_ws::builder(URL)
+    let (sender, mut events) = tower_ws::builder(URL)
         .connector(connector(&world))
         .health(HealthLayer::new().clock(Wall(world.clone())))
         .auth(auth(&world))
+        .queue(plan.queue())
         .messages()
         .timeout(LIMIT)
         .connect()
         .await
         .unwrap();
+    let Some(Event::Up(up)) = events.next().await else {
+        panic!("the first event is `Up`");
+    };
+    let bounds = Bounds::watch(&up, &plan);
     let listener = tokio::spawn(listen(events));
     let teller = tokio::spawn(tell(world.clone(), sender.clone(), rng, plan.calm_from));
     teller.await.unwrap();
@@ -54,6 +60,7 @@ pub(crate) async fn run(world: World, plan: Plan) {
     let arrived = timeout(RECOVERS, probe).await;
     assert!(arrived.is_ok(), "nothing arrives {RECOVERS:?} after the last fault");
     world.open().recovered = Some(calm.elapsed());
+    bounds.drained().await;
     sender.close(Duration::from_secs(5)).await;
     timeout(Duration::from_secs(10), listener)
         .await
@@ -61,8 +68,8 @@ pub(crate) async fn run(world: World, plan: Plan) {
         .unwrap();
 }
 
-async fn listen(mut events: Events<Message>) {
-    let mut up = false;
+pub(crate) async fn listen(mut events: Events<Message>) {
+    let mut up = true;
     while let Some(event) = events.next().await {
         match event {
             Event::Up(_) => assert!(!std::mem::replace(&mut up, true), "two connections at once"),
@@ -72,8 +79,9 @@ async fn listen(mut events: Events<Message>) {
     }
 }
 
-fn end_of<E>(result: Result<Outcome, tower_ws::messages::SendError<E>>) -> End {
+pub(crate) fn end_of<E>(result: Result<Outcome, tower_ws::messages::SendError<E>>) -> End {
     match result {
+        Ok(Outcome::Acknowledged) => End::Answered,
         Ok(_) => End::Taken,
         Err(error) if error.may_have_been_seen() => End::Unknown,
         Err(_) => End::Unsent,

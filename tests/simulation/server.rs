@@ -17,18 +17,20 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::world::{Mood, World};
 
 pub(crate) const NAME: &str = "server";
+/// Another one, of the same service, in some worlds.
+pub(crate) const STANDBY: &str = "standby";
 pub(crate) const PORT: u16 = 80;
 
-pub(crate) async fn run(world: World) -> turmoil::Result {
+pub(crate) async fn run(world: World, name: &'static str) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(receive(world.clone(), stream));
+        tokio::spawn(receive(world.clone(), name, stream));
     }
 }
 
-async fn receive(world: World, stream: TcpStream) {
-    let mood = world.open().mood;
+async fn receive(world: World, name: &'static str, stream: TcpStream) {
+    let mood = world.open().mood(name);
     match mood {
         Mood::Drops => return,
         Mood::Mute => std::future::pending().await,
@@ -56,7 +58,7 @@ async fn receive(world: World, stream: TcpStream) {
     if let Ok(socket) = accept_hdr_async(stream, check).await
         && mood != Mood::Fleeting
     {
-        let _ = talk(world, socket).await;
+        let _ = talk(world, name, socket).await;
     }
 }
 
@@ -65,7 +67,7 @@ const TICK: Duration = Duration::from_millis(700);
 
 type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
-async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+async fn talk(world: World, name: &str, mut socket: Socket) -> Result<(), tokio_tungstenite::tungstenite::Error> {
     let connection = world.receive(turmoil::sim_elapsed().unwrap());
     let (mut kicks, mut floods) = (world.kicks(), world.floods());
     // What was subscribed to on this connection, and the number of the last notification.
@@ -104,7 +106,7 @@ async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite:
                     socket.send(Message::text(answer.to_string())).await?;
                 }
                 Some(Ok(Message::Text(text))) => {
-                    if let Some(answer) = hear(&world, connection, &text) {
+                    if let Some(answer) = hear(&world, name, connection, &text) {
                         socket.send(Message::text(answer)).await?;
                     }
                 }
@@ -116,17 +118,21 @@ async fn talk(world: World, mut socket: Socket) -> Result<(), tokio_tungstenite:
     }
 }
 
-/// Applies what is said: a call `{"method": …, "params": [n]}`, a notification, or a plain `n`.
-fn hear(world: &World, connection: usize, text: &str) -> Option<String> {
+/// Applies what is said: a call `{"method": …, "params": [n]}`, a notification, a plain `n`, or `{"confirm": n}`, which
+/// is acknowledged.
+fn hear(world: &World, name: &str, connection: usize, text: &str) -> Option<String> {
     let said: Value = serde_json::from_str(text).unwrap();
-    let number = said.as_u64().or_else(|| said["params"][0].as_u64()).unwrap();
+    let numbers = [&said, &said["params"][0], &said["confirm"]];
+    let number = numbers.into_iter().find_map(Value::as_u64).unwrap();
     world.apply(number);
-    match said.get("id") {
-        Some(id) => {
-            let deaf = world.open().mood == Mood::Deaf;
-            (!deaf).then(|| json!({ "jsonrpc": "2.0", "id": id, "result": number }).to_string())
+    let deaf = world.open().mood(name) == Mood::Deaf;
+    match (said.get("id"), said.get("confirm")) {
+        (Some(id), _) => (!deaf).then(|| json!({ "jsonrpc": "2.0", "id": id, "result": number }).to_string()),
+        (None, Some(_)) => {
+            world.open().told[connection].push(number);
+            (!deaf).then(|| json!({ "confirmed": number }).to_string())
         }
-        None => {
+        (None, None) => {
             world.open().told[connection].push(number);
             None
         }

@@ -50,7 +50,10 @@ pub(crate) struct Sent {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) mood: Mood,
+    /// Of each server that is not good.
+    pub(crate) moods: BTreeMap<&'static str, Mood>,
+    /// The servers remember what they have applied, and apply nothing twice.
+    pub(crate) remembers: bool,
     /// The token that is good now.
     pub(crate) token: u64,
     /// What the client has made, by number.
@@ -72,6 +75,10 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub(crate) fn mood(&self, server: &str) -> Mood {
+        self.moods.get(server).copied().unwrap_or_default()
+    }
+
     /// A connection is there, for longer than it takes to be healthy.
     pub(crate) fn has_lasted(&self, now: Duration) -> bool {
         now.saturating_sub(self.received) > Duration::from_secs(6)
@@ -123,7 +130,10 @@ impl World {
     }
 
     pub(crate) fn apply(&self, number: u64) {
-        *self.open().applied.entry(number).or_default() += 1;
+        let mut state = self.open();
+        let remembers = state.remembers;
+        let times = state.applied.entry(number).or_default();
+        *times = if remembers { 1 } else { *times + 1 };
     }
 
     /// A client has come. Which connection it is.
