@@ -158,6 +158,9 @@ pub(crate) struct CallArgs {
     /// Tells the server, and waits for no answer
     #[arg(long)]
     pub(crate) notify: bool,
+    /// Whether it may be sent again when the connection is lost before the answer; without this, what only reads may be
+    #[arg(long, value_enum)]
+    pub(crate) replay: Option<Replay>,
     /// How long the call may take, waiting included
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) call_timeout: Option<Duration>,
@@ -295,6 +298,15 @@ pub(crate) enum Frames {
     Json,
     /// Four bytes that say how long it is, the highest first, and then the message as it is
     Length,
+}
+
+/// Whether the server may see a call twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Replay {
+    /// It does no harm
+    Safe,
+    /// It must not: then nobody knows whether it was executed
+    Never,
 }
 
 /// What a host is told while the server is not there.

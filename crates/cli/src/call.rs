@@ -14,13 +14,13 @@ use tokio::{
 use tower_ws::{
     CallError, Request,
     config::Config,
-    core::{Failure, find},
+    core::{self, Failure, find},
     mcp::McpError,
 };
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    args::CallArgs,
+    args::{CallArgs, Replay},
     cat::frame::in_one_line,
     exit::{Exit, Trouble},
     log,
@@ -38,7 +38,11 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Trouble> {
     if let Some(limit) = args.call_timeout {
         config.client.timeout = limit;
     }
-    let mut request = Request::new(args.method.clone());
+    let mut request = Request::new(args.method.clone()).replay(match args.replay {
+        None => core::Replay::Unknown,
+        Some(Replay::Safe) => core::Replay::Safe,
+        Some(Replay::Never) => core::Replay::Unsafe,
+    });
     if let Some(params) = params(args.params.as_deref()).await? {
         request = request.raw_params(&params);
     }

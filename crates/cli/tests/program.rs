@@ -58,6 +58,25 @@ async fn an_unknown_outcome_has_a_code_of_its_own() {
     assert!(ended.err.contains("outcome unknown"), "{ended:?}");
 }
 
+/// Each connection ends upon the call. What may be seen twice is sent again, until the call is what the server may die of.
+#[tokio::test]
+async fn a_call_is_sent_again_only_if_it_may_be() {
+    let program = Program::new();
+    for (replay, executed) in [("never", 1), ("safe", 3)] {
+        let cut = Script::Flaky {
+            answers: 0,
+            cut: Cut::Rst,
+        };
+        let server = Server::start(cut).await.unwrap();
+        let url = server.url();
+        let ended = program
+            .run(&["call", "--json-rpc", &url, "pay", "--replay", replay])
+            .await;
+        assert_eq!(ended.code, Some(11), "{replay}: {ended:?}");
+        assert_eq!(server.received().len(), executed, "{replay}");
+    }
+}
+
 #[tokio::test]
 async fn cat_pipes_lines_both_ways() {
     let server = Server::start(Script::Echo).await.unwrap();
