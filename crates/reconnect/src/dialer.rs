@@ -197,7 +197,11 @@ impl<S, T, P> Dialer<S, T, P> {
 impl<S, T, P: Policy> Dialer<S, T, P> {
     /// The connection was lost. False when the policy gives up.
     pub(crate) fn lost(&mut self, cause: &Failure, uptime: Duration) -> bool {
-        self.outage.lost(Instant::now(), uptime);
+        let now = Instant::now();
+        self.outage.lost(now, uptime);
+        if cause.disposition() == Disposition::RefreshCredentials {
+            self.refusals.sent_away(now);
+        }
         self.consult(cause, Some(uptime))
     }
 

@@ -155,8 +155,9 @@
 //! the session is tried again, as any other, and ends it only once refusals have lasted for
 //! [10 min](ReconnectLayer::refusals_final_after). A connection that comes up ends that time.
 //!
-//! - 401, 403 and 407 may lock an account: after the first of them (a new credential is shown at
-//!   the next spacing) come two more dials, 1 and 2 min later, and a last one when the time is up.
+//! - 401, 403 and 407 may lock an account: after the first of them, or after a close for the same
+//!   reason (4401), a new credential is shown at the next spacing; then come two more dials, 1 and
+//!   2 min later, and a last one when the time is up.
 //! - What this side forbids (a guard, a policy, a wrong call) and what the server means for good (a
 //!   [close](tower_ws_core::Disposition) that says so) ends the session at once, as before.
 //! - Each refusal is logged with the seconds that are left, a certificate that fails as `ERROR`;

@@ -37,6 +37,12 @@ impl Refusals {
         *self = Self::new(self.final_after);
     }
 
+    /// The peer has closed a connection for who we are: that is the first refusal of those.
+    pub(crate) fn sent_away(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+        self.credentials = self.credentials.max(1);
+    }
+
     /// When refusals become final; `None`: there is none.
     pub(crate) fn final_at(&self) -> Option<Instant> {
         self.since.map(|since| later(since, self.final_after))
@@ -146,6 +152,25 @@ mod tests {
             }
             assert_eq!(dials, [0, 1, 61, 181, 600], "{code}");
         }
+    }
+
+    /// Whose connection was closed for it is about to show a new credential: it is asked for again as
+    /// after a refused dial.
+    #[test]
+    fn who_was_sent_away_asks_as_often_as_who_was_refused() {
+        let (mut refusals, start) = refusals();
+        refusals.sent_away(start);
+        let mut now = start + Duration::from_secs(1);
+        let mut dials = Vec::new();
+        loop {
+            dials.push((now - start).as_secs());
+            match refusals.judge(now, status(401)).disposition() {
+                Disposition::Wait { least, .. } => now += least,
+                Disposition::Final => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(dials, [1, 61, 181, 600]);
     }
 
     /// By its kind too, where there is no status; and a wait has some width, so that clients drift apart.

@@ -96,6 +96,28 @@ async fn who_was_refused_for_a_while_is_up_again() {
     }
 }
 
+/// The token has expired, and whoever issues others takes a while.
+#[tokio::test(start_paused = true)]
+async fn who_was_sent_away_for_a_credential_and_then_refused_is_up_again() {
+    let net = Net::new(|n| match n {
+        2 | 3 => Act::Refuse(status(401)),
+        _ => Act::Accept,
+    });
+    let mut session = net.session(ReconnectLayer::new()).await.unwrap();
+    up(&mut session).await;
+    sleep(60 * SECOND).await;
+    net.peer().end(Some(closed(4401)));
+    assert!(down(&mut session).await.will_retry);
+    let lost = Instant::now();
+    assert_eq!(up(&mut session).await.epoch, 2);
+    // A new credential at once, then 1 and 2 min later.
+    assert!(
+        (180 * SECOND..220 * SECOND).contains(&lost.elapsed()),
+        "{:?}",
+        lost.elapsed()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_final_at_once_if_wanted_or_if_there_was_no_session() {
     let refusing = |n| if n == 1 { Act::Accept } else { Act::Refuse(status(404)) };

@@ -54,6 +54,10 @@ impl Dialect<String> for Plain {
     }
 }
 
+#[allow(
+    clippy::ptr_arg,
+    reason = "it is passed as it stands to what has messages of this type"
+)]
 fn number(message: &String) -> Option<u64> {
     message.split_once(':')?.1.parse().ok()
 }
