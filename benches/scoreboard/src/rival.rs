@@ -44,7 +44,7 @@ impl Rival {
             redials: true,
             calls: true,
             defaults: "`tower_ws::connect`",
-            best: Some("ping after 10 s, 10 s for the answer; `Lag::Wait` for pushes; `max_calls(256)`"),
+            best: Some("ping after 10 s, 10 s for the answer; `Lag::Wait` for pushes"),
         },
         Self {
             name: "alloy",

@@ -1,18 +1,16 @@
 //! tower-ws, by its recommended stack.
 //!
-//! Best settings: a ping after 10 s, and 10 s for the answer; pushes wait for an application that is slower than they
-//! are, rather than that the oldest go; and at most 256 calls and notifications are under way, since the client counts
-//! them and not their bytes.
+//! Best settings: a ping after 10 s, and 10 s for the answer; and pushes wait for an application that is slower than
+//! they are, rather than that the oldest go.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tower_ws::auth::{Credential, Credentials};
-use tower_ws::client::{ClientLayer, Lag};
+use tower_ws::client::Lag;
 use tower_ws::core::Replay;
 use tower_ws::health::HealthLayer;
-use tower_ws::transport::JsonText;
 use tower_ws::{Inbound, Incoming, Request};
 
 use super::report::{Pushes, say};
@@ -26,7 +24,7 @@ pub(super) async fn run(orders: Orders) -> Result<(), BoxError> {
         let ten = Duration::from_secs(10);
         builder = builder
             .health(HealthLayer::new().interval(ten).timeout(ten))
-            .client(ClientLayer::new(JsonText).max_calls(256).inbound(256, Lag::Wait));
+            .inbound(256, Lag::Wait);
     }
     if orders.work.token {
         let asked = AtomicU64::new(0);

@@ -21,11 +21,13 @@ impl Port {
     /// reader is not read.
     pub(super) fn hold(address: SocketAddr, slow: bool) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
+        // Before it is bound only if it was this server's before: else a free port could be one that another holds.
+        socket.set_reuseaddr(address.port() != 0)?;
         if slow {
             socket.set_recv_buffer_size(32 << 10)?;
         }
         socket.bind(address)?;
+        socket.set_reuseaddr(true)?;
         Ok(Self::Held(socket))
     }
 
