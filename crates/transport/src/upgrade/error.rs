@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::{
@@ -105,13 +105,22 @@ impl UpgradeError {
 
 /// Classifies what hyper met while it waited for the answer.
 pub(super) fn exchange(error: hyper::Error, target: &str) -> UpgradeError {
-    let (kind, message) = if error.is_incomplete_message() || error.is_closed() {
+    // What was wrong before the request was on its way cancels it, and is the source.
+    let canceled = match error.is_canceled() {
+        true => std::error::Error::source(&error).and_then(|source| source.downcast_ref()),
+        false => None,
+    };
+    let met: &hyper::Error = canceled.unwrap_or(&error);
+    let (kind, message) = if met.is_incomplete_message() || met.is_closed() {
         (
             FailureKind::Network,
             "the server ended the connection before it had answered the upgrade",
         )
-    } else if error.is_parse() {
+    } else if met.is_parse() {
         let message = "the server's answer is not http (is the port right?), or its head is over 16 KiB or 100 headers";
+        (FailureKind::Handshake, message)
+    } else if canceled.is_some() && find::<io::Error>(met).is_none() {
+        let message = "the server spoke before it was asked, as no http server does: is the port right?";
         (FailureKind::Handshake, message)
     } else {
         return UpgradeError::Broken(classify(error.into(), target));
