@@ -243,16 +243,33 @@ async fn answers_that_are_too_much_or_no_http() {
 #[tokio::test]
 async fn whoever_speaks_or_leaves_before_the_request_is_named() {
     for (greeting, stays, kind, words) in [
-        ("SSH-2.0-OpenSSH_9.2p1\r\n", true, FailureKind::Handshake, "is the port right?"),
-        ("SSH-2.0-OpenSSH_9.2p1\r\n", false, FailureKind::Handshake, "is the port right?"),
-        ("", false, FailureKind::Network, "ended the connection before it had answered"),
+        (
+            "SSH-2.0-OpenSSH_9.2p1\r\n",
+            true,
+            FailureKind::Handshake,
+            "is the port right?",
+        ),
+        (
+            "SSH-2.0-OpenSSH_9.2p1\r\n",
+            false,
+            FailureKind::Handshake,
+            "is the port right?",
+        ),
+        (
+            "",
+            false,
+            FailureKind::Network,
+            "ended the connection before it had answered",
+        ),
     ] {
         let (ours, mut theirs) = tokio::io::duplex(4096);
         theirs.write_all(greeting.as_bytes()).await.unwrap();
         let _theirs = stays.then_some(theirs);
         let mut io = Some(hyper_util::rt::TokioIo::new(ours));
         let connector = service_fn(move |_| std::future::ready(io.take().ok_or("dialled twice")));
-        let error = bounded(quick().layer(connector).oneshot(get("ws://a/"))).await.unwrap_err();
+        let error = bounded(quick().layer(connector).oneshot(get("ws://a/")))
+            .await
+            .unwrap_err();
         let failure = error.failure();
         assert_eq!(failure.kind(), kind, "{greeting} {stays}: {failure}");
         assert!(failure.to_string().contains(words), "{greeting} {stays}: {failure}");
