@@ -46,14 +46,20 @@ impl ReconnectLayer {
     ///
     /// The handle is that of [one session at a time](tower_ws_core::Shared).
     pub fn pair() -> (Self, Handle) {
-        let hub = Shared::new(Hub::new());
         let mut layer = Self::default();
-        layer.settings.hub = Some(hub.clone());
-        (layer, Handle(hub))
+        let handle = layer.handle();
+        (layer, handle)
     }
 }
 
 impl<P> ReconnectLayer<P> {
+    /// A [`Handle`] to watch and to command the session, before there is one; as that of
+    /// [`pair`](ReconnectLayer::pair), for a layer that has settings already.
+    pub fn handle(&mut self) -> Handle {
+        let hub = self.settings.hub.get_or_insert_with(|| Shared::new(Hub::new()));
+        Handle(hub.clone())
+    }
+
     /// The default of [`min_spacing`](Self::min_spacing): 1 s.
     pub const MIN_SPACING: Duration = Duration::from_secs(1);
     /// The default of [`healthy_after`](Self::healthy_after): 5 s.

@@ -233,6 +233,12 @@ impl Builder {
         self
     }
 
+    /// A handle of the [layer that redials](Self::reconnect), as it is set now: it watches and
+    /// commands the session before that is up, which [`Up`](tower_ws_core::Up) tells of only then.
+    pub fn handle(&mut self) -> tower_ws_reconnect::Handle {
+        self.layers.reconnect.handle()
+    }
+
     /// Decides what follows when a dial failed or a connection was lost, in place of the
     /// [backoff](tower_ws_reconnect::Backoff) of the [layer that redials](Self::reconnect).
     pub fn policy(mut self, policy: impl Policy + Send + Sync + 'static) -> Self {

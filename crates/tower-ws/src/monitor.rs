@@ -100,6 +100,17 @@ impl Monitor {
         }
     }
 
+    /// Of a session that has not been up yet: how it fares, and no numbers.
+    pub fn before(handle: tower_ws_reconnect::Handle) -> Self {
+        Self {
+            sources: Vec::new(),
+            reconnect: Some(handle),
+            health: None,
+            queue: None,
+            subscribe: None,
+        }
+    }
+
     /// How the session fares now.
     pub fn health(&self) -> Health {
         match self.reconnect.as_ref().map(tower_ws_reconnect::Handle::snapshot) {
