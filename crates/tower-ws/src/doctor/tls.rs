@@ -72,7 +72,12 @@ pub(super) fn failed(mut step: Step, trace: &[tower_ws_connector::Step], url: &W
         return step;
     };
     let now = SystemTime::now();
-    let defects = defects(chain, url.host(), now);
+    // Once all is agreed on, what is wrong is not the server's certificate.
+    let is_taken = trace.iter().any(|step| matches!(step.stage, Stage::Tls(_)));
+    let defects = match is_taken {
+        true => Vec::new(),
+        false => defects(chain, url.host(), now),
+    };
     if defects.len() > 1 {
         let all: Vec<_> = defects.iter().map(|defect| defect.as_str()).collect();
         step.text += &format!("; in all, the certificate {}", all.join(", "));

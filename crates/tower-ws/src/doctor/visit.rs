@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
-use tower_ws_core::{BoxConnection, Close, Event, Failure, FailureKind, Outgoing};
+use tower_ws_core::{BoxConnection, Close, Disposition, Event, Failure, FailureKind, Outgoing};
 use tower_ws_transport::{Kind, Message};
 
 use super::{
@@ -60,6 +60,10 @@ async fn ping(connection: &mut BoxConnection<Message>) -> Result<Step, Step> {
             let step = Step::failed("ping", start.elapsed(), Cause::of(&cause, SystemTime::now()), text);
             return Err(match cause.kind() {
                 FailureKind::Policy => step.fault(Fault::Settings, "it is a limit of this side's: raise it, or ask for less"),
+                FailureKind::Closed if cause.disposition() == Disposition::RefreshCredentials => step.fault(
+                    Fault::Credentials,
+                    "it takes anybody in, and then wants a credential, or another: the close code says so",
+                ),
                 _ => step.fault(
                     Fault::Server,
                     "it accepts and ends at once: the close code, if there is one, says why; or it wants to be told something first",
