@@ -11,20 +11,22 @@ mod terminal;
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
+    pin::Pin,
     time::Duration,
 };
 
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 #[cfg(feature = "screen")]
 use tower_ws::connector::WsUrl;
 use tower_ws::{
-    Incoming, Message,
+    Builder, Incoming, Message,
     config::Config,
+    core::Up,
     health,
-    mcp::{Mcp, ServerInfo},
+    mcp::{Mcp, McpBuilder, ServerInfo},
     messages,
     monitor::Monitor,
     reconnect::{self, State},
@@ -58,22 +60,16 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
     }
     let tape = args.record.as_deref().map(Tape::open).transpose()?;
     let deadline = args.length.and_then(|length| Instant::now().checked_add(length));
-    let begun = Watched::begin(&config, args.mcp);
-    let watched = match deadline {
-        None => begun.await?,
-        Some(deadline) => timeout_at(deadline, begun)
-            .await
-            .map_err(|_| Trouble::new(Exit::Time, "there was no connection in that time"))??,
-    };
+    let (mut watched, begins) = Watched::begin(&config, args.mcp)?;
     let mut face = Face::lines(args.output);
     #[cfg(feature = "screen")]
     if draws {
         face = Face::screen(&config, &watched, tape.is_some())?;
     }
-    let (exit, last) = watched.watch(&mut face, tape, deadline).await?;
+    let ended = watched.watch(begins, &mut face, tape, deadline).await;
     watched.leave().await;
-    face.end(last.as_ref()).await;
-    Ok(exit)
+    face.end(ended.as_ref().ok().and_then(|(_, last)| last.as_ref())).await;
+    ended.map(|(exit, _)| exit)
 }
 
 /// Whether there is a screen to draw on, and nothing else is asked for.
@@ -111,12 +107,20 @@ impl Face {
             .map_or_else(|_| "-".to_owned(), |url| url.redacted().to_string());
         let view = screen::View {
             server,
-            peer: watched.peer.as_ref().map(introduction).unwrap_or_default(),
             records,
             ..screen::View::default()
         };
-        let (reconnect, health) = (watched.reconnect.clone(), watched.health.clone());
-        Ok(Self::Screen(Box::new(terminal::Screen::open(view, reconnect, health)?)))
+        let reconnect = watched.reconnect.clone();
+        Ok(Self::Screen(Box::new(terminal::Screen::open(view, reconnect)?)))
+    }
+
+    /// The session is up for the first time.
+    #[cfg(feature = "screen")]
+    fn meet(&mut self, watched: &Watched) {
+        if let Self::Screen(screen) = self {
+            let peer = watched.peer.as_ref().map(introduction).unwrap_or_default();
+            screen.meet(peer, watched.health.clone());
+        }
     }
 
     /// False once nobody sees it.
@@ -188,10 +192,20 @@ enum Session {
     Mcp(Mcp),
 }
 
-/// A session that is watched.
+/// A session that is up for the first time.
+struct Begun {
+    up: Up,
+    peer: Option<ServerInfo>,
+    session: Session,
+}
+
+/// What comes of the first dials.
+type Begins = Pin<Box<dyn Future<Output = Result<Begun, Trouble>> + Send>>;
+
+/// A session that is watched, from its first dial on.
 struct Watched {
     monitor: Monitor,
-    reconnect: Option<reconnect::Handle>,
+    reconnect: reconnect::Handle,
     health: Option<health::Handle>,
     /// What an MCP server says of itself.
     #[cfg_attr(
@@ -199,81 +213,97 @@ struct Watched {
         allow(dead_code, reason = "lines are of a connection alone")
     )]
     peer: Option<ServerInfo>,
-    session: Session,
+    /// There is one once it is up.
+    session: Option<Session>,
 }
 
 impl Watched {
-    /// Connects, and reads whatever comes.
-    async fn begin(config: &Config, mcp: bool) -> Result<Self, Trouble> {
-        let (up, peer, session) = if mcp {
-            let (mcp, mut inbound) = config.mcp(me())?.connect().await?;
-            let up = loop {
-                match inbound.next().await {
-                    Some(Incoming::Up(up)) => break up,
-                    Some(_) => {}
-                    None => return Err(ended()),
-                }
-            };
-            let peer = mcp.server();
-            tokio::spawn(async move { while inbound.next().await.is_some() {} });
-            (up, peer, Session::Mcp(mcp))
+    /// What connects, and then reads whatever comes; and what watches it meanwhile.
+    fn begin(config: &Config, mcp: bool) -> Result<(Self, Begins), Trouble> {
+        let (reconnect, begins): (_, Begins) = if mcp {
+            let mut reconnect = None;
+            let builder = config.mcp(me())?.stack(|mut stack| {
+                reconnect = Some(stack.handle());
+                stack
+            });
+            (reconnect.ok_or_else(ended)?, Box::pin(begin_mcp(builder)))
         } else {
-            let (sender, mut events) = config.builder()?.messages().connect().await?;
-            let up = loop {
-                match events.next().await {
-                    Some(messages::Event::Up(up)) => break up,
-                    Some(_) => {}
-                    None => return Err(ended()),
-                }
-            };
-            tokio::spawn(async move { while events.next().await.is_some() {} });
-            (up, None, Session::Plain(sender))
+            let mut builder = config.builder()?;
+            (builder.handle(), Box::pin(begin_plain(builder)))
         };
-        Ok(Self {
-            monitor: Monitor::of(&up),
-            reconnect: up.extensions.get().cloned(),
-            health: up.extensions.get().cloned(),
-            peer,
-            session,
-        })
+        let watched = Self {
+            monitor: Monitor::before(reconnect.clone()),
+            reconnect,
+            health: None,
+            peer: None,
+            session: None,
+        };
+        Ok((watched, begins))
+    }
+
+    fn is_up(&mut self, begun: Begun) {
+        self.monitor = Monitor::of(&begun.up);
+        self.health = begun.up.extensions.get().cloned();
+        self.peer = begun.peer;
+        self.session = Some(begun.session);
     }
 
     /// Says goodbye.
     async fn leave(self) {
         match self.session {
-            Session::Mcp(mcp) => drop(mcp.close(GRACE).await),
-            Session::Plain(sender) => drop(sender.close(GRACE).await),
+            Some(Session::Mcp(mcp)) => drop(mcp.close(GRACE).await),
+            Some(Session::Plain(sender)) => drop(sender.close(GRACE).await),
+            None => {}
         }
     }
 
     /// Until it ends, or its time does, or nobody looks any more. With what ended the session.
     async fn watch(
-        &self,
+        &mut self,
+        mut begins: Begins,
         face: &mut Face,
         mut tape: Option<Tape>,
         deadline: Option<Instant>,
     ) -> Result<(Exit, Option<Line>), Trouble> {
-        let mut seconds = interval(Duration::from_secs(1));
+        let second = Duration::from_secs(1);
+        let mut seconds = interval_at(Instant::now() + second, second);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut changes = self.reconnect.as_ref().map(reconnect::Handle::transitions);
+        let mut changes = self.reconnect.transitions();
+        // The first dial is no news, nor that it was good.
+        let mut is_news = false;
         loop {
-            let change = async {
-                match &mut changes {
-                    Some(changes) => changes.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             let line = tokio::select! {
-                _ = seconds.tick() => Line::Second(Box::new(self.look())),
-                change = change => match change {
-                    Ok(change) => Line::Change(Change::of(&change)),
+                // What has happened comes before what became of it.
+                biased;
+                change = changes.recv() => match change {
+                    Ok(change) => {
+                        is_news |= !matches!(change.state, State::Connecting { .. } | State::Connected { .. });
+                        if !is_news {
+                            continue;
+                        }
+                        Line::Change(Change::of(&change))
+                    }
                     // The next second tells how it is.
                     Err(RecvError::Lagged(_)) => continue,
                     Err(RecvError::Closed) => return Ok((self.exit(), None)),
                 },
+                begun = &mut begins, if self.session.is_none() => {
+                    self.is_up(begun?);
+                    if !std::mem::replace(&mut is_news, true) {
+                        changes = self.reconnect.transitions();
+                    }
+                    #[cfg(feature = "screen")]
+                    face.meet(self);
+                    seconds.reset_immediately();
+                    continue;
+                }
+                _ = seconds.tick() => Line::Second(Box::new(self.look())),
                 exit = face.attend() => return Ok((exit, None)),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    return Ok((Exit::Done, None));
+                    return match self.session {
+                        Some(_) => Ok((Exit::Done, None)),
+                        None => Err(Trouble::new(Exit::Time, "there was no connection in that time")),
+                    };
                 }
             };
             let shown = face.show(&line);
@@ -283,28 +313,67 @@ impl Watched {
             if !shown {
                 return Ok((Exit::Done, None));
             }
-            if matches!(self.state(), Some(State::Closed | State::Failed { .. })) {
+            if matches!(self.state(), State::Closed | State::Failed { .. }) {
+                if self.session.is_none() {
+                    // It says why, and what to do.
+                    begins.await?;
+                }
                 return Ok((self.exit(), Some(line)));
             }
         }
     }
 
-    fn state(&self) -> Option<State> {
-        self.reconnect.as_ref().map(|handle| handle.snapshot().state)
+    fn state(&self) -> State {
+        self.reconnect.snapshot().state
     }
 
     fn look(&self) -> Second {
         let health = self.health.as_ref().map(health::Handle::snapshot);
-        Second::of(&self.monitor.snapshot(), self.state().as_ref(), health.as_ref())
+        Second::of(&self.monitor.snapshot(), Some(&self.state()), health.as_ref())
     }
 
     /// The session has ended.
     fn exit(&self) -> Exit {
         match self.state() {
-            Some(State::Failed { cause }) => Exit::from(&cause),
+            State::Failed { cause } => Exit::from(&cause),
             _ => Exit::Peer,
         }
     }
+}
+
+async fn begin_mcp(builder: McpBuilder) -> Result<Begun, Trouble> {
+    let (mcp, mut inbound) = builder.connect().await?;
+    let up = loop {
+        match inbound.next().await {
+            Some(Incoming::Up(up)) => break up,
+            Some(_) => {}
+            None => return Err(ended()),
+        }
+    };
+    let peer = mcp.server();
+    tokio::spawn(async move { while inbound.next().await.is_some() {} });
+    Ok(Begun {
+        up,
+        peer,
+        session: Session::Mcp(mcp),
+    })
+}
+
+async fn begin_plain(builder: Builder) -> Result<Begun, Trouble> {
+    let (sender, mut events) = builder.messages().connect().await?;
+    let up = loop {
+        match events.next().await {
+            Some(messages::Event::Up(up)) => break up,
+            Some(_) => {}
+            None => return Err(ended()),
+        }
+    };
+    tokio::spawn(async move { while events.next().await.is_some() {} });
+    Ok(Begun {
+        up,
+        peer: None,
+        session: Session::Plain(sender),
+    })
 }
 
 fn ended() -> Trouble {

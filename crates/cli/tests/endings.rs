@@ -153,6 +153,33 @@ async fn an_outage_is_seen_in_the_lines_and_in_the_page() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_there_yet_is_watched_too() {
+    let program = Program::new();
+    let args = [
+        "monitor",
+        "ws://127.0.0.1:1/",
+        "-q",
+        "--record",
+        "record",
+        "--for",
+        "3s",
+    ];
+    let ended = program.run(&args).await;
+    assert_eq!(ended.code, Some(8), "{ended:?}");
+    assert!(
+        ended.out.contains("  down") && ended.out.contains("refused"),
+        "{ended:?}"
+    );
+    let record = std::fs::read_to_string(program.home().join("record")).unwrap();
+    assert!(
+        record.contains(r#""health":"down""#) && record.contains("backing_off"),
+        "{record}"
+    );
+    let page = program.run(&["report", "record"]).await;
+    assert!(page.code == Some(0) && page.out.contains("refused"), "{page:?}");
+}
+
+#[tokio::test]
 async fn the_log_goes_where_it_is_sent_and_has_no_secret() {
     let server = Server::start(Script::json_rpc()).await.unwrap();
     let (program, url) = (Program::new(), format!("{}?key={SECRET}", server.url()));
@@ -201,7 +228,7 @@ async fn settings_that_contradict_each_other_are_refused() {
     )
     .unwrap();
     std::fs::write(program.home().join("bad"), format!("{SECRET}\n")).unwrap();
-    let refused: [(&[(&str, &str)], &[&str], &str); 6] = [
+    let refused: [(&[(&str, &str)], &[&str], &str); 5] = [
         (&[], &["orders", "--profile", "news"], "choose one"),
         (
             &[("TOWER_WS__URL", "wss://other.example/")],
@@ -209,7 +236,6 @@ async fn settings_that_contradict_each_other_are_refused() {
             "TOWER_WS__URL says where",
         ),
         (&[], &["what is this"], "neither an address nor the name"),
-        (&[], &[], "give an address"),
         (&[], &["orders", "--header-file", "bad"], "a header is `Name: value`"),
         (&[], &["orders", "--set", "nonsense"], "section.field=VALUE"),
     ];

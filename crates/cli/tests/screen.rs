@@ -185,6 +185,20 @@ async fn it_gives_the_terminal_back_however_it_ends() {
     assert!(after.contains("failed") || after.contains("final"), "{after:?}");
 }
 
+/// Who waits for a server sees that it is waited for, and why.
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_seen_to_come() {
+    let program = Program::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", port.local_addr().unwrap());
+    drop(port);
+    let mut terminal = Terminal::start(&program, &[&url]);
+    terminal.until("refused").await;
+    terminal.press("q");
+    let (code, said) = terminal.ends().await;
+    assert!(code == Some(0) && said.contains("DOWN"), "{said}");
+}
+
 /// No screen: its lines are for whoever wants lines.
 #[tokio::test]
 async fn lines_are_written_where_they_are_asked_for() {

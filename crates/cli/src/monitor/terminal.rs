@@ -31,7 +31,8 @@ pub(super) struct Screen {
     terminal: DefaultTerminal,
     history: History,
     view: View,
-    reconnect: Option<reconnect::Handle>,
+    reconnect: reconnect::Handle,
+    /// Of a session that has been up.
     health: Option<health::Handle>,
     offline: bool,
     /// Probes that are over, and for how many seconds there has been no other.
@@ -52,11 +53,7 @@ enum Input {
 }
 
 impl Screen {
-    pub(super) fn open(
-        view: View,
-        reconnect: Option<reconnect::Handle>,
-        health: Option<health::Handle>,
-    ) -> Result<Self, Trouble> {
+    pub(super) fn open(view: View, reconnect: reconnect::Handle) -> Result<Self, Trouble> {
         // It restores the terminal before a panic is told, too.
         let terminal = ratatui::try_init().map_err(|error| {
             let _ = ratatui::try_restore();
@@ -85,13 +82,19 @@ impl Screen {
             history: History::default(),
             view,
             reconnect,
-            health,
+            health: None,
             offline: false,
             probes: 0,
             quiet: 0,
             inputs,
             input,
         })
+    }
+
+    /// The session is up for the first time: with this peer.
+    pub(super) fn meet(&mut self, peer: String, health: Option<health::Handle>) {
+        self.view.peer = peer;
+        self.health = health;
     }
 
     pub(super) fn show(&mut self, line: &Line) -> io::Result<()> {
@@ -157,7 +160,8 @@ impl Screen {
                 Input::Probed(Err(why)) => self.history.event(now(), "probe", why),
                 Input::Gone => return Exit::Done,
             }
-            if self.draw().is_err() {
+            // Before anything is seen there is nothing to draw.
+            if self.history.last().at > 0.0 && self.draw().is_err() {
                 return Exit::Done;
             }
         }
@@ -172,21 +176,23 @@ impl Screen {
             (KeyCode::Char('q'), false) => return Some(Exit::Done),
             (KeyCode::Char('?'), false) => self.view.helps = !self.view.helps,
             (KeyCode::Char('r'), false) => {
-                if let Some(reconnect) = &self.reconnect {
-                    reconnect.reconnect_now();
-                    self.history.event(now(), "redial", "asked for here".to_owned());
-                }
+                self.reconnect.reconnect_now();
+                self.history.event(now(), "redial", "asked for here".to_owned());
             }
             (KeyCode::Char('o'), false) => {
-                if let Some(reconnect) = &self.reconnect {
-                    self.offline = !self.offline;
-                    match self.offline {
-                        true => reconnect.go_offline(),
-                        false => reconnect.go_online(),
-                    }
+                self.offline = !self.offline;
+                match self.offline {
+                    true => self.reconnect.go_offline(),
+                    false => self.reconnect.go_online(),
                 }
             }
-            (KeyCode::Char('p'), false) => self.probe(true),
+            (KeyCode::Char('p'), false) => match self.health {
+                Some(_) => self.probe(true),
+                None => {
+                    let text = "there has been no connection yet".to_owned();
+                    self.history.event(now(), "probe", text);
+                }
+            },
             (KeyCode::Char('s'), false) => {
                 let saved = self.save().unwrap_or_else(|error| format!("nothing: {error}"));
                 self.history.event(now(), "saved", saved);
