@@ -100,7 +100,9 @@ async fn examine(config: &Config, mcp: bool, hold: Option<Duration>) -> Result<R
 /// Of the step that failed.
 pub(crate) fn class(failure: &Step) -> Exit {
     let cause = failure.cause.as_ref();
-    match cause.map_or(Exit::Network, |cause| Exit::of(cause.kind, cause.status)) {
+    match cause.map_or(Exit::Network, |cause| {
+        Exit::of(cause.kind, cause.status, cause.close_code)
+    }) {
         // What it says where its answer is expected is the peer's, though it is a limit of this side's that it breaks.
         Exit::Local if failure.name == "opening" => Exit::Peer,
         exit => exit,
@@ -130,8 +132,12 @@ fn hints(report: &Report, settings: &Settings, args: &DoctorArgs) -> Vec<String>
         (_, Some(FailureKind::Policy), _) if failure.name == "guard" => ALLOW.to_owned(),
         (Exit::Credentials, _, None) => TOKEN.to_owned(),
         (Exit::Credentials, _, Some((_, place))) => format!("the token is that of {place}"),
-        (Exit::NoWebSocket, ..) if status.is_some() && !args.paths => {
+        // One that is in trouble has no other path.
+        (Exit::NoWebSocket, ..) if status.is_some_and(|status| status < 500) && !args.paths => {
             "--paths asks for others on this server".to_owned()
+        }
+        (Exit::Tls, ..) if failure.text.contains("client certificate") => {
+            "--cert FILE and --key FILE show one of this side's".to_owned()
         }
         (Exit::Tls, ..) if chain(report).is_some() && args.save_chain.is_none() => {
             "--save-chain FILE writes the certificates down, --roots FILE trusts what is in one".to_owned()

@@ -45,9 +45,10 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The class of a failure; `status` is that of a refusal.
-    pub(crate) fn of(kind: FailureKind, status: Option<u16>) -> Self {
+    /// The class of a failure; `status` is that of a refusal, `code` that of a close.
+    pub(crate) fn of(kind: FailureKind, status: Option<u16>, code: Option<u16>) -> Self {
         match (status, kind) {
+            (None, FailureKind::Closed) if matches!(code, Some(3000 | 4401)) => Self::Credentials,
             (Some(407), _) | (_, FailureKind::Proxy) => Self::Proxy,
             (Some(401 | 403), _) => Self::Credentials,
             (Some(429), _) => Self::Throttled,
@@ -66,7 +67,8 @@ impl Exit {
 
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
-        Self::of(failure.kind(), failure.status())
+        let code = failure.close().map(|close| close.code);
+        Self::of(failure.kind(), failure.status(), code)
     }
 }
 

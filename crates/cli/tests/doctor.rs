@@ -259,6 +259,27 @@ async fn all_that_is_wrong_with_a_certificate() {
     }
 }
 
+/// What is wrong is not the server's certificate, and so there is nothing to do about that.
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_of_this_sides() {
+    let authority = Authority::new().unwrap();
+    let server = Server::start_tls(Script::Echo, authority.mutual().unwrap())
+        .await
+        .unwrap();
+    let program = Program::new();
+    std::fs::write(program.home().join("authority.pem"), authority.pem()).unwrap();
+    let ended = program
+        .run(&["doctor", &server.url(), "--roots", "authority.pem"])
+        .await;
+    let said = [
+        "the server wants a client certificate",
+        "do:    do what the text says",
+        "also     --cert FILE and --key FILE show one of this side's",
+    ];
+    assert_says(&ended, 4, &said);
+    assert!(!ended.out.contains("trust that authority"), "{ended:?}");
+}
+
 /// There is no way past the check of a certificate but to trust one.
 #[tokio::test]
 async fn what_a_server_shows_is_saved_and_can_be_trusted() {
@@ -323,6 +344,9 @@ async fn scheme_and_port_are_crossed() {
     std::fs::write(program.home().join("authority.pem"), authority.pem()).unwrap();
     let url = tls.url().replace("wss://", "ws://");
     let ended = program.run(&["doctor", &url, "--roots", "authority.pem"]).await;
+    assert_says(&ended, 6, &["also     with wss://: this port speaks wss://, not ws://"]);
+    // It does so, too, whatever its certificate is.
+    let ended = program.run(&["doctor", &url]).await;
     assert_says(&ended, 6, &["also     with wss://: this port speaks wss://, not ws://"]);
 }
 
@@ -430,6 +454,11 @@ async fn up_and_then_lost() {
         "up, and then: the peer closed the connection (close code 1008, reason \"token expired\")",
     ];
     assert_says(&program.run(&["doctor", &server.url()]).await, 9, &said);
+    for code in [3000, 4401] {
+        let server = Server::start(Script::close(code, "token expired")).await.unwrap();
+        let said = ["FAIL  ping", "whose: this side's credentials", "also     --token-file"];
+        assert_says(&program.run(&["doctor", &server.url()]).await, 7, &said);
+    }
     let server = Server::start(Script::OversizeFrame { claims: 32 << 20 }).await.unwrap();
     let said = [
         "the peer sent a message of 33554432 bytes or more; the limit is 16777216",

@@ -7,7 +7,7 @@ use tower_ws::{
     doctor::{Details, Report, Step},
 };
 
-use super::examine;
+use super::{chain, examine};
 use crate::exit::Trouble;
 
 /// Something that was asked, and what came of it.
@@ -57,8 +57,9 @@ pub(super) async fn look(config: &Config, failure: &Step) -> Result<Option<Asked
     };
     other.connect.allow_plaintext = true;
     let report = examine(&other, false, None).await?;
-    // A port for TLS may answer whoever speaks none with a 400.
-    let is_there = report.is_ok() || matches!(status_of(&report), Some(401 | 403 | 404 | 426));
+    // A port for TLS may answer whoever speaks none with a 400; and whoever shows a certificate, good or not, speaks TLS.
+    let is_there =
+        report.is_ok() || matches!(status_of(&report), Some(401 | 403 | 404 | 426)) || chain(&report).is_some();
     Ok(Some(Asked {
         what,
         found: if is_there { yes } else { no.to_owned() },
