@@ -40,7 +40,7 @@ fn check(args: &SettingsArgs) -> Result<String, Trouble> {
         let what = format!("there is nothing to check: {} is not there", place.unwrap_or_default());
         return Err(Trouble::usage(what).help("`tower-ws config example` writes one down"));
     }
-    if profiles.is_empty() {
+    if chosen.is_some() {
         let Settings { config, .. } = Settings::load(args.url.as_deref(), &args.connection)?;
         // The files that they name, too. A builder wants a runtime only to connect.
         let _ = config.builder()?;
@@ -60,6 +60,7 @@ fn check(args: &SettingsArgs) -> Result<String, Trouble> {
         }
     }
     match wrong.is_empty() {
+        true if profiles.is_empty() => Ok("The settings are in order.".to_owned()),
         true => Ok(format!(
             "The settings are in order, with each profile: {}.",
             profiles.join(", ")

@@ -215,6 +215,23 @@ async fn the_log_goes_where_it_is_sent_and_has_no_secret() {
     assert!(ended.code == Some(2) && ended.err.contains("/nowhere/log"), "{ended:?}");
 }
 
+/// A file may leave the address to the command line.
+#[tokio::test]
+async fn settings_are_checked_without_an_address() {
+    let program = Program::new();
+    let example = program.run(&["config", "example"]).await.out;
+    std::fs::write(program.home().join("example.toml"), &example).unwrap();
+    let ended = program.run(&["config", "check", "-c", "example.toml"]).await;
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
+    std::fs::write(program.home().join("wrong.toml"), "[health]\nintervall = \"20s\"\n").unwrap();
+    let ended = program.run(&["config", "check", "-c", "wrong.toml"]).await;
+    assert!(
+        ended.code == Some(2) && ended.err.contains("did you mean `interval`?"),
+        "{ended:?}"
+    );
+    assert!(!ended.err.contains("give an address"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn settings_that_contradict_each_other_are_refused() {
     let program = Program::new();
