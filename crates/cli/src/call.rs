@@ -128,7 +128,7 @@ async fn json_rpc(
             .and_then(|reply| Ok(Some(reply.raw_result()?.to_owned()))),
     };
     let answered = answered.map_err(|error| failed(&error));
-    client.close(GRACE).await;
+    let _ = timeout(2 * GRACE, client.close(GRACE)).await;
     answered
 }
 
@@ -160,11 +160,12 @@ async fn mcp(
         McpError::Call(error) => failed(error),
         other => Trouble::new(Exit::Answered, other.to_string()).because(other),
     });
-    mcp.close(GRACE).await;
+    let _ = timeout(2 * GRACE, mcp.close(GRACE)).await;
     answered
 }
 
-/// How long a goodbye may take.
+/// How long what is under way may take at the end, and the goodbye after it: nobody waits for a server that answers
+/// neither.
 const GRACE: Duration = Duration::from_secs(1);
 
 async fn tracked(mcp: &tower_ws::mcp::Mcp, request: Request, idle: Duration) -> Result<Box<RawValue>, McpError> {

@@ -432,6 +432,28 @@ async fn cat_says_why_the_server_closed() {
     assert_eq!(server.dials(), 1, "it is final");
 }
 
+/// Nor does it end later for a server that answers no goodbye either.
+#[tokio::test]
+async fn a_stuck_server_does_not_keep_a_call_that_is_over() {
+    let stuck = Server::start(Script::StopReading).await.unwrap();
+    let program = Program::new();
+    let url = stuck.url();
+    let close = "transport.close_timeout=50s";
+    let args = [
+        "call",
+        "--json-rpc",
+        &url,
+        "echo",
+        "--call-timeout",
+        "1s",
+        "--set",
+        close,
+    ];
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), program.run(&args)).await;
+    let ended = ended.expect("it ends before the goodbye has had its time");
+    assert_eq!(ended.code, Some(11), "{ended:?}");
+}
+
 /// As with `head`.
 #[tokio::test]
 async fn nobody_reads_on() {
