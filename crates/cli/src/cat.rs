@@ -23,6 +23,9 @@ use crate::{
 /// How long a goodbye may take, and what is still to be sent.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The least time after which it is looked whether all is over.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// A pipe between lines and messages.
 struct Pipe {
     framed: Framed,
@@ -30,6 +33,8 @@ struct Pipe {
     output: Lines,
     /// When something came or went last.
     active: Cell<Instant>,
+    /// Whether what came waits for whoever reads the output: what came after it is not known yet.
+    is_unread: Cell<bool>,
     /// Sent since the server was heard last: on a connection that is lost nobody knows whether they arrived.
     unheard: Cell<u64>,
     /// The worst that has become of a message.
@@ -56,6 +61,7 @@ pub(crate) async fn run(args: CatArgs) -> Result<Exit, Trouble> {
         sender,
         output: Lines::begin(),
         active: Cell::new(Instant::now()),
+        is_unread: Cell::new(false),
         unheard: Cell::new(0),
         worst: Cell::new(Exit::Done),
     };
@@ -99,18 +105,26 @@ impl Pipe {
                     continue;
                 }
             };
+            // It may be answered before this side is told that it was taken.
+            self.unheard.set(self.unheard.get() + 1);
             self.sender
                 .send(message)
                 .await
                 .map_err(|error| Trouble::new(Exit::Time, "a line was not sent").because(&error))?;
-            self.unheard.set(self.unheard.get() + 1);
             self.active.set(Instant::now());
         }
         let Some(wait) = wait else { return pending().await };
-        while let Some(end) = self.active.get().checked_add(wait).filter(|end| *end > Instant::now()) {
-            sleep_until(end).await;
+        loop {
+            let now = Instant::now();
+            let since = match self.is_unread.get() {
+                true => now,
+                false => self.active.get(),
+            };
+            match since.checked_add(wait.max(LOOK)) {
+                Some(end) if end > now => sleep_until(end).await,
+                _ => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// Of a message; what is known to be unknown is worse than what was never sent.
@@ -148,9 +162,12 @@ impl Pipe {
                         remark("tower-ws: a message is no line, and was altered: --frames json writes each as it is");
                     }
                     // Nobody reads it any more.
+                    self.is_unread.set(true);
                     if !self.output.tell_bytes(written.bytes).await {
                         return Ok(Exit::Done);
                     }
+                    self.is_unread.set(false);
+                    self.active.set(Instant::now());
                     left = left.map(|left| left.saturating_sub(1));
                     if left == Some(0) {
                         return Ok(Exit::Done);
@@ -171,10 +188,13 @@ impl Pipe {
                     }
                 }
                 Event::Undelivered { reason, .. } => {
+                    // Of this one it is known.
+                    self.unheard.set(self.unheard.get().saturating_sub(1));
                     self.has_become(Exit::Unknown);
                     remark(&format!("tower-ws: a message was not delivered: {reason}"));
                 }
                 Event::Gap { missed } => {
+                    self.has_become(Exit::Unknown);
                     remark(&format!(
                         "tower-ws: {missed} messages are missing: they came faster than they were read"
                     ));

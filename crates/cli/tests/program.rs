@@ -4,6 +4,7 @@
 
 mod support;
 
+use futures_util::SinkExt;
 use serde_json::{Value, json};
 use support::Program;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -452,6 +453,25 @@ async fn a_stuck_server_does_not_keep_a_call_that_is_over() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(30), program.run(&args)).await;
     let ended = ended.expect("it ends before the goodbye has had its time");
     assert_eq!(ended.code, Some(11), "{ended:?}");
+}
+
+/// A script has to know that lines are missing.
+#[tokio::test]
+async fn cat_that_loses_lines_does_not_end_well() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let program = Program::new();
+    let child = program.command(&["cat", &url, "--wait", "2s"]).spawn().unwrap();
+    let (tcp, _) = listener.accept().await.unwrap();
+    let mut server = tokio_tungstenite::accept_async(tcp).await.unwrap();
+    // Nobody reads its output until all has been sent, which is more than all buffers between hold.
+    for _ in 0..1000 {
+        let line = tokio_tungstenite::tungstenite::Message::text("x".repeat(50_000));
+        server.send(line).await.unwrap();
+    }
+    let ended = support::Ended::of(child).await;
+    assert!(ended.err.contains("messages are missing"), "{}", ended.err);
+    assert_eq!(ended.code, Some(11), "{}", ended.err);
 }
 
 /// As with `head`.
