@@ -11,6 +11,7 @@ mod terminal;
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
     pin::Pin,
     time::Duration,
 };
@@ -380,18 +381,29 @@ fn ended() -> Trouble {
     Trouble::new(Exit::Peer, "the session ended before it was up")
 }
 
+/// Where the recording before this one goes.
+fn before(path: &Path) -> PathBuf {
+    let mut old = path.to_owned().into_os_string();
+    old.push(".1");
+    old.into()
+}
+
 /// A recording.
 struct Tape {
     file: File,
-    path: std::path::PathBuf,
+    path: PathBuf,
     written: u64,
 }
 
 impl Tape {
-    fn open(path: &std::path::Path) -> Result<Self, Trouble> {
-        let file = File::create(path).map_err(|error| Trouble::usage(format!("{}: {error}", path.display())))?;
+    fn open(path: &Path) -> Result<Self, Trouble> {
+        let failed = |error: io::Error| Trouble::usage(format!("{}: {error}", path.display()));
+        // What an earlier run saw may be all that there is of a night.
+        if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0) {
+            std::fs::rename(path, before(path)).map_err(failed)?;
+        }
         Ok(Self {
-            file,
+            file: File::create(path).map_err(failed)?,
             path: path.to_owned(),
             written: 0,
         })
@@ -400,9 +412,7 @@ impl Tape {
     fn write(&mut self, json: &str) -> Result<(), Trouble> {
         let failed = |error: io::Error| Trouble::new(Exit::Local, format!("{}: {error}", self.path.display()));
         if self.written > LONGEST {
-            let mut old = self.path.clone().into_os_string();
-            old.push(".1");
-            std::fs::rename(&self.path, old).map_err(failed)?;
+            std::fs::rename(&self.path, before(&self.path)).map_err(failed)?;
             self.file = File::create(&self.path).map_err(failed)?;
             self.written = 0;
         }

@@ -141,6 +141,14 @@ async fn a_recording_becomes_a_page() {
             .run(&["monitor", &url, "--for", "2500ms", "--record", "tape"])
             .await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
+        let tape = || std::fs::read_to_string(program.home().join("tape")).unwrap();
+        let first = tape();
+        // The next one begins anew, and the one before it stays beside it.
+        let args = ["monitor", &url, "--for", "1500ms", "--record", "tape", "-q"];
+        assert_eq!(program.run(&args).await.code, Some(0));
+        assert!(!tape().contains(&first));
+        std::fs::rename(program.home().join("tape.1"), program.home().join("tape")).unwrap();
+        assert_eq!(tape(), first);
         assert!(
             ended.out.lines().count() >= 2 && ended.out.contains("  ok "),
             "{ended:?}"
