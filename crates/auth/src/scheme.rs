@@ -134,8 +134,8 @@ impl fmt::Debug for Scheme {
 
 impl From<SchemeError> for Failure {
     fn from(error: SchemeError) -> Self {
-        // A mistake of this side stays one.
-        Self::new(FailureKind::Auth, "the credential cannot be shown")
+        // A mistake of this side stays one; and whoever shows the failure alone shows what it is.
+        Self::new(FailureKind::Auth, error.to_string())
             .with_disposition(Disposition::Final)
             .with_source(error)
     }

@@ -196,6 +196,17 @@ async fn a_token_that_has_expired_or_is_missing() {
 }
 
 /// Somebody opens TLS on the way; or the server is a private one.
+/// Two lines in the file, say.
+#[tokio::test]
+async fn a_token_that_no_header_can_carry() {
+    let server = Server::start(Script::Echo).await.unwrap();
+    let program = Program::new();
+    std::fs::write(program.home().join("token"), format!("{SECRET}\n{SECRET}")).unwrap();
+    let ended = program.run(&["doctor", &server.url(), "--token-file", "token"]).await;
+    let said = ["FAIL  credentials", "has characters that a header cannot carry"];
+    assert_says(&ended, 7, &said);
+}
+
 #[tokio::test]
 async fn an_authority_that_this_machine_trusts_or_does_not() {
     let authority = Authority::new().unwrap();
