@@ -285,6 +285,12 @@ async fn what_it_writes_for_others_is_well_formed() {
         ended.out.contains("[mcp_servers.server]") && ended.out.contains("startup_timeout_sec = 20"),
         "{ended:?}"
     );
+    assert_eq!(ended.err, "");
+    // What is set here is not where a host starts it.
+    let mut command = program.command(&["bridge", "wss://a.example/mcp", "--print-config", "claude"]);
+    let ended = support::Ended::of(command.env("TOWER_WS_TOKEN", SECRET).spawn().unwrap()).await;
+    assert!(ended.err.contains("TOWER_WS_TOKEN counts here"), "{ended:?}");
+    assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
 }
 
 /// A full disk is told of; who has stopped reading is not.

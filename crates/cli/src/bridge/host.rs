@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use crate::{
     args::{Connection, Host},
     exit::{Exit, Trouble},
-    output::tell,
+    output::{remark, tell},
     settings::Settings,
 };
 
 /// Prints it.
 pub(super) fn print(host: Host, url: &str, connection: &Connection) -> Result<Exit, Trouble> {
     // An address that is none is told now.
-    Settings::load(Some(url), connection)?;
+    let settings = Settings::load(Some(url), connection)?;
     let program = std::env::current_exe().map_or_else(|_| "tower-ws".to_owned(), |path| path.display().to_string());
     let arguments = arguments(std::env::args().skip(1));
     let entry = json!({ "command": program, "args": arguments });
@@ -38,6 +38,14 @@ pub(super) fn print(host: Host, url: &str, connection: &Connection) -> Result<Ex
         }
     };
     tell(&told);
+    let mut said: Vec<_> = settings.places.values().collect();
+    said.sort_unstable();
+    said.dedup();
+    for name in said.into_iter().filter(|place| place.starts_with("TOWER_WS_")) {
+        remark(&format!(
+            "tower-ws: {name} counts here, and a host passes it on only if its settings say so, in `env`"
+        ));
+    }
     Ok(Exit::Done)
 }
 
