@@ -126,9 +126,10 @@
 //!
 //! What other layers know of themselves and show in [`Up`](tower_ws_core::Up)
 //! ([`Readings`](tower_ws_core::Readings)) is published by [`MetricsLayer::session`], which reads
-//! it at each transition, at the end, and every 5 s while messages pass or are held, or there is no
-//! connection. An idle session is not woken for it: it reads when it is awake for another reason, such
-//! as a ping. A layer of your own joins in with one line, [`Up::show`](tower_ws_core::Up::show). A
+//! it at each transition, at the end, and every 5 s while messages pass (or are acknowledged, or given
+//! up), something is held, or there is no connection. An idle session is not woken for it: it reads
+//! when it is awake for another reason, such as a ping. A layer of your own joins in with one line,
+//! [`Up::show`](tower_ws_core::Up::show). A
 //! durable queue has rows of its own in the docs of `tower-ws-spool`.
 //!
 //! | name | type | unit | labels | meaning | alert |
@@ -190,6 +191,10 @@
 //! stack is built (`ServiceBuilder::service`, `Layer::layer`): so a message costs no lookup.
 //! Install the recorder before that. For the same reason, do not let an exporter forget idle series
 //! (`idle_timeout`): what it has forgotten stays forgotten while any session with the same label lives.
+//!
+//! Recorders are told apart by their address. One for a thread (`metrics::with_local_recorder`, in
+//! tests) has to outlive the sessions that were built under it: another that is made at the same
+//! place meanwhile would be taken for it, and see nothing.
 //!
 //! # Why is the height not a label?
 //!

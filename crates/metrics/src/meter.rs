@@ -1,6 +1,6 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    task::Context,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Waker},
 };
 
 use metrics::Label;
@@ -33,14 +33,21 @@ enum WatchMeters {
 
 /// Handles that somebody may still have.
 struct Registered {
-    /// The recorder that made them, by its address: it lives as long as they are used.
+    /// The recorder that made them, by its address: recorders have no other identity. One that is
+    /// installed for all of the process stays there.
     recorder: usize,
     height: Height,
     label: Option<Label>,
     meters: Weak<Meters>,
 }
 
-static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+/// Those that somebody still has.
+fn registered() -> MutexGuard<'static, Vec<Registered>> {
+    static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.retain(|one| one.meters.strong_count() > 0);
+    registered
+}
 
 /// What measures one session, or one connection, from its dial to its end.
 pub(crate) struct Meter<M> {
@@ -48,8 +55,11 @@ pub(crate) struct Meter<M> {
     _meters: Arc<Meters>,
     measure: M,
     traffic: Traffic,
-    /// Messages have passed since the numbers of the layers below were published.
+    /// Messages have passed, or something has become of them, since the numbers of the layers below
+    /// were published.
     passed: bool,
+    /// Whoever reads, if nothing would wake him for those numbers.
+    reader: Option<Waker>,
     pub(crate) watch: Watch,
 }
 
@@ -65,22 +75,30 @@ impl Meters {
     /// Those of the recorder that is installed now: new ones only if nobody has any.
     pub(crate) fn of(height: Height, label: Option<&Label>) -> Arc<Self> {
         let recorder = metrics::with_recorder(|recorder| std::ptr::from_ref(recorder).addr());
-        let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.retain(|one| one.meters.strong_count() > 0);
-        let known = registered
-            .iter()
-            .find(|one| (one.recorder, one.height, one.label.as_ref()) == (recorder, height, label));
-        if let Some(meters) = known.and_then(|one| one.meters.upgrade()) {
+        let known = |registered: &[Registered]| {
+            let known = registered
+                .iter()
+                .find(|one| (one.recorder, one.height, one.label.as_ref()) == (recorder, height, label));
+            known.and_then(|one| one.meters.upgrade())
+        };
+        if let Some(meters) = known(&registered()) {
             return meters;
         }
-        let meters = Arc::new(Self::register(height, label));
+        // The recorder may do anything meanwhile, also build a stack: nothing is locked.
+        let new = Arc::new(Self::register(height, label));
+        let mut registered = registered();
+        // Somebody may have been faster.
+        if let Some(meters) = known(&registered) {
+            drop(registered);
+            return meters;
+        }
         registered.push(Registered {
             recorder,
             height,
             label: label.cloned(),
-            meters: Arc::downgrade(&meters),
+            meters: Arc::downgrade(&new),
         });
-        meters
+        new
     }
 
     fn register(height: Height, label: Option<&Label>) -> Self {
@@ -107,6 +125,7 @@ impl<M> Meter<M> {
             measure,
             traffic: Traffic::new(meters.traffic.clone()),
             passed: false,
+            reader: None,
             watch: match &meters.watch {
                 WatchMeters::Session(meters) => Watch::Session(Session::begin(meters.clone())),
                 WatchMeters::Connection(meters) => Watch::Connection(Link::dial(meters.clone())),
@@ -125,7 +144,11 @@ impl<M> Meter<M> {
                 self.traffic.received(size);
                 self.passed = true;
             }
-            Some(Event::Dropped(item, reason)) => self.traffic.dropped(item.lane, reason),
+            Some(Event::Dropped(item, reason)) => {
+                self.traffic.dropped(item.lane, reason);
+                self.passed = true;
+            }
+            Some(Event::Delivered(_)) => self.passed = true,
             _ => {}
         }
         match &mut self.watch {
@@ -147,16 +170,29 @@ impl<M> Meter<M> {
     /// Counts a message that the sink below has accepted.
     pub(crate) fn sent(&mut self, lane: Lane, size: Size) {
         self.traffic.sent(lane, size);
-        self.passed = true;
+        if !std::mem::replace(&mut self.passed, true)
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
     }
 
     /// Publishes the numbers of the layers below when it is time to. If they are about to change, the
     /// task that polls is woken when it is time again.
     pub(crate) fn publish(&mut self, cx: &mut Context<'_>) {
-        if let Watch::Session(session) = &mut self.watch
-            && session.publish(self.passed, cx)
-        {
+        let Watch::Session(session) = &mut self.watch else {
+            return;
+        };
+        if session.publish(self.passed, cx) {
             self.passed = false;
+        }
+        if self.passed {
+            return;
+        }
+        // Another task may write, while nothing comes in.
+        match &mut self.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
         }
     }
 }

@@ -156,11 +156,19 @@ impl Catalog {
 
     /// The series of a reading, registered when it is first seen.
     fn series(&self, reading: &Reading) -> Arc<Series> {
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = series.iter().find(|known| known.is_of(reading)) {
-            return known.clone();
+        let lock = || self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |series: &[Arc<Series>]| series.iter().find(|known| known.is_of(reading)).cloned();
+        if let Some(series) = known(&lock()) {
+            return series;
         }
+        // The recorder may do anything meanwhile: nothing is locked. Who else registers it gets the
+        // same.
         let new = Arc::new(Series::register(&self.scope, reading));
+        let mut series = lock();
+        if let Some(known) = known(&series) {
+            drop(series);
+            return known;
+        }
         series.push(new.clone());
         new
     }

@@ -11,9 +11,9 @@ use std::{
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use metrics_util::debugging::DebuggingRecorder;
-use support::{Seen, down, poll_once, saying, under};
+use support::{Seen, down, message, poll_once, saying, under};
 use tokio::time::{advance, sleep};
-use tower_ws_core::{Event, Failure, FailureKind, Reading, Readings, Shared, Up, Value};
+use tower_ws_core::{DropReason, Event, Failure, FailureKind, Reading, Readings, Shared, Up, Value};
 use tower_ws_metrics::MetricsLayer;
 use tower_ws_test_kit::expect;
 
@@ -107,20 +107,67 @@ async fn an_idle_session_is_not_woken_for_them() {
     expect::event(&mut session).await;
     assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 1);
 
-    // Long after the last time: at once.
+    // Long after the last time: at once. What is written wakes whoever reads, here the same task.
     session.send("hello".to_owned().into()).await.unwrap();
     numbers.set([2, 0, 0, 0]);
-    assert_eq!(polls(&mut session, Duration::from_secs(1)).await, 1);
+    assert_eq!(polls(&mut session, Duration::from_secs(1)).await, 2);
     assert_eq!(seen.total("tower_ws_shelf_parked"), 2.0);
     // Soon after it: the poll that sees to that, and the one that publishes.
     session.send("hello".to_owned().into()).await.unwrap();
     numbers.set([3, 0, 0, 0]);
-    assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 2);
+    assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 3);
     assert_eq!(seen.total("tower_ws_shelf_parked"), 3.0);
     // Nothing has passed, and it is awake for another reason.
     numbers.set([4, 0, 0, 0]);
     assert_eq!(polls(&mut session, Duration::from_secs(60)).await, 1);
     assert_eq!(seen.total("tower_ws_shelf_parked"), 4.0);
+}
+
+/// What comes of messages later is of them: an acknowledgement, or that one was given up.
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_messages_is_told_within_the_time() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let connection = saying([numbers.up()]);
+    let mut session = under(MetricsLayer::session(), connection.clone()).await;
+    expect::event(&mut session).await;
+    for event in [
+        Event::Delivered(message("a")),
+        Event::Dropped(message("a"), DropReason::Expired),
+    ] {
+        session.send(message("a")).await.unwrap();
+        numbers.set([1, 0, 0, 0]);
+        idle(&mut session, Duration::from_secs(6)).await;
+        assert_eq!(seen.total("tower_ws_shelf_parked"), 1.0);
+        numbers.set([0, 0, 0, 0]);
+        connection.event(event);
+        expect::event(&mut session).await;
+        polls(&mut session, Duration::from_secs(6)).await;
+        assert_eq!(seen.total("tower_ws_shelf_parked"), 0.0);
+    }
+}
+
+/// Whoever reads may have nothing to read for hours.
+#[tokio::test(start_paused = true)]
+async fn what_another_task_writes_is_told_while_nothing_comes_in() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let seen = Seen::by(&recorder);
+    let numbers = Numbers::default();
+    let mut session = under(MetricsLayer::session(), saying([numbers.up()])).await;
+    expect::event(&mut session).await;
+    let (mut sink, mut stream) = session.split();
+    let reads = tokio::spawn(async move { drop(stream.next().await) });
+    for parked in 1..=3 {
+        sleep(Duration::from_secs(7)).await;
+        numbers.set([parked, 0, 0, 0]);
+        sink.send(message("a")).await.unwrap();
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(seen.total("tower_ws_shelf_parked"), parked as f64);
+    }
+    reads.abort();
 }
 
 /// In an outage the layers below are busy.

@@ -2,12 +2,20 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{
+    cell::Cell,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use support::{saying, under, up};
+use tower::Layer;
 use tower_ws_metrics::MetricsLayer;
-use tower_ws_test_kit::expect;
+use tower_ws_test_kit::{ManualDialer, expect};
 
 /// Counts what is registered, and what is made of it goes nowhere.
 #[derive(Default)]
@@ -32,6 +40,48 @@ impl Recorder for Registrations {
         self.0.fetch_add(1, Relaxed);
         Histogram::noop()
     }
+}
+
+/// Builds a stack of its own for the first metric that it is to make: to send it somewhere, say.
+#[derive(Default)]
+struct Sends {
+    registrations: Registrations,
+    is_building: Cell<bool>,
+}
+
+impl Recorder for Sends {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        if !self.is_building.replace(true) {
+            drop(MetricsLayer::session().layer(ManualDialer::<String>::new()));
+        }
+        self.registrations.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.registrations.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.registrations.register_histogram(key, metadata)
+    }
+}
+
+/// What a recorder does is its own affair: nothing is locked meanwhile.
+#[test]
+fn a_recorder_may_build_a_stack_itself() {
+    let recorder = Sends::default();
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        metrics::with_local_recorder(&recorder, || {
+            drop(MetricsLayer::session().layer(ManualDialer::<String>::new()));
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).expect("no deadlock");
 }
 
 #[tokio::test(start_paused = true)]
