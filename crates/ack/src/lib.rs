@@ -118,7 +118,7 @@
 //! ## Why was my message refused?
 //!
 //! Two messages with one key cannot be told apart by their acknowledgements. So a message whose key
-//! is under way comes back as refused, and so does one whose key was given up among the last 1,024:
+//! is under way comes back as refused, and so does one whose key was given up among the last 4,096:
 //! a late acknowledgement of the first would be taken for that of the second.
 //!
 //! # What it does not do

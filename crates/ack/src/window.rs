@@ -208,7 +208,7 @@ where
         if kept.ticket.may_have_been_seen() {
             kept.repeated = true;
             self.stats.resent += 1;
-            if let Some((key, message)) = strategy.again(&kept.outgoing)
+            if let Some((key, message)) = strategy.again(&kept.give_back())
                 && self.index.insert(key.clone(), serial)
             {
                 item.message = message;

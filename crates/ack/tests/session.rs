@@ -4,13 +4,17 @@
 
 mod support;
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{down, number};
 use tokio::time::sleep;
 use tower_layer::Layer;
-use tower_ws_ack::{AckConnection, AckLayer, Bare, Handle, JsonRpc, Sequence, Strategy};
+use tower_ws_ack::{AckConnection, AckLayer, Acknowledgement, Bare, Handle, JsonRpc, Sequence, Strategy};
 use tower_ws_core::{DropReason, Event, Failure, FailureKind, Outgoing, Phase, Readings, Replay, Ticket, Value, Wrap};
 use tower_ws_test_kit::ManualConnection;
 use tower_ws_transport::JsonText;
@@ -495,4 +499,68 @@ async fn what_a_store_keeps_may_be_given_up_too() {
             (is_given_up, if is_given_up { 1 } else { 2 })
         );
     }
+}
+
+/// A peer that stood still answers all that was given up meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_whole_window_that_was_given_up_is_remembered() {
+    let (layer, handle) = AckLayer::pair(bare());
+    let (mut session, manual) = session(layer).await;
+    let many = AckLayer::<()>::MESSAGES;
+    for n in 0..many {
+        session.feed(format!("{n} a").into()).await.unwrap();
+    }
+    session.flush().await.unwrap();
+    sleep(61 * SECOND).await;
+    while session.next().now_or_never().is_some() {}
+    for n in 0..many {
+        manual.say(format!("ack {n}"));
+    }
+    while session.next().now_or_never().is_some() {}
+    let stats = handle.snapshot();
+    assert_eq!((stats.in_flight, stats.late, stats.unmatched), (0, many as u64, 0));
+}
+
+/// Knows by its ticket what may go again, and under which key.
+#[derive(Clone, Default)]
+struct ByTicket(Arc<Mutex<Vec<Option<u64>>>>);
+
+impl Strategy<String> for ByTicket {
+    type Key = u64;
+
+    fn awaits(&self, item: &Outgoing<String>) -> Option<u64> {
+        item.message.split(' ').next()?.parse().ok()
+    }
+
+    fn acknowledges(&self, _: &String) -> Option<Acknowledgement<u64>> {
+        None
+    }
+
+    fn is_safe(&self, item: &Outgoing<String>) -> bool {
+        self.0.lock().unwrap().push(item.ticket.as_ref().map(Ticket::tag));
+        true
+    }
+
+    fn again(&mut self, item: &Outgoing<String>) -> Option<(u64, String)> {
+        self.0.lock().unwrap().push(item.ticket.as_ref().map(Ticket::tag));
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strategy_is_asked_about_a_message_as_the_caller_gave_it() {
+    let strategy = ByTicket::default();
+    let (mut session, manual) = session(AckLayer::new(strategy.clone())).await;
+    session
+        .send(Outgoing::new("1 a".to_owned()).ticket(Ticket::tagged(7)))
+        .await
+        .unwrap();
+    session.send("2 b".to_owned().into()).await.unwrap();
+    manual.down(Failure::new(FailureKind::Network, "gone"), true);
+    manual.up();
+    while session.next().now_or_never().is_some() {}
+    let mut asked = std::mem::take(&mut *strategy.0.lock().unwrap());
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(asked, [None, Some(7)]);
 }

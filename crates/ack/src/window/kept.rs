@@ -45,6 +45,17 @@ impl<M: Clone, K> Kept<M, K> {
         outgoing.ticket = self.is_callers.then(|| self.ticket.clone());
         outgoing
     }
+
+    /// The one rule of sending again: what may have been seen goes only if it is safe.
+    pub(super) fn may_go<S: Strategy<M>>(&self, strategy: &S) -> bool {
+        !self.ticket.may_have_been_seen()
+            || self.outgoing.epoch.is_none()
+                && match self.outgoing.replay {
+                    Replay::Safe => true,
+                    Replay::Unsafe => false,
+                    Replay::Unknown => strategy.is_safe(&self.give_back()),
+                }
+    }
 }
 
 impl<M, K> Kept<M, K> {
@@ -76,16 +87,5 @@ impl<M, K> Kept<M, K> {
             }
         }
         self.suspicions >= most
-    }
-
-    /// The one rule of sending again: what may have been seen goes only if it is safe.
-    pub(super) fn may_go<S: Strategy<M>>(&self, strategy: &S) -> bool {
-        !self.ticket.may_have_been_seen()
-            || self.outgoing.epoch.is_none()
-                && match self.outgoing.replay {
-                    Replay::Safe => true,
-                    Replay::Unsafe => false,
-                    Replay::Unknown => strategy.is_safe(&self.outgoing),
-                }
     }
 }

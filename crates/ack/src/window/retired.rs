@@ -1,5 +1,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::layer::AckLayer;
+
 /// The keys of what was given up last: an acknowledgement that comes late is not taken for
 /// another's.
 #[derive(Debug)]
@@ -9,7 +11,8 @@ pub(super) struct Retired<K> {
 }
 
 impl<K: Clone + Ord> Retired<K> {
-    const ROOM: usize = 1024;
+    /// As many as a window has by default: all of it may be given up at once.
+    const ROOM: usize = AckLayer::<()>::MESSAGES;
 
     pub(super) fn new() -> Self {
         Self {
@@ -42,11 +45,11 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut retired = Retired::new();
-        (0..5000).for_each(|key| retired.insert(key));
+        (0..10_000).for_each(|key| retired.insert(key));
         assert_eq!(
             (retired.order.len(), retired.keys.len()),
             (Retired::<u32>::ROOM, Retired::<u32>::ROOM)
         );
-        assert!(retired.contains(&4999) && !retired.contains(&0));
+        assert!(retired.contains(&9_999) && !retired.contains(&0));
     }
 }
