@@ -138,8 +138,8 @@ pub(crate) struct DoctorArgs {
     /// Writes all that somebody who helps has to know into this file, in JSON and without secrets
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) form: Form,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -230,8 +230,8 @@ pub(crate) struct MonitorArgs {
     /// Writes lines, also where a screen could be drawn
     #[arg(long)]
     pub(crate) plain: bool,
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) form: Form,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -276,6 +276,24 @@ pub(crate) struct SettingsArgs {
 #[derive(clap::Args)]
 pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Form {
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl Form {
+    pub(crate) fn output(&self) -> Output {
+        match self.json {
+            true => Output::Json,
+            false => self.output,
+        }
+    }
 }
 
 /// In what form something is told.

@@ -75,7 +75,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<Exit, Trouble> {
         let bundle = bundle::of(&settings, &findings.json());
         written(path, &format!("{bundle:#}\n"))?;
     }
-    match args.output {
+    match args.form.output() {
         Output::Text => drop(tell(findings.text().trim_end())),
         Output::Json => drop(tell(&findings.json().to_string())),
     }

@@ -62,7 +62,7 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
     let tape = args.record.as_deref().map(Tape::open).transpose()?;
     let deadline = args.length.and_then(|length| Instant::now().checked_add(length));
     let (mut watched, begins) = Watched::begin(&config, args.mcp)?;
-    let mut face = Face::lines(args.output);
+    let mut face = Face::lines(args.form.output());
     #[cfg(feature = "screen")]
     if draws {
         face = Face::screen(&config, &watched, tape.is_some())?;
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: MonitorArgs) -> Result<Exit, Trouble> {
 
 /// Whether there is a screen to draw on, and nothing else is asked for.
 fn draws(args: &MonitorArgs) -> bool {
-    let wanted = !args.plain && args.output == Output::Text && !log::is_shown(&args.connection);
+    let wanted = !args.plain && args.form.output() == Output::Text && !log::is_shown(&args.connection);
     cfg!(feature = "screen") && wanted && io::stdout().is_terminal()
 }
 

@@ -77,7 +77,7 @@ async fn the_doctors_json_is_for_machines() {
     let jwt = format!("e30.{}.{SECRET}", "eyJleHAiOjF9");
     std::fs::write(program.home().join("token"), jwt).unwrap();
     let ended = program
-        .run(&["doctor", &server.url(), "--token-file", "token", "-o", "json"])
+        .run(&["doctor", &server.url(), "--token-file", "token", "--json"])
         .await;
     assert_eq!(ended.code, Some(7), "{ended:?}");
     let told: Value = serde_json::from_str(&ended.out).unwrap();

@@ -307,3 +307,27 @@ async fn the_doctor_says_how_long_a_token_is_good_and_who_cuts_idle_connections(
     let ended = program.run(&["doctor", &cuts.url(), "--hold", "5s"]).await;
     assert!(ended.out.contains("WARN") || ended.code != Some(0), "{ended:?}");
 }
+
+/// What a shell would take apart is the name of no program; the words behind it may be a secret.
+#[tokio::test]
+async fn a_command_for_a_token_that_is_one_text_is_explained() {
+    let program = Program::new();
+    let command = format!("corp-login --print {SECRET}");
+    let ended = program
+        .run(&[
+            "call",
+            "--json-rpc",
+            "ws://127.0.0.1:9/",
+            "m",
+            "--token-command",
+            &command,
+        ])
+        .await;
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert!(
+        ended.err.contains("the command for the secret, corp-login: "),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("after commas"), "{ended:?}");
+    assert!(!ended.err.contains(SECRET), "{ended:?}");
+}

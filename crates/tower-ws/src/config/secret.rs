@@ -54,9 +54,17 @@ impl Secret {
                     .stdin(Stdio::null())
                     .kill_on_drop(true)
                     .output();
-                let output = run
-                    .await
-                    .map_err(|error| failed(format!("the command for the secret, {program}: {error}")))?;
+                let output = run.await.map_err(|error| {
+                    // As a shell takes it, it is the name of no program.
+                    let (program, help) = match program.split_once(' ') {
+                        Some((program, _)) => (
+                            program,
+                            "; its arguments are words of their own, after commas where it is one text",
+                        ),
+                        None => (&**program, ""),
+                    };
+                    failed(format!("the command for the secret, {program}: {error}{help}"))
+                })?;
                 if !output.status.success() {
                     let status = output.status;
                     return Err(failed(format!("the command for the secret, {program}, failed: {status}")).into());
