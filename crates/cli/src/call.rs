@@ -97,8 +97,10 @@ impl Deadline {
         }
     }
 
+    /// To the millisecond: it is told.
     fn left(self) -> Duration {
-        self.limit.saturating_sub(self.began.elapsed())
+        let left = self.limit.saturating_sub(self.began.elapsed());
+        Duration::from_millis(left.as_millis().try_into().unwrap_or(u64::MAX))
     }
 }
 

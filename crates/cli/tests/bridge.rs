@@ -165,13 +165,11 @@ async fn a_server_that_is_not_there_is_told_of_and_waited_for() {
     // From now on it is remembered.
     gone.kill();
     let mut host = Host::start(&program, &[&url, "--set", "reconnect.cap=1s"]);
-    let began = Instant::now();
     let introduced = host.initialize().await;
     assert!(
         introduced["result"]["capabilities"]["tools"].is_object(),
         "{introduced}"
     );
-    assert!(began.elapsed() > 5 * SECOND, "the server has its time");
     let remembered = host.call("tools/list", json!({})).await;
     assert_eq!(remembered["result"], tools["result"], "{remembered}");
     gone.restart().await.unwrap();

@@ -62,6 +62,13 @@ impl Calls {
         std::mem::take(&mut self.under_way).into_values()
     }
 
+    /// None of this kind is.
+    pub(super) fn end_of(&mut self, kind: Kind) -> Vec<Call> {
+        let those = self.under_way.values().filter(|call| call.kind == kind);
+        let keys: Vec<_> = those.map(|call| call.id.get().to_owned()).collect();
+        keys.iter().filter_map(|key| self.end(key)).collect()
+    }
+
     /// When the next one is given up.
     pub(super) fn wakes(&self) -> Option<Instant> {
         self.ends.first().map(|(until, _)| *until)

@@ -126,8 +126,31 @@ impl Desk {
         self.steps.is_empty() && self.calls.is_empty()
     }
 
+    /// Why the server does not answer, if it is known. Then what is remembered is told at once: some hosts wait for three
+    /// seconds.
     pub(super) fn on_verdict(&mut self, why: String) {
         self.verdict = why;
+        if self.verdict.is_empty() {
+            return;
+        }
+        for kind in [Kind::Introduction, Kind::Tools] {
+            if let Some(result) = self.recalled(kind).map(ToOwned::to_owned) {
+                for call in self.calls.end_of(kind) {
+                    self.steps.push_back(Step::Tell(message::answer(&call.id, &result)));
+                }
+            }
+        }
+    }
+
+    /// What the server said the last time, where that is an answer now.
+    fn recalled(&self, kind: Kind) -> Option<&RawValue> {
+        let remembered = self.remembered.as_ref()?;
+        let asked = self.introduction.as_ref().map(|introduction| &introduction.asked);
+        match (kind, self.start) {
+            (Kind::Introduction, Start::Remember) if asked == Some(&remembered.asked) => Some(&remembered.introduction),
+            (Kind::Tools, Start::Remember) if matches!(self.state, State::Opening) => remembered.tools.as_deref(),
+            _ => None,
+        }
     }
 
     /// The host says this.
@@ -203,14 +226,12 @@ impl Desk {
 
     /// A request of the host's.
     fn begin(&mut self, id: Box<RawValue>, kind: Kind, progress_token: Option<Value>, now: Instant) {
-        let has_tools = self
-            .remembered
-            .as_ref()
-            .is_some_and(|remembered| remembered.tools.is_some());
-        let limit = match (kind, &self.state, self.start) {
-            (Kind::Introduction, _, Start::Wait) => None,
-            (Kind::Introduction, ..) => Some(FIRST),
-            (Kind::Tools, State::Opening, Start::Remember) if has_tools => Some(FIRST.min(self.limit)),
+        let limit = match (kind, self.start) {
+            (Kind::Introduction, Start::Wait) => None,
+            // It is known that the server is not there.
+            (Kind::Tools, _) if self.recalled(kind).is_some() && !self.verdict.is_empty() => Some(Duration::ZERO),
+            (Kind::Introduction, _) => Some(FIRST),
+            (Kind::Tools, _) if self.recalled(kind).is_some() => Some(FIRST.min(self.limit)),
             _ => Some(self.limit),
         };
         self.calls.begin(Call {
@@ -342,21 +363,7 @@ impl Desk {
 
     /// Its time is up.
     fn give_up(&mut self, call: Call, now: Instant) {
-        let remembered = match (call.kind, self.start, &self.remembered) {
-            (Kind::Introduction, Start::Remember, Some(remembered))
-                if self
-                    .introduction
-                    .as_ref()
-                    .is_some_and(|introduction| introduction.asked == remembered.asked) =>
-            {
-                Some(&remembered.introduction)
-            }
-            (Kind::Tools, Start::Remember, Some(remembered)) if matches!(self.state, State::Opening) => {
-                remembered.tools.as_ref()
-            }
-            _ => None,
-        };
-        if let Some(result) = remembered {
+        if let Some(result) = self.recalled(call.kind) {
             self.steps.push_back(Step::Tell(message::answer(&call.id, result)));
             return;
         }
@@ -396,3 +403,6 @@ impl Desk {
 fn is_introduction(message: &Message) -> bool {
     message.id.is_some() && matches!(message.method.as_deref(), Some("initialize" | "server/discover"))
 }
+
+#[cfg(test)]
+mod tests;
