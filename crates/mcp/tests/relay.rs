@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Peer, Server, relay, within};
+use tower_ws_client::ClientLayer;
 use tower_ws_core::{BoxError, Failure, FailureKind};
 use tower_ws_mcp::relay::{Interrupted, Relay, RelayClosed};
 use tower_ws_transport::JsonText;
@@ -162,6 +163,37 @@ async fn a_request_whose_time_is_up_says_whether_it_was_sent() {
     assert_eq!(next["method"], "tools/call", "it never is: {next}");
     peer.answer(&next["id"], json!({})).await;
     assert_eq!(told_id(&mut relay).await, "next");
+}
+
+/// More than may be under way at a time wait for room. That two have one id is the library's fault, and
+/// the others' calls go on.
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_used_twice_while_it_waits_for_room_ends_nothing_else() {
+    const ROOM: usize = ClientLayer::MAX_CALLS;
+    let (mut relay, _server, mut peer) = opened().await;
+    let call = |id: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call" });
+    for n in 1..=ROOM {
+        say(&relay, call(json!(n))).await;
+    }
+    let mut asked = Vec::new();
+    for _ in 0..ROOM {
+        asked.push(peer.heard().await["id"].clone());
+    }
+    for _ in 0..2 {
+        say(&relay, call(json!("twice"))).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Room for one after the other.
+    for id in &asked[..2] {
+        peer.answer(id, json!({})).await;
+        let twice = peer.heard().await["id"].clone();
+        peer.answer(&twice, json!({})).await;
+    }
+    let mut answered = Vec::new();
+    for _ in 0..4 {
+        answered.push(told_id(&mut relay).await);
+    }
+    assert_eq!(answered.iter().filter(|id| **id == "twice").count(), 2, "{answered:?}");
 }
 
 /// The id of the next answer.

@@ -9,7 +9,8 @@ use std::{
 
 use futures_core::{Stream, future::BoxFuture};
 use futures_util::{
-    future::{AbortHandle, Abortable, Aborted},
+    FutureExt,
+    future::{AbortHandle, Abortable, Aborted, Fuse},
     stream::FuturesUnordered,
 };
 use serde_json::value::RawValue;
@@ -77,7 +78,7 @@ impl Calls {
         let kind = Kind::of(request.method());
         let listens = (kind == Kind::Listen).then(|| self.listens.clone());
         let call: BoxFuture<'static, Ended> = Box::pin(async move {
-            let outcome = call(client, &id, request, listens, is_up).await;
+            let outcome = call(client, &id, request, listens, is_up.fuse()).await;
             Ended { id, outcome, kind }
         });
         self.running.push(Abortable::new(call, registration));
@@ -121,13 +122,14 @@ impl Calls {
     }
 }
 
-/// Makes a request, until it is answered or its time is up.
+/// Makes a request, until it is answered or its time is up. Another request under the same id, which
+/// is against the rules, takes away who could say so: then it has no limit.
 async fn call(
     mut client: Client,
     id: &RawValue,
     request: Request,
     listens: Option<Listens>,
-    mut is_up: oneshot::Receiver<Duration>,
+    mut is_up: Fuse<oneshot::Receiver<Duration>>,
 ) -> Result<Reply, CallError> {
     let client = tokio::select! {
         biased;
