@@ -411,6 +411,10 @@ async fn all_that_is_wrong_with_a_certificate() {
         Fault::Tls,
         "in all, the certificate is for another host, is self-signed",
     );
+    // An address of one's own is no proxy.
+    let proxy = report.steps.iter().find(|step| step.name == "proxy").unwrap();
+    let expected = format!("{} is dialled, by the settings", server.addr());
+    assert!(proxy.text.starts_with(&expected), "{report}");
 }
 
 #[tokio::test]

@@ -117,7 +117,9 @@ impl Examination {
         let is_own = builder.own.connector.is_some();
         let (way, connection) = way::dial(builder, &url).await;
         let decides = is_own && !way.has_begun();
-        report.steps.push(network::proxy(&url, way.proxy(&url), decides));
+        report
+            .steps
+            .push(network::proxy(&url, way.elsewhere(&url), way.is_proxied(), decides));
         report.steps.extend(way.steps(&url).await);
         if let Some(connection) = connection {
             report.steps.extend(visit::visit(connection, silence).await);

@@ -37,8 +37,9 @@ pub(super) fn url(url: &WsUrl) -> Step {
     }
 }
 
-/// `used` is the one that the dial went to. `decides`: a connector of the application's, which has not come so far.
-pub(super) fn proxy(url: &WsUrl, used: Option<String>, decides: bool) -> Step {
+/// `elsewhere` is where the dial went if not where the URL says, through a proxy if it `is_proxied`. `decides`: a
+/// connector of the application's, which has not come so far.
+pub(super) fn proxy(url: &WsUrl, elsewhere: Option<String>, is_proxied: bool, decides: bool) -> Step {
     let step = |state, text: &str| Step::new("proxy", Duration::ZERO, state, text);
     let named = match Proxies::from_env() {
         Ok(proxies) => proxies.are_for(url.uri()),
@@ -46,7 +47,11 @@ pub(super) fn proxy(url: &WsUrl, used: Option<String>, decides: bool) -> Step {
             return step(State::Warning, &error.to_string()).fault(Fault::Settings, "correct that variable");
         }
     };
-    match (used, named) {
+    match (elsewhere, named) {
+        (Some(there), _) if !is_proxied => step(
+            State::Ok,
+            &format!("{there} is dialled, by the settings: the server's own address, or a proxy that was not reached"),
+        ),
         (Some(used), true) => step(
             State::Ok,
             &format!("through {used}; the environment names one for this address"),

@@ -165,8 +165,14 @@ impl Way {
         steps
     }
 
-    /// Where it went instead of to the server, if it did: to a proxy.
-    pub(super) fn proxy(&self, url: &WsUrl) -> Option<String> {
+    /// Whether it was led by a proxy, as far as it came.
+    pub(super) fn is_proxied(&self) -> bool {
+        let failed = matches!(&self.end, End::Failed(fall) if fall.failure.kind() == FailureKind::Proxy);
+        failed || self.trace.steps().iter().any(|step| step.stage == Stage::Proxy)
+    }
+
+    /// Where it went, if that is not what the URL says: to a proxy, or to another address of the server's.
+    pub(super) fn elsewhere(&self, url: &WsUrl) -> Option<String> {
         let begun = self.trace.steps().into_iter().find_map(|step| match step.stage {
             Stage::Begun { host, port } => Some((host, port)),
             _ => None,
