@@ -35,6 +35,8 @@ pub(crate) struct Window<M, K> {
     pace: Pace,
     /// How much has come in on this connection, by any measure that only rises.
     heard: u64,
+    /// No message's time is over before this. It may be out of date, never too late.
+    earliest: Option<Instant>,
     /// When the time of the message that was kept last is over. If nothing is kept then, neither is
     /// the room that many took at once.
     last_until: Option<Instant>,
@@ -68,6 +70,7 @@ where
             cause: None,
             pace: Pace::default(),
             heard: 0,
+            earliest: None,
             last_until: None,
             stats: Snapshot::default(),
         }
@@ -158,6 +161,7 @@ where
         self.stats.bytes += bytes;
         let own = outgoing.deadline.unwrap_or(now);
         let until = later(now, self.limits.timeout).max(own);
+        self.earliest = Some(self.earliest.map_or(until, |earliest| earliest.min(until)));
         self.last_until = Some(until);
         let ticket = outgoing.ticket.take();
         let kept = Kept {
@@ -389,16 +393,19 @@ where
         self.pace.next()
     }
 
+    /// When the first message's time may be over: if it is earlier than before, so is the next look at
+    /// the clock.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
     /// When to look at the clock next.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        // All have the same time, so the first accepted is the first to be over.
-        let mut kept = self.kept.iter().map(|(_, kept)| kept);
-        let first = kept.find(|kept| !kept.overdue).map(|kept| kept.until);
         let due = self
             .due
             .iter()
             .filter_map(|serial| self.kept.get(*serial)?.outgoing.deadline);
-        first.into_iter().chain(due).min().or(self.last_until)
+        self.earliest.into_iter().chain(due).min().or(self.last_until)
     }
 
     /// Gives up what has waited too long, and what it took while there was more of it.
@@ -413,13 +420,17 @@ where
             .collect();
         due.into_iter()
             .for_each(|serial| self.give_up(serial, DropReason::Expired));
-        let over = self.kept.iter().take_while(|(_, kept)| kept.until <= now);
-        let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
-        for serial in over {
-            match self.kept.get_mut(serial) {
-                Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
-                _ => self.give_up(serial, DropReason::Expired),
+        if self.earliest.is_some_and(|earliest| earliest <= now) {
+            let over = self.kept.iter().filter(|(_, kept)| kept.until <= now);
+            let over: Vec<u64> = over.map(|(serial, _)| serial).collect();
+            for serial in over {
+                match self.kept.get_mut(serial) {
+                    Some(kept) if !kept.ticket.may_have_been_seen() => kept.overdue = true,
+                    _ => self.give_up(serial, DropReason::Expired),
+                }
             }
+            let kept = self.kept.iter().filter(|(_, kept)| !kept.overdue);
+            self.earliest = kept.map(|(_, kept)| kept.until).min();
         }
         if self.last_until.take_if(|until| *until <= now).is_some() && self.kept.len() == 0 {
             (self.kept, self.index) = (Placed::new(), Sorted::new());

@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use support::{down, number};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower_layer::Layer;
 use tower_ws_ack::{AckConnection, AckLayer, Acknowledgement, Bare, Handle, JsonRpc, Sequence, Strategy};
 use tower_ws_core::{DropReason, Event, Failure, FailureKind, Outgoing, Phase, Readings, Replay, Ticket, Value, Wrap};
@@ -563,4 +563,32 @@ async fn a_strategy_is_asked_about_a_message_as_the_caller_gave_it() {
     asked.sort_unstable();
     asked.dedup();
     assert_eq!(asked, [None, Some(7)]);
+}
+
+/// One that may take longer holds up nobody's outcome.
+#[tokio::test(start_paused = true)]
+async fn each_message_has_its_own_time() {
+    let (layer, handle) = AckLayer::pair(bare());
+    let (session, _manual) = session(layer).await;
+    let start = Instant::now();
+    let (mut sink, mut stream) = session.split();
+    let mut patient = Outgoing::new("1 a".to_owned());
+    patient.deadline = Some(start + 600 * SECOND);
+    sink.send(patient).await.unwrap();
+    let reads = tokio::spawn(async move {
+        let mut dropped = Vec::new();
+        for _ in 0..2 {
+            let Some(Event::Dropped(item, DropReason::Interrupted(_))) = stream.next().await else {
+                panic!("both come back");
+            };
+            dropped.push((item.message, start.elapsed().as_secs()));
+        }
+        dropped
+    });
+    sleep(SECOND).await;
+    sink.send("2 b".to_owned().into()).await.unwrap();
+    sleep(70 * SECOND).await;
+    assert_eq!(handle.snapshot().in_flight, 1);
+    let dropped = reads.await.unwrap();
+    assert_eq!(dropped, [("2 b".to_owned(), 61), ("1 a".to_owned(), 600)]);
 }

@@ -52,12 +52,13 @@ where
             return Ok(());
         }
         let (bytes, now) = (this.measure.bytes(&item.message), this.moment.now());
+        let earliest = this.window.earliest();
         if granted && *this.link == Link::Up && !this.window.has_due() {
             // Nearly all of them: nothing stands before it.
             self.as_mut().note_heard();
             let this = self.as_mut().project();
             let next = this.window.accept_next(now, key, item, bytes, this.strategy);
-            if !this.alarm.is_set() {
+            if this.window.earliest() != earliest || !this.alarm.is_set() {
                 // Whoever reads sees to the clock.
                 this.halves.wake_reader();
             }
@@ -71,7 +72,7 @@ where
             this.window.end(None);
         }
         // Whoever reads sees to what waits here, and to the clock.
-        if !granted || !this.alarm.is_set() {
+        if !granted || this.window.earliest() != earliest || !this.alarm.is_set() {
             this.halves.wake_reader();
         }
         if granted {
