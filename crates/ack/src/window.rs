@@ -58,6 +58,9 @@ where
     M: Clone,
     K: Clone + Ord,
 {
+    /// Room for so many stays: more come only when much is given up at once.
+    const FEW_EVENTS: usize = 64;
+
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -101,7 +104,11 @@ where
     }
 
     pub(crate) fn pop_event(&mut self) -> Option<Event<M>> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        if self.events.is_empty() && self.events.capacity() > Self::FEW_EVENTS {
+            self.events = VecDeque::new();
+        }
+        Some(event)
     }
 
     pub(crate) fn stats(&self) -> Snapshot {

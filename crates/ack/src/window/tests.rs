@@ -430,3 +430,22 @@ fn the_room_that_many_took_is_given_back_once_their_time_is_over() {
     assert_eq!((window.kept.capacity(), window.index.capacity()), (0, 0));
     assert_eq!(window.next_timeout(), None);
 }
+
+#[test]
+fn what_a_whole_window_leaves_to_tell_takes_no_room_once_told() {
+    let now = Instant::now();
+    let mut window = Window::new(Limits {
+        messages: 1000,
+        bytes: 1000,
+        timeout: SECOND,
+        suspicions: 3,
+        recorded_too: false,
+    });
+    for key in 0..200 {
+        window.accept(now, key, Outgoing::new((0_u64, key)), 1);
+    }
+    window.end(None);
+    let told = std::iter::from_fn(|| window.pop_event()).count();
+    assert_eq!(told, 200);
+    assert_eq!(window.events.capacity(), 0);
+}
