@@ -134,8 +134,15 @@ impl fmt::Debug for Scheme {
 
 impl From<SchemeError> for Failure {
     fn from(error: SchemeError) -> Self {
-        // A mistake of this side stays one; and whoever shows the failure alone shows what it is.
-        Self::new(FailureKind::Auth, error.to_string())
+        // Whoever shows the failure alone shows what is wrong; what to do about it is the source's to say.
+        let wrong = match &error {
+            SchemeError::NotAHeader => "it has characters that a header cannot carry",
+            SchemeError::NotAQuery => "it makes no address",
+            SchemeError::NotSigned(_) => "the application's signer refused",
+            SchemeError::Plaintext => "the address is not `wss`, and a network would see it",
+        };
+        // A mistake of this side stays one.
+        Self::new(FailureKind::Auth, format!("the credential cannot be shown: {wrong}"))
             .with_disposition(Disposition::Final)
             .with_source(error)
     }

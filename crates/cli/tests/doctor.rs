@@ -203,7 +203,7 @@ async fn a_token_that_no_header_can_carry() {
     let program = Program::new();
     std::fs::write(program.home().join("token"), format!("{SECRET}\n{SECRET}")).unwrap();
     let ended = program.run(&["doctor", &server.url(), "--token-file", "token"]).await;
-    let said = ["FAIL  credentials", "has characters that a header cannot carry"];
+    let said = ["FAIL  credentials", "it has characters that a header cannot carry"];
     assert_says(&ended, 7, &said);
 }
 
