@@ -3,7 +3,7 @@
 mod schema;
 
 use serde_json::Value;
-use tower_ws::config::{Config, EXAMPLE};
+use tower_ws::config::{Config, EXAMPLE, Secret};
 
 use crate::{
     args::{ConfigArgs, ConfigCommand, SettingsArgs},
@@ -92,7 +92,10 @@ pub(crate) fn said(settings: &Settings) -> Vec<Said> {
             "url" => written(&redacted(value)),
             "fallbacks" => written(&value.as_array().into_iter().flatten().map(redacted).collect()),
             // Its arguments may be secrets; the program is none.
-            "auth.secret.command" => value.get(0).map(written).unwrap_or_default(),
+            "auth.secret.command" => {
+                let program = settings.config.auth.secret.as_ref().and_then(Secret::program);
+                program.map(|program| written(&program.into())).unwrap_or_default()
+            }
             _ => written(value),
         };
         all.push(Said {

@@ -330,4 +330,20 @@ async fn a_command_for_a_token_that_is_one_text_is_explained() {
     );
     assert!(ended.err.contains("after commas"), "{ended:?}");
     assert!(!ended.err.contains(SECRET), "{ended:?}");
+    // Nor where settings are shown.
+    let ended = program
+        .run(&["config", "print", "ws://127.0.0.1:9/", "--token-command", &command])
+        .await;
+    assert!(ended.out.contains("auth.secret.command = \"corp-login\""), "{ended:?}");
+    let bundle = [
+        "doctor",
+        "ws://127.0.0.1:9/",
+        "--token-command",
+        &command,
+        "--bundle",
+        "bundle.json",
+    ];
+    program.run(&bundle).await;
+    let bundle = std::fs::read_to_string(program.home().join("bundle.json")).unwrap();
+    assert!(bundle.contains("corp-login") && !bundle.contains(SECRET), "{bundle}");
 }

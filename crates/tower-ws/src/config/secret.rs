@@ -34,7 +34,20 @@ impl Secret {
         })
     }
 
+    /// The program of a command: what may be shown of it, for its arguments may be secrets. Where somebody has written
+    /// the whole line as if it were the program, up to its first space.
+    pub fn program(&self) -> Option<&str> {
+        match self {
+            Self::Command(words) => match words.as_slice() {
+                [only] => only.split(' ').next(),
+                words => words.first().map(String::as_str),
+            },
+            _ => None,
+        }
+    }
+
     async fn read(self) -> Result<String, BoxError> {
+        let shown = self.program().unwrap_or_default().to_owned();
         let failed = |text: String| Failure::new(FailureKind::Auth, text).with_disposition(Disposition::Final);
         let secret = match self {
             Self::Env(name) => std::env::var(&name)
@@ -56,21 +69,18 @@ impl Secret {
                     .output();
                 let output = run.await.map_err(|error| {
                     // As a shell takes it, it is the name of no program.
-                    let (program, help) = match program.split_once(' ') {
-                        Some((program, _)) => (
-                            program,
-                            "; its arguments are words of their own, after commas where it is one text",
-                        ),
-                        None => (&**program, ""),
+                    let help = match shown == *program {
+                        true => "",
+                        false => "; its arguments are words of their own, after commas where it is one text",
                     };
-                    failed(format!("the command for the secret, {program}: {error}{help}"))
+                    failed(format!("the command for the secret, {shown}: {error}{help}"))
                 })?;
                 if !output.status.success() {
                     let status = output.status;
-                    return Err(failed(format!("the command for the secret, {program}, failed: {status}")).into());
+                    return Err(failed(format!("the command for the secret, {shown}, failed: {status}")).into());
                 }
                 String::from_utf8(output.stdout)
-                    .map_err(|_| failed(format!("the command for the secret, {program}, wrote no text")))?
+                    .map_err(|_| failed(format!("the command for the secret, {shown}, wrote no text")))?
             }
         };
         match secret.trim() {
@@ -85,7 +95,7 @@ impl fmt::Debug for Secret {
         match self {
             Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Command(words) => f.debug_tuple("Command").field(&words.first()).finish(),
+            Self::Command(_) => f.debug_tuple("Command").field(&self.program()).finish(),
         }
     }
 }
